@@ -9,4 +9,4 @@
 
 mod page_unsafe;
 
-pub use page_unsafe::{Page, PAGE_SIZE};
+pub use page_unsafe::{Code, PAGE_SIZE, Page};

@@ -1,0 +1,307 @@
+//! Decoded code of one page.
+//!
+//! A [`CodePage`] is attached to the [`Page`] it was made from and is filled block by block, when a
+//! block is first entered. A block has one entry and any number of exits: it goes on behind conditional
+//! branches, up to an unconditional jump, the page's end, code that is decoded already, or
+//! [`BLOCK_MAX`] instructions. Nothing in it depends on the address the page is mapped at.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mem::{Code as PageCode, PAGE_SIZE, Page};
+
+use crate::decode::decode;
+use crate::fuse::fuse;
+use crate::lower::{jump, plain};
+use crate::op::{Code, Insn, Op};
+
+/// Instructions in a block, at most.
+pub const BLOCK_MAX: usize = 64;
+/// Operations of a page, at most: when overlapping blocks have made more, all are decoded anew.
+const OPS_MAX: usize = 24 << 10;
+const HALVES: usize = PAGE_SIZE / 2;
+
+/// Where an operation came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Page offset of its first instruction.
+    pub at: u16,
+    /// Number of instructions.
+    pub count: u8,
+    /// Bit `i` is set when its instruction `i` has four bytes.
+    pub long: u8,
+}
+
+/// The operations of a page. Operation 0 is never executed: index 0 means "not decoded".
+#[derive(Default)]
+pub struct Ops {
+    pub ops: Vec<Op>,
+    origins: Vec<Origin>,
+    /// First operations of the blocks, ascending.
+    starts: Vec<u16>,
+}
+
+/// See the module's text.
+#[repr(C)]
+pub struct CodePage {
+    /// Index of the operation a block begins with, for each halfword of the page; 0 when there is none.
+    entries: [Cell<u16>; HALVES],
+    live: Cell<bool>,
+    /// A bit for each halfword that was decoded.
+    covered: [Cell<u64>; HALVES / 64],
+    ops: RefCell<Ops>,
+    /// The bytes as they were, for a page that may change behind our back.
+    snapshot: Option<Box<[u8; PAGE_SIZE]>>,
+}
+
+impl PageCode for CodePage {
+    fn written(&self, offset: usize, len: usize) -> bool {
+        len != 0
+            && (offset / 2..=(offset + len - 1) / 2)
+                .any(|half| self.covered[half / 64].get() >> (half % 64) & 1 != 0)
+    }
+
+    fn forget(&self) {
+        self.live.set(false);
+    }
+
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+}
+
+impl CodePage {
+    /// For `page`, with nothing decoded yet.
+    pub fn new(page: &Page) -> CodePage {
+        let snapshot = page.is_stored_elsewhere().then(|| {
+            let mut bytes = Box::new([0; PAGE_SIZE]);
+            page.read(0, &mut *bytes);
+            bytes
+        });
+        let code = CodePage {
+            snapshot,
+            ..CodePage::empty()
+        };
+        code.ops.borrow_mut().push(
+            plain(Code::Illegal),
+            Origin {
+                at: 0,
+                count: 0,
+                long: 0,
+            },
+        );
+        code
+    }
+
+    fn empty() -> CodePage {
+        CodePage {
+            entries: [const { Cell::new(0) }; HALVES],
+            live: Cell::new(true),
+            covered: [const { Cell::new(0) }; HALVES / 64],
+            ops: RefCell::default(),
+            snapshot: None,
+        }
+    }
+
+    /// A page with one instruction only, at page offset `at`; for single steps and for instructions that
+    /// cross a page boundary. Returns its index too.
+    pub fn single(insn: &Insn, at: usize) -> (CodePage, u16) {
+        let code = CodePage::empty();
+        let mut ops = code.ops.borrow_mut();
+        ops.push(
+            plain(Code::Illegal),
+            Origin {
+                at: 0,
+                count: 0,
+                long: 0,
+            },
+        );
+        ops.starts.push(1);
+        ops.emit(&[(at, *insn)]);
+        let end = at + usize::from(insn.len);
+        ops.push(
+            jump(end as i32, 1, 0),
+            Origin {
+                at: end as u16,
+                count: 0,
+                long: 0,
+            },
+        );
+        drop(ops);
+        (code, 1)
+    }
+
+    /// False when a page that is stored to from elsewhere has other bytes than those decoded.
+    pub fn is_current(&self, page: &Page) -> bool {
+        if !page.is_stored_elsewhere() {
+            return true;
+        }
+        let mut bytes = [0; PAGE_SIZE];
+        page.read(0, &mut bytes);
+        self.snapshot.as_ref().is_some_and(|old| **old == bytes)
+    }
+
+    /// False once the page has dropped this code: it must not be entered any more.
+    #[inline(always)]
+    pub fn live(&self) -> bool {
+        self.live.get()
+    }
+
+    /// The operation to begin with at a page offset, 0 when it is not decoded.
+    #[inline(always)]
+    pub fn entry(&self, offset: u64) -> u16 {
+        self.entries[offset as usize / 2 % HALVES].get()
+    }
+
+    /// The operations, for the interpreter.
+    pub fn ops(&self) -> &RefCell<Ops> {
+        &self.ops
+    }
+
+    /// Decodes the block at a page offset. `None` when there is no room.
+    pub fn add_block(&self, page: &Page, offset: usize) -> Option<u16> {
+        let mut bytes = [0; PAGE_SIZE];
+        page.read(0, &mut bytes);
+        let mut ops = self.ops.borrow_mut();
+        if ops.ops.len() + BLOCK_MAX + 1 > OPS_MAX {
+            return None;
+        }
+        let mut insns = Vec::with_capacity(BLOCK_MAX);
+        let (end, last) = self.scan(&bytes, offset, &mut insns);
+        for half in offset / 2..end / 2 {
+            let word = &self.covered[half / 64];
+            word.set(word.get() | 1 << (half % 64));
+        }
+        let index = ops.ops.len() as u16;
+        ops.starts.push(index);
+        ops.emit(&insns);
+        let count = insns.len() as u16;
+        let origin = Origin {
+            at: end as u16,
+            count: 0,
+            long: 0,
+        };
+        match last {
+            Last::Jump => {}
+            Last::Next => ops.push(jump(end as i32, count, self.entry_or_none(end)), origin),
+            Last::Straddle => {
+                // Its first half is code too.
+                let word = &self.covered[HALVES / 64 - 1];
+                word.set(word.get() | 1 << 63);
+                ops.push(
+                    Op {
+                        c: count,
+                        ..plain(Code::Straddle)
+                    },
+                    origin,
+                );
+            }
+        }
+        self.entries[offset / 2].set(index);
+        Some(index)
+    }
+
+    fn entry_or_none(&self, offset: usize) -> u16 {
+        if offset < PAGE_SIZE {
+            self.entry(offset as u64)
+        } else {
+            0
+        }
+    }
+
+    /// Collects the instructions of the block at `offset`; returns where it ends and how.
+    fn scan(
+        &self,
+        bytes: &[u8; PAGE_SIZE],
+        offset: usize,
+        insns: &mut Vec<(usize, Insn)>,
+    ) -> (usize, Last) {
+        let mut at = offset;
+        loop {
+            if at >= PAGE_SIZE
+                || insns.len() == BLOCK_MAX
+                || !insns.is_empty() && self.entry(at as u64) != 0
+            {
+                return (at, Last::Next);
+            }
+            let half = |at: usize| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
+            let low = half(at);
+            let long = low & 3 == 3;
+            if long && at + 4 > PAGE_SIZE {
+                return (at, Last::Straddle);
+            }
+            let insn = decode(if long { low | half(at + 2) << 16 } else { low });
+            insns.push((at, insn));
+            at += usize::from(insn.len);
+            if ends_block(insn.code) {
+                return (at, Last::Jump);
+            }
+        }
+    }
+}
+
+enum Last {
+    /// With an instruction that does not go on.
+    Jump,
+    /// Code goes on behind it.
+    Next,
+    /// Before an instruction whose second half is on the next page.
+    Straddle,
+}
+
+fn ends_block(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Jal | Code::Jalr | Code::Ecall | Code::Ebreak | Code::Illegal
+    )
+}
+
+impl Ops {
+    fn push(&mut self, op: Op, origin: Origin) {
+        self.ops.push(op);
+        self.origins.push(origin);
+    }
+
+    /// Appends the operations for `insns`, fused where possible.
+    fn emit(&mut self, insns: &[(usize, Insn)]) {
+        let mut done = 0;
+        while done < insns.len() {
+            let (op, count) = fuse(&insns[done..], done as u16);
+            let mut long = 0;
+            for (i, (_, insn)) in insns[done..done + count].iter().enumerate() {
+                long |= u8::from(insn.len == 4) << i;
+            }
+            self.push(
+                op,
+                Origin {
+                    at: insns[done].0 as u16,
+                    count: count as u8,
+                    long,
+                },
+            );
+            done += count;
+        }
+    }
+
+    /// Where instruction `part` of operation `index` begins, as a page offset.
+    pub fn offset_of(&self, index: usize, part: usize) -> u64 {
+        let origin = self.origins[index];
+        (0..part).fold(u64::from(origin.at), |at, i| {
+            at + 2 + 2 * u64::from(origin.long >> i & 1)
+        })
+    }
+
+    /// Instructions of operation `index`'s block that come before it.
+    pub fn count_before(&self, index: usize) -> u64 {
+        let block = self
+            .starts
+            .partition_point(|&start| usize::from(start) <= index)
+            - 1;
+        let start = usize::from(self.starts[block]);
+        self.origins[start..index]
+            .iter()
+            .map(|origin| u64::from(origin.count))
+            .sum()
+    }
+}
