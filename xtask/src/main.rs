@@ -11,6 +11,7 @@ mod serve;
 mod setup;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,11 @@ const COMMANDS: &[Command] = &[
         name: "ci",
         about: "what .ci/run calls",
         run: ci::run,
+    },
+    Command {
+        name: "stage",
+        about: "put the images into a build (Trunk calls it)",
+        run: serve::stage,
     },
     Command {
         name: "tidy",

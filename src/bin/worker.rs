@@ -1,0 +1,119 @@
+//! The worker's program: binds the worker's core to the browser's worker scope.
+//!
+//! Everything asynchronous (timers, downloads, the message loop) is in
+//! `static/worker_loader.js`, which calls the methods below and offers the functions above them.
+
+#[cfg(target_arch = "wasm32")]
+mod browser {
+    use drydock::protocol::{FromWorker, ToWorker};
+    use drydock::worker::{Engine, FetchRequest, Fetched, Host, Worker};
+    use js_sys::{Array, Uint8Array};
+    use wasm_bindgen::prelude::*;
+
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn post(text: &str, bytes: Option<Uint8Array>);
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn now_ms() -> f64;
+        /// `first` and `last` are byte positions, `last` below `first` is the whole.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn fetch_start(id: u32, url: &str, first: f64, last: f64, immutable: bool);
+    }
+
+    struct Browser;
+
+    impl Host for Browser {
+        fn post(&self, message: FromWorker) {
+            let (text, bytes) = message.split();
+            // A copy: the buffer is given away, and this program's memory cannot be.
+            post(&text, bytes.map(|bytes| Uint8Array::from(bytes.as_slice())));
+        }
+
+        fn now_ms(&self) -> f64 {
+            now_ms()
+        }
+
+        fn fetch(&self, request: &FetchRequest) {
+            let (first, last) = match request.range {
+                Some((first, last)) => (first as f64, last as f64),
+                None => (0.0, -1.0),
+            };
+            fetch_start(request.id, &request.url, first, last, request.immutable);
+        }
+    }
+
+    fn open(_seed: u64, _base_url: &str) -> Result<Box<dyn Engine>, String> {
+        Err("engine not built in".to_owned())
+    }
+
+    /// The worker as the loader sees it.
+    #[wasm_bindgen]
+    pub struct DrydockWorker(Worker<Browser>);
+
+    #[wasm_bindgen]
+    impl DrydockWorker {
+        /// A worker that has not been told to boot.
+        #[wasm_bindgen(constructor)]
+        pub fn new() -> DrydockWorker {
+            std::panic::set_hook(Box::new(|info| {
+                console_error_panic_hook::hook(info);
+                let text = info.to_string();
+                let (text, _) = FromWorker::Panicked { text }.split();
+                post(&text, None);
+            }));
+            DrydockWorker(Worker::new(Browser, open))
+        }
+
+        /// A message of the page.
+        pub fn message(&mut self, text: &str, bytes: Option<Vec<u8>>) {
+            match ToWorker::join(text, bytes) {
+                Ok(message) => self.0.message(message),
+                Err(error) => Browser.post(FromWorker::Error {
+                    text: format!("unreadable message of the page: {error}"),
+                }),
+            }
+        }
+
+        /// See [`Worker::turn`].
+        pub fn turn(&mut self) -> f64 {
+            self.0.turn()
+        }
+
+        /// See [`Worker::fetch_progress`].
+        pub fn fetch_progress(&mut self, id: u32, done_bytes: f64, total_bytes: f64) {
+            self.0
+                .fetch_progress(id, done_bytes as u64, total_bytes as u64);
+        }
+
+        /// A download has ended; `headers` is name, value, name, value, …
+        pub fn fetched(&mut self, id: u32, status: u16, headers: &Array, body: Vec<u8>) {
+            let texts: Vec<String> = headers.iter().filter_map(|v| v.as_string()).collect();
+            let headers = texts
+                .chunks_exact(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect();
+            let answer = Fetched {
+                status,
+                headers,
+                body,
+            };
+            self.0.fetched(id, Ok(answer));
+        }
+
+        /// A download has failed without an answer.
+        pub fn fetch_failed(&mut self, id: u32, why: String) {
+            self.0.fetched(id, Err(why));
+        }
+    }
+}
+
+// The loader makes the worker; there is nothing to do before.
+#[cfg(target_arch = "wasm32")]
+fn main() {}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn main() {
+    eprintln!("this program runs in a browser's worker: `cargo xtask serve` builds and serves it");
+    std::process::exit(2);
+}

@@ -1,0 +1,86 @@
+//! The page's end of the channel to the worker.
+//!
+//! Starts `worker_loader.js`, posts `ToWorker` and hands every `FromWorker` to one callback. A
+//! message is an array `[json, bytes?]`; the bytes' buffer is transferred, not copied. A worker
+//! that cannot start or dies without a word becomes `FromWorker::Panicked`, so the page has one
+//! way to learn of it.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{ErrorEvent, MessageEvent, Worker};
+use yew::Callback;
+
+use crate::protocol::{FromWorker, ToWorker};
+
+/// Relative to the page, as everything: the folder may be hosted anywhere.
+const WORKER_URL: &str = "worker_loader.js";
+
+/// A running worker. Dropping it ends the worker and everything in it.
+pub struct Bridge {
+    worker: Worker,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_error: Closure<dyn FnMut(ErrorEvent)>,
+}
+
+impl Bridge {
+    /// Starts a worker.
+    pub fn start(on_event: Callback<FromWorker>) -> Result<Bridge, String> {
+        let worker = Worker::new(WORKER_URL).map_err(|error| format!("{error:?}"))?;
+        let receive = on_event.clone();
+        let on_message = Closure::new(move |event: MessageEvent| {
+            let parts = Array::from(&event.data());
+            let text = parts.get(0).as_string().unwrap_or_default();
+            let bytes = parts
+                .get(1)
+                .dyn_into::<Uint8Array>()
+                .ok()
+                .map(|bytes| bytes.to_vec());
+            match FromWorker::join(&text, bytes) {
+                Ok(message) => receive.emit(message),
+                Err(error) => receive.emit(FromWorker::Error {
+                    text: format!("unreadable message of the worker: {error}: {text}"),
+                }),
+            }
+        });
+        let on_error = Closure::new(move |event: ErrorEvent| {
+            event.prevent_default();
+            on_event.emit(FromWorker::Panicked {
+                text: format!(
+                    "{} ({}:{})",
+                    event.message(),
+                    event.filename(),
+                    event.lineno()
+                ),
+            });
+        });
+        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        Ok(Bridge {
+            worker,
+            _on_message: on_message,
+            _on_error: on_error,
+        })
+    }
+
+    /// Posts a message.
+    pub fn send(&self, message: ToWorker) {
+        let (text, bytes) = message.split();
+        let parts = Array::of1(&JsValue::from_str(&text));
+        let transfer = Array::new();
+        if let Some(bytes) = bytes {
+            let bytes = Uint8Array::from(bytes.as_slice());
+            transfer.push(&bytes.buffer());
+            parts.push(&bytes);
+        }
+        // Fails only for values that cannot be cloned, and these can.
+        let _ = self.worker.post_message_with_transfer(&parts, &transfer);
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.terminate();
+    }
+}

@@ -1,0 +1,208 @@
+//! The page's words in English and Korean.
+//!
+//! One enum of everything the page says and one table: a message without a translation does not
+//! compile. Plain strings are enough (nothing here counts things in a grammatical plural). What
+//! machines print is theirs and is not translated.
+
+/// A language of the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Korean.
+    Ko,
+}
+
+impl Lang {
+    /// All, with their own names, in the order of the settings.
+    pub const ALL: [(Lang, &'static str); 2] = [(Lang::En, "English"), (Lang::Ko, "한국어")];
+
+    /// The tag for `lang=` and for keeping.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Lang::En => "en",
+            Lang::Ko => "ko",
+        }
+    }
+
+    /// From a BCP 47 tag such as `ko-KR`; `None` is a language we don't speak.
+    pub fn from_tag(tag: &str) -> Option<Lang> {
+        let primary = tag.split(['-', '_']).next().unwrap_or_default();
+        Lang::ALL
+            .into_iter()
+            .map(|(lang, _)| lang)
+            .find(|lang| lang.tag().eq_ignore_ascii_case(primary))
+    }
+
+    /// A message's text.
+    pub fn text(self, message: Message) -> &'static str {
+        let (english, korean) = message.texts();
+        match self {
+            Lang::En => english,
+            Lang::Ko => korean,
+        }
+    }
+}
+
+/// Everything the page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    SessionClock,
+    CloseSession,
+    CloseSessionQuestion,
+    CloseSessionDetail,
+    SessionClosed,
+    SessionClosedDetail,
+    StartAgain,
+    Cancel,
+    Close,
+    Instances,
+    AddNewInstance,
+    Creating,
+    NoInstances,
+    NoInstancesHint,
+    Settings,
+    Language,
+    FontSize,
+    FontSmaller,
+    FontLarger,
+    ScreenReader,
+    ScreenReaderDetail,
+    KeysTitle,
+    KeyCopy,
+    KeyPaste,
+    KeyFont,
+    KeyFullscreen,
+    KeyInstances,
+    IpAddress,
+    Memory,
+    Cpu,
+    NotMeasured,
+    OpenPort,
+    OpenPortNotYet,
+    Trace,
+    TraceDetail,
+    Fullscreen,
+    Delete,
+    DeleteQuestion,
+    DeleteDetail,
+    Deleting,
+    Terminal,
+    Crashed,
+    CrashedDetail,
+    WorkerDead,
+    WorkerDeadDetail,
+    Starting,
+    Ready,
+    Loading,
+    Downloaded,
+    Dismiss,
+    Tagline,
+}
+
+impl Message {
+    /// English and Korean.
+    #[rustfmt::skip]
+    fn texts(self) -> (&'static str, &'static str) {
+        use Message::*;
+        match self {
+            SessionClock => ("Session time", "세션 시간"),
+            CloseSession => ("CLOSE SESSION", "세션 종료"),
+            CloseSessionQuestion => ("Close this session?", "이 세션을 종료할까요?"),
+            CloseSessionDetail => (
+                "All instances run in this tab. They are deleted with everything in them.",
+                "모든 인스턴스는 이 탭 안에서 돌고 있습니다. 안에 있는 것과 함께 모두 삭제됩니다."),
+            SessionClosed => ("Session closed", "세션이 종료되었습니다"),
+            SessionClosedDetail => (
+                "All of its instances have been deleted. Nothing is left behind but downloaded images in this browser's cache.",
+                "모든 인스턴스가 삭제되었습니다. 브라우저 캐시에 내려받은 이미지 말고는 남은 것이 없습니다."),
+            StartAgain => ("Start a new session", "새 세션 시작"),
+            Cancel => ("Cancel", "취소"),
+            Close => ("Close", "닫기"),
+            Instances => ("Instances", "인스턴스"),
+            AddNewInstance => ("ADD NEW INSTANCE", "새 인스턴스 추가"),
+            Creating => ("Creating…", "만드는 중…"),
+            NoInstances => ("No instance yet", "아직 인스턴스가 없습니다"),
+            NoInstancesHint => (
+                "Each instance is a Linux host of its own with its own Docker. It runs in this tab: no account, no server, no time limit.",
+                "인스턴스는 저마다 자기 Docker를 가진 리눅스 호스트입니다. 이 탭 안에서 돌아가므로 계정도 서버도 시간 제한도 없습니다."),
+            Settings => ("Settings", "설정"),
+            Language => ("Language", "언어"),
+            FontSize => ("Terminal font size", "터미널 글자 크기"),
+            FontSmaller => ("Smaller font", "글자 작게"),
+            FontLarger => ("Larger font", "글자 크게"),
+            ScreenReader => ("Screen reader support", "화면 낭독기 지원"),
+            ScreenReaderDetail => (
+                "Announces terminal output. Slower with much output.",
+                "터미널 출력을 읽어 줍니다. 출력이 많으면 느려집니다."),
+            KeysTitle => ("Keys in the terminal", "터미널 단축키"),
+            KeyCopy => ("Copy the selection", "선택한 글 복사"),
+            KeyPaste => ("Paste", "붙여 넣기"),
+            KeyFont => ("Font size", "글자 크기"),
+            KeyFullscreen => ("Full screen", "전체 화면"),
+            KeyInstances => ("Previous or next instance", "이전·다음 인스턴스"),
+            IpAddress => ("IP address", "IP 주소"),
+            Memory => ("Memory", "메모리"),
+            Cpu => ("CPU", "CPU"),
+            NotMeasured => ("not measured yet", "아직 재지 않음"),
+            OpenPort => ("OPEN PORT", "포트 열기"),
+            OpenPortNotYet => (
+                "This version cannot show an instance's ports in the browser yet. Inside the instance, curl reaches its own ports.",
+                "이 버전에서는 아직 인스턴스의 포트를 브라우저에서 열 수 없습니다. 인스턴스 안에서는 curl로 자기 포트에 접속할 수 있습니다."),
+            Trace => ("STRACE", "STRACE"),
+            TraceDetail => (
+                "Show the system calls of every program of this instance in its terminal",
+                "이 인스턴스의 모든 프로그램이 부르는 시스템 호출을 터미널에 보여 줍니다"),
+            Fullscreen => ("Full screen", "전체 화면"),
+            Delete => ("DELETE", "삭제"),
+            DeleteQuestion => ("Delete this instance?", "이 인스턴스를 삭제할까요?"),
+            DeleteDetail => (
+                "Its containers, images and files go with it.",
+                "그 안의 컨테이너, 이미지, 파일도 함께 사라집니다."),
+            Deleting => ("Deleting…", "삭제하는 중…"),
+            Terminal => ("Terminal", "터미널"),
+            Crashed => ("This instance has crashed", "이 인스턴스가 멈췄습니다"),
+            CrashedDetail => (
+                "This is a bug in Drydock, not in what you did. The other instances go on. The text below says where it happened.",
+                "여러분 탓이 아니라 Drydock의 버그입니다. 다른 인스턴스는 계속 돌아갑니다. 아래 글에 일어난 곳이 적혀 있습니다."),
+            WorkerDead => ("The machines have stopped", "모든 머신이 멈췄습니다"),
+            WorkerDeadDetail => (
+                "This is a bug in Drydock. Reload the page to start again. The text below says where it happened.",
+                "Drydock의 버그입니다. 다시 시작하려면 페이지를 새로 고치세요. 아래 글에 일어난 곳이 적혀 있습니다."),
+            Starting => ("Starting…", "시작하는 중…"),
+            Ready => ("Ready", "준비됨"),
+            Loading => ("Loading", "내려받는 중"),
+            Downloaded => ("downloaded", "내려받음"),
+            Dismiss => ("Dismiss", "지우기"),
+            Tagline => ("A Docker host in your browser tab", "브라우저 탭 안의 Docker 호스트"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_matched_by_their_language() {
+        for (tag, lang) in [
+            ("ko", Some(Lang::Ko)),
+            ("ko-KR", Some(Lang::Ko)),
+            ("KO_kr", Some(Lang::Ko)),
+            ("en-GB", Some(Lang::En)),
+            ("kok", None),
+            ("de", None),
+            ("", None),
+        ] {
+            assert_eq!(Lang::from_tag(tag), lang, "{tag}");
+        }
+    }
+
+    #[test]
+    fn every_language_is_reachable_by_its_tag() {
+        for (lang, _) in Lang::ALL {
+            assert_eq!(Lang::from_tag(lang.tag()), Some(lang));
+        }
+    }
+}

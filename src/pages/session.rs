@@ -1,0 +1,105 @@
+//! A running session: header, instance list, and the card of the selected instance.
+
+use yew::prelude::*;
+
+use crate::app::{Msg, Terminals};
+use crate::components::{
+    Downloads, Header, InstanceCard, InstanceList, Notices, TerminalView, use_text,
+};
+use crate::i18n::Message;
+use crate::preferences::Preferences;
+use crate::store::{Condition, Phase, Store};
+
+/// Properties of [`Session`].
+#[derive(Properties)]
+pub struct SessionProps {
+    /// What the worker told.
+    pub store: Store,
+    /// What the user keeps.
+    pub preferences: Preferences,
+    /// The terminals by instance.
+    pub terminals: Terminals,
+    /// What the user does.
+    pub act: Callback<Msg>,
+}
+
+impl PartialEq for SessionProps {
+    fn eq(&self, other: &SessionProps) -> bool {
+        // A terminal changes by itself; it comes and goes with its instance, which is in the store.
+        self.store == other.store && self.preferences == other.preferences
+    }
+}
+
+/// See the module's comment.
+#[component]
+pub fn Session(props: &SessionProps) -> Html {
+    let text = use_text();
+    let SessionProps {
+        store,
+        preferences,
+        terminals,
+        act,
+    } = props;
+    let ready = store.phase == Phase::Ready;
+    let card = match store.current() {
+        Some(instance) => html! {
+            <InstanceCard key={instance.name.clone()} instance={instance.clone()} act={act.clone()} />
+        },
+        None => html! {
+            <section class="welcome">
+                <h2>{ text(Message::NoInstances) }</h2>
+                <p>{ text(Message::NoInstancesHint) }</p>
+            </section>
+        },
+    };
+    // All terminals stay on the page; one is shown. So scrollback and full-screen programs
+    // survive looking at another instance.
+    let screens = store.instances.iter().filter_map(|instance| {
+        let terminal = terminals.get(&instance.name)?.clone();
+        let shown = store.selected.as_ref() == Some(&instance.name)
+            && !matches!(instance.condition, Condition::Crashed(_));
+        Some(html! {
+            <TerminalView
+                key={instance.name.clone()}
+                name={instance.name.clone()}
+                {terminal}
+                {shown}
+            />
+        })
+    });
+    let crashed = match store.current().map(|instance| &instance.condition) {
+        Some(Condition::Crashed(cause)) => html! {
+            <section class="crashed" role="alert">
+                <h3>{ text(Message::Crashed) }</h3>
+                <p>{ text(Message::CrashedDetail) }</p>
+                <pre class="cause">{ cause }</pre>
+            </section>
+        },
+        _ => html! {},
+    };
+    html! {
+        <div class="session">
+            <Header {ready} preferences={preferences.clone()} act={act.clone()} />
+            <div class="columns">
+                <nav class="sidebar" aria-label={text(Message::Instances)}>
+                    <InstanceList
+                        instances={store.instances.clone()}
+                        selected={store.selected.clone()}
+                        creating={store.creating > 0}
+                        {ready}
+                        act={act.clone()}
+                    />
+                    <Downloads downloads={store.downloads.clone()} />
+                </nav>
+                <main class="main">
+                    <Notices notices={store.notices.clone()} act={act.clone()} />
+                    { card }
+                    { crashed }
+                    <div class={classes!("terminals", store.current().is_none().then_some("empty"))}>
+                        { for screens }
+                    </div>
+                </main>
+            </div>
+        </div>
+    }
+}

@@ -1,0 +1,224 @@
+//! What the page and the worker say to each other.
+//!
+//! A message crosses as a pair: JSON text, and the bytes of terminal traffic beside it as a
+//! transferred buffer, so that a busy terminal is neither escaped nor copied by the browser.
+//! Both sides are one build, so there is no version field; a stale worker file after a
+//! deployment shows as `FromWorker::Ready` with another `build`.
+//!
+//! Nothing here knows a browser: both programs and the native tests use it as it is.
+
+use serde::{Deserialize, Serialize};
+
+/// The build both sides must come from.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Page to worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first message. `base_url` is the page's folder, ending in a slash; images are below it.
+    Boot {
+        /// Seed of every random choice; the same seed and inputs give the same run.
+        seed: u64,
+        /// The page's folder.
+        base_url: String,
+    },
+    /// A new machine, please. Answered by `InstanceAdded` or `InstanceFailed`.
+    AddInstance,
+    /// Drops a machine with everything in it.
+    DeleteInstance {
+        /// The machine.
+        name: String,
+    },
+    /// Keys typed or pasted into a terminal.
+    Input {
+        /// The machine.
+        name: String,
+        /// What the terminal sends, UTF-8 or a mouse report.
+        #[serde(skip)]
+        bytes: Vec<u8>,
+    },
+    /// The terminal has been drawn in a new size.
+    Resize {
+        /// The machine.
+        name: String,
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// System call tracing of the whole machine on or off.
+    Trace {
+        /// The machine.
+        name: String,
+        /// On or off.
+        on: bool,
+    },
+    /// The terminal has drawn this many more bytes of output (see `flow`).
+    Drawn {
+        /// The machine.
+        name: String,
+        /// Bytes since the last such message.
+        bytes: u32,
+    },
+}
+
+/// Worker to page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The engine is there and takes instances.
+    Ready {
+        /// `BUILD` of the worker.
+        build: String,
+    },
+    /// Something is being downloaded, or (`done_bytes == total_bytes`) has been.
+    Progress {
+        /// What it is, as it should be shown; also the key of the progress bar.
+        what: String,
+        /// Bytes received.
+        done_bytes: u64,
+        /// Bytes in all, 0 if the server did not say.
+        total_bytes: u64,
+    },
+    /// A machine is running.
+    InstanceAdded {
+        /// Its name, `node1`, `node2`, …
+        name: String,
+        /// Its address.
+        ip: String,
+        /// Its host name.
+        hostname: String,
+    },
+    /// `AddInstance` could not be done.
+    InstanceFailed {
+        /// Why.
+        text: String,
+    },
+    /// A machine wrote to its terminal.
+    Output {
+        /// The machine.
+        name: String,
+        /// What it wrote.
+        #[serde(skip)]
+        bytes: Vec<u8>,
+    },
+    /// Memory and CPU of a machine, about once a second.
+    Stats {
+        /// The machine.
+        name: String,
+        /// Bytes in use.
+        mem_used: u64,
+        /// Bytes it may use.
+        mem_limit: u64,
+        /// Share of the time it computed.
+        cpu_percent: f64,
+    },
+    /// A machine is gone.
+    InstanceDeleted {
+        /// The machine.
+        name: String,
+    },
+    /// A machine stopped because of a bug of ours; the others go on.
+    Crashed {
+        /// The machine.
+        name: String,
+        /// The oops: message, seed and turn.
+        cause: String,
+    },
+    /// Something else that was asked for could not be done.
+    Error {
+        /// Why.
+        text: String,
+    },
+    /// The worker itself is dead: nothing runs any more.
+    Panicked {
+        /// The panic message and where it came from.
+        text: String,
+    },
+}
+
+impl ToWorker {
+    /// The message as it is posted: JSON, and the bytes that travel beside it.
+    pub fn split(mut self) -> (String, Option<Vec<u8>>) {
+        let bytes = match &mut self {
+            ToWorker::Input { bytes, .. } => Some(std::mem::take(bytes)),
+            _ => None,
+        };
+        (json(&self), bytes)
+    }
+
+    /// The opposite of [`ToWorker::split`].
+    pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<ToWorker, serde_json::Error> {
+        let mut message = serde_json::from_str(text)?;
+        if let ToWorker::Input { bytes, .. } = &mut message {
+            *bytes = beside.unwrap_or_default();
+        }
+        Ok(message)
+    }
+}
+
+impl FromWorker {
+    /// The message as it is posted: JSON, and the bytes that travel beside it.
+    pub fn split(mut self) -> (String, Option<Vec<u8>>) {
+        let bytes = match &mut self {
+            FromWorker::Output { bytes, .. } => Some(std::mem::take(bytes)),
+            _ => None,
+        };
+        (json(&self), bytes)
+    }
+
+    /// The opposite of [`FromWorker::split`].
+    pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<FromWorker, serde_json::Error> {
+        let mut message = serde_json::from_str(text)?;
+        if let FromWorker::Output { bytes, .. } = &mut message {
+            *bytes = beside.unwrap_or_default();
+        }
+        Ok(message)
+    }
+}
+
+/// Strings and numbers only: there is nothing in a message that JSON cannot say.
+fn json<T: Serialize>(message: &T) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_crossing() {
+        let messages = [
+            ToWorker::Boot {
+                seed: u64::MAX,
+                base_url: "http://localhost/a/".into(),
+            },
+            ToWorker::AddInstance,
+            ToWorker::Input {
+                name: "node1".into(),
+                bytes: b"\xff\x00\"".to_vec(),
+            },
+            ToWorker::Resize {
+                name: "node1".into(),
+                cols: 80,
+                rows: 24,
+            },
+        ];
+        for message in messages {
+            let (text, bytes) = message.clone().split();
+            assert_eq!(ToWorker::join(&text, bytes).unwrap(), message);
+        }
+        let output = FromWorker::Output {
+            name: "node1".into(),
+            bytes: "한글".into(),
+        };
+        let (text, bytes) = output.clone().split();
+        assert_eq!(text, r#"{"Output":{"name":"node1"}}"#);
+        assert_eq!(FromWorker::join(&text, bytes).unwrap(), output);
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        assert!(ToWorker::join("{\"Nothing\":{}}", None).is_err());
+        assert!(FromWorker::join("", None).is_err());
+    }
+}

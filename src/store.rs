@@ -1,0 +1,350 @@
+//! The page's state: what the worker has told and what the user has chosen.
+//!
+//! One struct, changed only by `apply` (messages of the worker) and the few verbs below it, so
+//! that what the page shows can be tested without a page. Terminal contents are not here: bytes
+//! go straight from the bridge to the terminal.
+
+use crate::protocol::{BUILD, FromWorker};
+
+/// Where the session stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// The worker is loading.
+    #[default]
+    Starting,
+    /// Instances can be added.
+    Ready,
+    /// The worker is dead; why.
+    Failed(String),
+    /// The user closed the session.
+    Closed,
+}
+
+/// What an instance is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs.
+    Running,
+    /// DELETE was pressed.
+    Deleting,
+    /// It stopped over a bug; the oops.
+    Crashed(String),
+}
+
+/// The last measurement of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Bytes in use.
+    pub mem_used: u64,
+    /// Bytes it may use.
+    pub mem_limit: u64,
+    /// Share of the time it computed.
+    pub cpu_percent: f64,
+}
+
+/// One machine as the page knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: String,
+    /// Its host name.
+    pub hostname: String,
+    /// What it is doing.
+    pub condition: Condition,
+    /// Unknown until first measured.
+    pub stats: Option<Stats>,
+    /// Whether its system calls are traced.
+    pub tracing: bool,
+}
+
+/// Something being downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// What it is.
+    pub what: String,
+    /// Bytes received.
+    pub done_bytes: u64,
+    /// Bytes in all, 0 if unknown.
+    pub total_bytes: u64,
+}
+
+impl Download {
+    /// Whether bytes are still missing.
+    pub fn running(&self) -> bool {
+        self.total_bytes == 0 || self.done_bytes < self.total_bytes
+    }
+}
+
+/// Messages kept on screen; older ones make room.
+const NOTICES_MAX: usize = 4;
+
+/// See the module's comment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    /// Where the session stands.
+    pub phase: Phase,
+    /// In the order of the list.
+    pub instances: Vec<Instance>,
+    /// The instance whose card is shown.
+    pub selected: Option<String>,
+    /// Instances asked for and not there yet.
+    pub creating: u32,
+    /// Everything downloaded in this session, running or done.
+    pub downloads: Vec<Download>,
+    /// What went wrong lately.
+    pub notices: Vec<String>,
+}
+
+impl Store {
+    /// Takes a message of the worker. Answers whether what is shown changed.
+    pub fn apply(&mut self, message: FromWorker) -> bool {
+        match message {
+            FromWorker::Ready { build } if build != BUILD => {
+                self.phase = Phase::Failed(format!("page {BUILD}, worker {build}"));
+            }
+            FromWorker::Ready { .. } => self.phase = Phase::Ready,
+            FromWorker::Progress {
+                what,
+                done_bytes,
+                total_bytes,
+            } => self.progress(Download {
+                what,
+                done_bytes,
+                total_bytes,
+            }),
+            FromWorker::InstanceAdded { name, ip, hostname } => self.added(name, ip, hostname),
+            FromWorker::Output { .. } => return false,
+            FromWorker::Stats {
+                name,
+                mem_used,
+                mem_limit,
+                cpu_percent,
+            } => {
+                let stats = Some(Stats {
+                    mem_used,
+                    mem_limit,
+                    cpu_percent,
+                });
+                match self.find(&name) {
+                    Some(instance) if instance.stats != stats => instance.stats = stats,
+                    _ => return false,
+                }
+            }
+            FromWorker::InstanceDeleted { name } => self.deleted(&name),
+            FromWorker::Crashed { name, cause } => {
+                if let Some(instance) = self.find(&name) {
+                    instance.condition = Condition::Crashed(cause);
+                }
+            }
+            FromWorker::InstanceFailed { text } => {
+                self.creating = self.creating.saturating_sub(1);
+                self.notice(text);
+            }
+            FromWorker::Error { text } => self.notice(text),
+            FromWorker::Panicked { text } => {
+                self.creating = 0;
+                self.phase = Phase::Failed(text);
+            }
+        }
+        true
+    }
+
+    /// The instance whose card is shown.
+    pub fn current(&self) -> Option<&Instance> {
+        let name = self.selected.as_ref()?;
+        self.instances
+            .iter()
+            .find(|instance| &instance.name == name)
+    }
+
+    /// Shows an instance's card.
+    pub fn select(&mut self, name: &str) {
+        if self.find(name).is_some() {
+            self.selected = Some(name.to_owned());
+        }
+    }
+
+    /// Shows the instance `step` places further down the list, around the end.
+    pub fn select_step(&mut self, step: isize) {
+        let count = self.instances.len() as isize;
+        let here = self
+            .instances
+            .iter()
+            .position(|instance| Some(&instance.name) == self.selected.as_ref());
+        if let Some(here) = here {
+            let there = (here as isize + step).rem_euclid(count) as usize;
+            self.selected = Some(self.instances[there].name.clone());
+        }
+    }
+
+    /// An instance by name.
+    pub fn find(&mut self, name: &str) -> Option<&mut Instance> {
+        self.instances
+            .iter_mut()
+            .find(|instance| instance.name == name)
+    }
+
+    /// Takes a notice off the screen.
+    pub fn dismiss(&mut self, index: usize) {
+        if index < self.notices.len() {
+            self.notices.remove(index);
+        }
+    }
+
+    /// Puts a notice on the screen; the same one is not shown twice.
+    pub fn notice(&mut self, text: String) {
+        self.notices.retain(|shown| *shown != text);
+        self.notices.push(text);
+        if self.notices.len() > NOTICES_MAX {
+            self.notices.remove(0);
+        }
+    }
+
+    /// Bytes received in this session.
+    pub fn downloaded_bytes(&self) -> u64 {
+        self.downloads
+            .iter()
+            .map(|download| download.done_bytes)
+            .sum()
+    }
+
+    fn progress(&mut self, download: Download) {
+        let known = self
+            .downloads
+            .iter_mut()
+            .find(|known| known.what == download.what);
+        match known {
+            Some(known) => *known = download,
+            None => self.downloads.push(download),
+        }
+    }
+
+    fn added(&mut self, name: String, ip: String, hostname: String) {
+        self.creating = self.creating.saturating_sub(1);
+        self.selected = Some(name.clone());
+        self.instances.push(Instance {
+            name,
+            ip,
+            hostname,
+            condition: Condition::Running,
+            stats: None,
+            tracing: false,
+        });
+        // node10 comes after node9.
+        self.instances
+            .sort_by_cached_key(|instance| (instance.hostname.len(), instance.hostname.clone()));
+    }
+
+    fn deleted(&mut self, name: &str) {
+        let Some(index) = self
+            .instances
+            .iter()
+            .position(|instance| instance.name == name)
+        else {
+            return;
+        };
+        self.instances.remove(index);
+        if self.selected.as_deref() == Some(name) {
+            let next = index.min(self.instances.len().saturating_sub(1));
+            self.selected = self.instances.get(next).map(|next| next.name.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(name: &str) -> FromWorker {
+        FromWorker::InstanceAdded {
+            name: name.into(),
+            ip: "192.168.0.2".into(),
+            hostname: name.into(),
+        }
+    }
+
+    fn names(store: &Store) -> Vec<&str> {
+        store.instances.iter().map(|i| i.name.as_str()).collect()
+    }
+
+    #[test]
+    fn instances_are_sorted_and_the_newest_is_shown() {
+        let mut store = Store {
+            creating: 1,
+            ..Store::default()
+        };
+        for name in ["node10", "node2", "node1"] {
+            store.apply(added(name));
+        }
+        assert_eq!(names(&store), ["node1", "node2", "node10"]);
+        assert_eq!(store.selected.as_deref(), Some("node1"));
+        assert_eq!(store.creating, 0);
+        store.select_step(-1);
+        assert_eq!(store.selected.as_deref(), Some("node10"));
+        store.select("node7");
+        assert_eq!(store.selected.as_deref(), Some("node10"));
+    }
+
+    #[test]
+    fn deleting_the_shown_instance_shows_its_neighbour() {
+        let mut store = Store::default();
+        for name in ["node1", "node2", "node3"] {
+            store.apply(added(name));
+        }
+        for (gone, shown) in [
+            ("node3", Some("node2")),
+            ("node1", Some("node2")),
+            ("node2", None),
+        ] {
+            store.apply(FromWorker::InstanceDeleted { name: gone.into() });
+            assert_eq!(store.selected.as_deref(), shown);
+        }
+        assert!(store.current().is_none());
+    }
+
+    #[test]
+    fn a_crash_stays_with_its_instance() {
+        let mut store = Store::default();
+        store.apply(added("node1"));
+        store.apply(added("node2"));
+        store.apply(FromWorker::Crashed {
+            name: "node1".into(),
+            cause: "oops".into(),
+        });
+        assert_eq!(
+            store.instances[0].condition,
+            Condition::Crashed("oops".into())
+        );
+        assert_eq!(store.instances[1].condition, Condition::Running);
+    }
+
+    #[test]
+    fn notices_and_downloads_are_bounded_and_merged() {
+        let mut store = Store::default();
+        for n in 0..10 {
+            store.apply(FromWorker::Error {
+                text: format!("error {}", n % 6),
+            });
+            store.apply(FromWorker::Progress {
+                what: "node image".into(),
+                done_bytes: n,
+                total_bytes: 9,
+            });
+        }
+        assert_eq!(store.notices.len(), NOTICES_MAX);
+        assert_eq!(store.downloads.len(), 1);
+        assert!(!store.downloads[0].running());
+        assert_eq!(store.downloaded_bytes(), 9);
+    }
+
+    #[test]
+    fn another_build_of_the_worker_is_refused() {
+        let mut store = Store::default();
+        store.apply(FromWorker::Ready {
+            build: "other".into(),
+        });
+        assert!(matches!(store.phase, Phase::Failed(_)));
+    }
+}

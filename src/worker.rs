@@ -1,0 +1,513 @@
+//! The worker's core: messages in, machine turns, messages out.
+//!
+//! Plain Rust over two seams, so that it runs in native tests: `Host` is what the browser's
+//! worker scope gives (post, clock, fetch), `Engine` is what crate `playground` gives. Timers,
+//! promises and streams stay in `static/worker_loader.js`; here they are integers. Nothing from
+//! JavaScript is kept between turns (design decision 6).
+//!
+//! Pacing: guests run in slices of fuel until a turn's time is used up, then the loader yields to
+//! the event loop and calls again. So a keystroke waits for one turn at most, however busy the
+//! guests are.
+
+use std::collections::BTreeMap;
+
+use crate::flow::Window;
+use crate::protocol::{BUILD, FromWorker, ToWorker};
+
+/// Guest instructions per slice: V8 replaces no running frame, so slices stay short, and the
+/// clock is read between them.
+pub const SLICE_FUEL: u64 = 1_000_000;
+
+/// How long a turn may take before the event loop gets its chance.
+pub const TURN_MS: f64 = 6.0;
+
+/// What a slice of guest time left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// There is more to compute.
+    Busy,
+    /// Nothing until this time, in nanoseconds of the clock passed in.
+    Until(u64),
+    /// Nothing until a message or a download arrives.
+    Idle,
+}
+
+/// A download the engine asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// Names the answer.
+    pub id: u32,
+    /// Absolute, or relative to the page's folder.
+    pub url: String,
+    /// First and last byte, as in HTTP's `Range`.
+    pub range: Option<(u64, u64)>,
+    /// Addressed by digest: may be kept in the browser's cache for ever.
+    pub immutable: bool,
+    /// What is being downloaded, as the progress bar names it.
+    pub label: String,
+}
+
+/// A download's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The HTTP status.
+    pub status: u16,
+    /// Name and value of each header, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What the engine reports besides terminal output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A message for the page as it is.
+    Tell(FromWorker),
+    /// A download to start.
+    Fetch(FetchRequest),
+}
+
+/// The machines, as the worker drives them; implemented over crate `playground`.
+pub trait Engine {
+    /// Starts a machine; `InstanceAdded` follows as an event.
+    fn add_instance(&mut self) -> Result<(), String>;
+    /// Drops a machine; `InstanceDeleted` follows as an event.
+    fn delete_instance(&mut self, name: &str) -> Result<(), String>;
+    /// Keys for a machine's terminal.
+    fn input(&mut self, name: &str, bytes: &[u8]);
+    /// The terminal's new size.
+    fn resize(&mut self, name: &str, cols: u16, rows: u16);
+    /// System call tracing.
+    fn trace(&mut self, name: &str, on: bool);
+    /// The answer to `FetchRequest { id, .. }`, or why there is none.
+    fn fetched(&mut self, id: u32, answer: Result<Fetched, String>);
+    /// Runs until `fuel` instructions are spent or nothing is runnable at `now_ns`.
+    fn turn(&mut self, now_ns: u64, fuel: u64) -> Slice;
+    /// Names of machines with terminal output waiting.
+    fn output_ready(&mut self) -> Vec<String>;
+    /// Takes at most `bytes_max` of a machine's waiting output.
+    fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8>;
+    /// Takes what happened since the last call.
+    fn events(&mut self) -> Vec<Event>;
+}
+
+/// What the browser gives a worker.
+pub trait Host {
+    /// Posts to the page.
+    fn post(&self, message: FromWorker);
+    /// Milliseconds since the Unix epoch, with fractions, never going back.
+    fn now_ms(&self) -> f64;
+    /// Starts a download; [`Worker::fetched`] is called with its id.
+    fn fetch(&self, request: &FetchRequest);
+}
+
+/// Makes the engine once the page has said what it needs to know.
+pub type Open = fn(seed: u64, base_url: &str) -> Result<Box<dyn Engine>, String>;
+
+/// Bytes of all downloads with one label, so that many ranges of one image are one bar.
+#[derive(Debug, Default)]
+struct Download {
+    finished_bytes: u64,
+    running: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Download {
+    fn sums(&self) -> (u64, u64) {
+        let (mut done, mut total) = (self.finished_bytes, self.finished_bytes);
+        for (done_bytes, total_bytes) in self.running.values() {
+            done += done_bytes;
+            total += total_bytes.max(done_bytes);
+        }
+        (done, total)
+    }
+}
+
+/// The worker.
+pub struct Worker<H: Host> {
+    host: H,
+    open: Open,
+    engine: Option<Box<dyn Engine>>,
+    windows: BTreeMap<String, Window>,
+    /// By label. A handful: the node image, and what is being pulled.
+    downloads: BTreeMap<String, Download>,
+    /// The label of each running download.
+    labels: BTreeMap<u32, String>,
+}
+
+impl<H: Host> Worker<H> {
+    /// A worker that has not been told to boot.
+    pub fn new(host: H, open: Open) -> Worker<H> {
+        Worker {
+            host,
+            open,
+            engine: None,
+            windows: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a message of the page.
+    pub fn message(&mut self, message: ToWorker) {
+        if let Err(text) = self.try_message(message) {
+            self.host.post(FromWorker::Error { text });
+        }
+    }
+
+    fn try_message(&mut self, message: ToWorker) -> Result<(), String> {
+        if let ToWorker::Boot { seed, base_url } = &message {
+            self.engine = Some((self.open)(*seed, base_url)?);
+            self.host.post(FromWorker::Ready {
+                build: BUILD.to_owned(),
+            });
+            return Ok(());
+        }
+        let Some(engine) = &mut self.engine else {
+            return Err("the engine has not started".to_owned());
+        };
+        match message {
+            ToWorker::Boot { .. } => {}
+            ToWorker::AddInstance => {
+                if let Err(text) = engine.add_instance() {
+                    self.host.post(FromWorker::InstanceFailed { text });
+                }
+            }
+            ToWorker::DeleteInstance { name } => {
+                self.windows.remove(&name);
+                engine.delete_instance(&name)?;
+            }
+            ToWorker::Input { name, bytes } => engine.input(&name, &bytes),
+            ToWorker::Resize { name, cols, rows } => engine.resize(&name, cols, rows),
+            ToWorker::Trace { name, on } => engine.trace(&name, on),
+            ToWorker::Drawn { name, bytes } => {
+                if let Some(window) = self.windows.get_mut(&name) {
+                    window.drawn(bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Part of a download has arrived. `total_bytes` is 0 if unknown.
+    pub fn fetch_progress(&mut self, id: u32, done_bytes: u64, total_bytes: u64) {
+        let Some(label) = self.labels.get(&id) else {
+            return;
+        };
+        if let Some(download) = self.downloads.get_mut(label) {
+            download.running.insert(id, (done_bytes, total_bytes));
+            let (done_bytes, total_bytes) = download.sums();
+            self.host.post(FromWorker::Progress {
+                what: label.clone(),
+                done_bytes,
+                total_bytes,
+            });
+        }
+    }
+
+    /// A download has ended.
+    pub fn fetched(&mut self, id: u32, answer: Result<Fetched, String>) {
+        if let Some(label) = self.labels.remove(&id)
+            && let Some(download) = self.downloads.get_mut(&label)
+        {
+            download.running.remove(&id);
+            download.finished_bytes += answer.as_ref().map_or(0, |got| got.body.len() as u64);
+            let (done_bytes, total_bytes) = download.sums();
+            self.host.post(FromWorker::Progress {
+                what: label,
+                done_bytes,
+                total_bytes,
+            });
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.fetched(id, answer);
+        }
+    }
+
+    /// Runs the machines for one turn. Answers after how many milliseconds to call again: 0 is
+    /// at once (after the event loop's turn), a negative number is when something arrives.
+    pub fn turn(&mut self) -> f64 {
+        let started = self.host.now_ms();
+        let mut now = started;
+        loop {
+            let Some(engine) = &mut self.engine else {
+                return -1.0;
+            };
+            let slice = engine.turn(nanoseconds(now), SLICE_FUEL);
+            self.deliver();
+            now = self.host.now_ms();
+            match slice {
+                Slice::Busy if now - started < TURN_MS => {}
+                Slice::Busy => return 0.0,
+                Slice::Until(deadline) => {
+                    return (deadline as f64 / 1e6 - now).max(0.0);
+                }
+                Slice::Idle => return -1.0,
+            }
+        }
+    }
+
+    /// Hands on what the machines produced.
+    fn deliver(&mut self) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        for event in engine.events() {
+            match event {
+                Event::Tell(message) => {
+                    if let FromWorker::InstanceAdded { name, .. } = &message {
+                        self.windows.insert(name.clone(), Window::default());
+                    }
+                    self.host.post(message);
+                }
+                Event::Fetch(request) => {
+                    self.labels.insert(request.id, request.label.clone());
+                    let download = self.downloads.entry(request.label.clone()).or_default();
+                    download.running.insert(request.id, (0, 0));
+                    self.host.fetch(&request);
+                }
+            }
+        }
+        for name in engine.output_ready() {
+            let Some(window) = self.windows.get_mut(&name) else {
+                continue;
+            };
+            let room = window.room();
+            if room == 0 {
+                continue;
+            }
+            let bytes = engine.output(&name, room);
+            if !bytes.is_empty() {
+                window.sent(bytes.len());
+                self.host.post(FromWorker::Output { name, bytes });
+            }
+        }
+    }
+}
+
+/// Milliseconds as the browser counts them, in the machines' unit.
+fn nanoseconds(ms: f64) -> u64 {
+    (ms * 1e6) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::flow::WINDOW_BYTES;
+
+    /// Not a machine: answers every key with itself, and floods while told to.
+    #[derive(Default)]
+    struct EchoForTests {
+        waiting: Vec<u8>,
+        flood: bool,
+        events: Vec<Event>,
+    }
+
+    impl Engine for EchoForTests {
+        fn add_instance(&mut self) -> Result<(), String> {
+            self.events.push(Event::Tell(FromWorker::InstanceAdded {
+                name: "node1".into(),
+                ip: "192.168.0.2".into(),
+                hostname: "node1".into(),
+            }));
+            Ok(())
+        }
+        fn delete_instance(&mut self, name: &str) -> Result<(), String> {
+            Err(format!("no such instance: {name}"))
+        }
+        fn input(&mut self, _name: &str, bytes: &[u8]) {
+            self.waiting.extend_from_slice(bytes);
+            self.flood = bytes == b"yes";
+            if bytes == b"get" {
+                self.events.push(Event::Fetch(FetchRequest {
+                    id: 7,
+                    url: "v2/".into(),
+                    range: None,
+                    immutable: false,
+                    label: "index".into(),
+                }));
+            }
+        }
+        fn resize(&mut self, _name: &str, _cols: u16, _rows: u16) {}
+        fn trace(&mut self, _name: &str, _on: bool) {}
+        fn fetched(&mut self, id: u32, answer: Result<Fetched, String>) {
+            let text = match answer {
+                Ok(fetched) => format!("{id}: {}", fetched.status),
+                Err(error) => format!("{id}: {error}"),
+            };
+            self.waiting.extend_from_slice(text.as_bytes());
+        }
+        fn turn(&mut self, now_ns: u64, _fuel: u64) -> Slice {
+            if self.flood {
+                self.waiting.resize(WINDOW_BYTES as usize * 2, b'y');
+                return Slice::Busy;
+            }
+            Slice::Until(now_ns + 20_000_000)
+        }
+        fn output_ready(&mut self) -> Vec<String> {
+            if self.waiting.is_empty() {
+                Vec::new()
+            } else {
+                vec!["node1".into()]
+            }
+        }
+        fn output(&mut self, _name: &str, bytes_max: usize) -> Vec<u8> {
+            let rest = self.waiting.split_off(bytes_max.min(self.waiting.len()));
+            std::mem::replace(&mut self.waiting, rest)
+        }
+        fn events(&mut self) -> Vec<Event> {
+            std::mem::take(&mut self.events)
+        }
+    }
+
+    /// A browser of one clock that goes on by a millisecond whenever it is read.
+    #[derive(Default)]
+    struct FakeBrowser {
+        now: Cell<f64>,
+        posted: RefCell<Vec<FromWorker>>,
+        fetches: RefCell<Vec<u32>>,
+    }
+
+    impl Host for Rc<FakeBrowser> {
+        fn post(&self, message: FromWorker) {
+            self.posted.borrow_mut().push(message);
+        }
+        fn now_ms(&self) -> f64 {
+            self.now.set(self.now.get() + 1.0);
+            self.now.get()
+        }
+        fn fetch(&self, request: &FetchRequest) {
+            self.fetches.borrow_mut().push(request.id);
+        }
+    }
+
+    fn booted() -> (Worker<Rc<FakeBrowser>>, Rc<FakeBrowser>) {
+        let browser = Rc::new(FakeBrowser::default());
+        let mut worker = Worker::new(browser.clone(), |_, _| {
+            Ok(Box::new(EchoForTests::default()) as Box<dyn Engine>)
+        });
+        worker.message(ToWorker::Boot {
+            seed: 1,
+            base_url: "./".into(),
+        });
+        worker.message(ToWorker::AddInstance);
+        worker.turn();
+        browser.posted.borrow_mut().clear();
+        (worker, browser)
+    }
+
+    fn type_text(worker: &mut Worker<Rc<FakeBrowser>>, text: &str) {
+        worker.message(ToWorker::Input {
+            name: "node1".into(),
+            bytes: text.into(),
+        });
+    }
+
+    fn output_len(browser: &FakeBrowser) -> usize {
+        let posted = browser.posted.borrow();
+        let lengths = posted.iter().map(|message| match message {
+            FromWorker::Output { bytes, .. } => bytes.len(),
+            _ => 0,
+        });
+        lengths.sum()
+    }
+
+    #[test]
+    fn before_boot_everything_is_refused_and_nothing_runs() {
+        let browser = Rc::new(FakeBrowser::default());
+        let mut worker = Worker::new(browser.clone(), |_, _| Err("no images".into()));
+        worker.message(ToWorker::AddInstance);
+        worker.message(ToWorker::Boot {
+            seed: 1,
+            base_url: "./".into(),
+        });
+        assert_eq!(worker.turn(), -1.0);
+        assert_eq!(
+            *browser.posted.borrow(),
+            [
+                FromWorker::Error {
+                    text: "the engine has not started".into()
+                },
+                FromWorker::Error {
+                    text: "no images".into()
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_comes_back_and_the_worker_sleeps_until_the_deadline() {
+        let (mut worker, browser) = booted();
+        type_text(&mut worker, "한");
+        let delay = worker.turn();
+        assert!((18.0..=20.0).contains(&delay), "{delay}");
+        assert_eq!(output_len(&browser), 3);
+    }
+
+    #[test]
+    fn a_flood_stops_at_the_window_until_it_is_drawn() {
+        let (mut worker, browser) = booted();
+        type_text(&mut worker, "yes");
+        for _ in 0..5 {
+            assert_eq!(worker.turn(), 0.0);
+        }
+        assert_eq!(output_len(&browser), WINDOW_BYTES as usize);
+        worker.message(ToWorker::Drawn {
+            name: "node1".into(),
+            bytes: 1000,
+        });
+        worker.turn();
+        assert_eq!(output_len(&browser), WINDOW_BYTES as usize + 1000);
+    }
+
+    #[test]
+    fn downloads_are_counted_by_label_and_answered_by_id() {
+        let (mut worker, browser) = booted();
+        type_text(&mut worker, "get");
+        worker.turn();
+        assert_eq!(*browser.fetches.borrow(), [7]);
+        worker.fetch_progress(7, 10, 40);
+        worker.fetched(
+            7,
+            Ok(Fetched {
+                status: 200,
+                headers: Vec::new(),
+                body: vec![0; 40],
+            }),
+        );
+        worker.fetch_progress(7, 99, 99);
+        let progress: Vec<_> = browser
+            .posted
+            .borrow()
+            .iter()
+            .filter_map(|message| match message {
+                FromWorker::Progress {
+                    done_bytes,
+                    total_bytes,
+                    ..
+                } => Some((*done_bytes, *total_bytes)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(progress, [(10, 40), (40, 40)]);
+        browser.posted.borrow_mut().clear();
+        worker.turn();
+        assert_eq!(output_len(&browser), "7: 200".len());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        let (mut worker, browser) = booted();
+        worker.message(ToWorker::DeleteInstance {
+            name: "node9".into(),
+        });
+        assert_eq!(
+            *browser.posted.borrow(),
+            [FromWorker::Error {
+                text: "no such instance: node9".into()
+            }]
+        );
+    }
+}

@@ -1,0 +1,178 @@
+// The worker's outer half: everything of the browser that is asynchronous.
+//
+// It loads the worker's program, counts the bytes for the page's progress bar, passes messages
+// on, calls for turns and does the downloads. The program is plain calls and integers: no
+// promise, timer or stream is ever stored in its memory, so its memory is the whole state of the
+// machines (design decision 6).
+//
+// A classic script, beside `worker.js` and `worker_bg.wasm` as Trunk writes them; every address
+// is relative to it.
+"use strict";
+
+/** The program's worker object, once it is there. */
+let worker = null;
+/** Messages that came before. */
+const early = [];
+/** Set when the program has panicked: it must not be called again. */
+let dead = false;
+
+/** Posts to the page; `bytes` is given away. */
+const post = (text, bytes) => {
+  if (bytes) self.postMessage([text, bytes], [bytes.buffer]);
+  else self.postMessage([text]);
+};
+
+const progress = (what, done, total) =>
+  post(JSON.stringify({ Progress: { what, done_bytes: done, total_bytes: total } }));
+
+/** Calls the program. A trap ends it; its panic hook has posted the message, if it was a panic. */
+const call = (body) => {
+  if (dead || !worker) return undefined;
+  try {
+    return body(worker);
+  } catch (error) {
+    dead = true;
+    const said = error instanceof WebAssembly.RuntimeError && self.drydock.panicked;
+    if (!said) post(JSON.stringify({ Panicked: { text: String(error?.stack ?? error) } }));
+    throw error;
+  }
+};
+
+// --- Turns -------------------------------------------------------------------------------------
+
+// A message to ourselves comes after what is waiting, without the 4 ms that timers wait.
+const channel = new MessageChannel();
+let queued = false;
+let timer = 0;
+
+const wake = () => {
+  if (queued) return;
+  queued = true;
+  clearTimeout(timer);
+  channel.port2.postMessage(0);
+};
+
+channel.port1.onmessage = () => {
+  queued = false;
+  const delay = call((program) => program.turn());
+  if (delay === 0) wake();
+  else if (delay > 0) timer = setTimeout(wake, Math.min(delay, 2 ** 31 - 1));
+};
+
+// --- Downloads ---------------------------------------------------------------------------------
+
+/** Name of the browser cache that keeps blobs. They are named by digest and never change. */
+const CACHE = "drydock-blobs";
+
+/** The cache, or null where the page's origin has none (plain HTTP from another machine). */
+const openCache = async () => {
+  try {
+    return await self.caches.open(CACHE);
+  } catch {
+    return null;
+  }
+};
+
+/** The key a range is kept under: the cache itself refuses partial answers. */
+const cacheKey = (url, range) => {
+  const key = new URL(url);
+  if (range) key.searchParams.set("drydock-range", range);
+  return key.href;
+};
+
+/** Reads a body chunk by chunk, telling how far it is. */
+const readBody = async (response, told) => {
+  const encoded = response.headers.get("content-encoding");
+  const total = encoded ? 0 : Number(response.headers.get("content-length") ?? 0);
+  if (!response.body) return new Uint8Array(await response.arrayBuffer());
+  const reader = response.body.getReader();
+  const chunks = [];
+  let done = 0;
+  for (;;) {
+    const { value, done: end } = await reader.read();
+    if (end) break;
+    chunks.push(value);
+    done += value.length;
+    told(done, total);
+  }
+  const whole = new Uint8Array(done);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+};
+
+/** One download: from the cache if it is there, else from the network and into the cache. */
+const download = async (id, url, range, immutable) => {
+  const told = (done, total) => call((program) => program.fetch_progress(id, done, total));
+  const cache = immutable ? await openCache() : null;
+  const key = cacheKey(url, range);
+  const kept = await cache?.match(key);
+  if (kept) {
+    const body = new Uint8Array(await kept.arrayBuffer());
+    return [JSON.parse(kept.headers.get("x-drydock") ?? "[200,[]]"), body];
+  }
+  const headers = range ? { range } : {};
+  const response = await fetch(url, { headers });
+  const body = await readBody(response, told);
+  const answer = [response.status, [...response.headers].flat()];
+  if (cache && response.ok) {
+    const kept = new Response(body, { headers: { "x-drydock": JSON.stringify(answer) } });
+    // A full disk only means that the next visit downloads again.
+    cache.put(key, kept).catch(() => {});
+  }
+  return [answer, body];
+};
+
+/** What the program calls; see `src/bin/worker.rs`. */
+self.drydock = {
+  panicked: false,
+  post(text, bytes) {
+    if (text.startsWith('{"Panicked"')) self.drydock.panicked = true;
+    post(text, bytes);
+  },
+  now_ms: () => performance.timeOrigin + performance.now(),
+  fetch_start(id, url, first, last, immutable) {
+    const range = last >= first ? `bytes=${first}-${last}` : null;
+    download(id, new URL(url, self.location.href).href, range, immutable)
+      .then(
+        ([[status, headers], body]) =>
+          call((program) => program.fetched(id, status, headers, body)),
+        (error) => call((program) => program.fetch_failed(id, String(error))),
+      )
+      .finally(wake);
+  },
+};
+
+// --- Start -------------------------------------------------------------------------------------
+
+const take = ([text, bytes]) => {
+  call((program) => program.message(text, bytes));
+  wake();
+};
+
+self.onmessage = ({ data }) => {
+  if (worker) take(data);
+  else early.push(data);
+};
+
+const start = async () => {
+  self.importScripts("worker.js");
+  const response = await fetch("worker_bg.wasm");
+  if (!response.ok) throw new Error(`worker_bg.wasm: HTTP status ${response.status}`);
+  // The original goes to the compiler, which caches code only for responses of the network; the
+  // copy is counted.
+  const counted = response.clone();
+  const loaded = self.wasm_bindgen({ module_or_path: response });
+  await readBody(counted, (done, total) => progress("engine", done, total));
+  await loaded;
+  worker = new self.wasm_bindgen.DrydockWorker();
+  early.splice(0).forEach(take);
+};
+
+start().catch((error) => {
+  dead = true;
+  post(JSON.stringify({ Panicked: { text: String(error?.stack ?? error) } }));
+});

@@ -1,0 +1,465 @@
+//! A server of one folder of static files, for development and for the browser tests.
+//!
+//! HTTP/1.1 (RFC 9110, 9112) as far as a browser needs it for such a folder: GET and HEAD,
+//! keep-alive, one byte range, validators. It sends no header a plain web host would not, so that
+//! what works here works there. Loopback only; not for publishing.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Bytes of request line and headers that are read before giving up.
+const HEAD_BYTES_MAX: u64 = 32 * 1024;
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A bound server.
+pub struct Server {
+    listener: TcpListener,
+    folder: Arc<PathBuf>,
+    base: Arc<str>,
+}
+
+impl Server {
+    /// Binds to loopback. `base` is the path the folder appears under.
+    pub fn bind(folder: &Path, base: &str, port: u16) -> io::Result<Server> {
+        let inner = base.trim_matches('/');
+        let base = match inner {
+            "" => "/".to_owned(),
+            _ => format!("/{inner}/"),
+        };
+        Ok(Server {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, port))?,
+            folder: Arc::new(folder.canonicalize()?),
+            base: base.into(),
+        })
+    }
+
+    /// Where the page is.
+    pub fn url(&self) -> String {
+        let port = self
+            .listener
+            .local_addr()
+            .map_or(0, |address| address.port());
+        format!("http://127.0.0.1:{port}{}", self.base)
+    }
+
+    /// Serves until the process ends.
+    pub fn run(self) {
+        for stream in self.listener.incoming().flatten() {
+            let (folder, base) = (Arc::clone(&self.folder), Arc::clone(&self.base));
+            std::thread::spawn(move || {
+                // A connection that breaks is the browser's business.
+                let _ = connection(stream, &folder, &base);
+            });
+        }
+    }
+}
+
+/// The parts of a request that matter to a file.
+#[derive(Debug, Default)]
+struct Request {
+    method: String,
+    target: String,
+    range: Option<String>,
+    if_range: Option<String>,
+    if_none_match: Option<String>,
+    close: bool,
+}
+
+fn connection(stream: TcpStream, folder: &Path, base: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(IDLE))?;
+    stream.set_nodelay(true)?;
+    let mut input = BufReader::new(stream.try_clone()?);
+    let mut output = stream;
+    while let Some(request) = read_request(&mut input)? {
+        answer(&request, folder, base).send(&mut output, request.method == "HEAD")?;
+        if request.close {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a request without a body. `None` is the end of the connection.
+fn read_request(input: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut input = input.take(HEAD_BYTES_MAX);
+    let mut line = String::new();
+    if input.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let mut request = Request {
+        method: words.next().unwrap_or_default().to_owned(),
+        target: words.next().unwrap_or_default().to_owned(),
+        ..Request::default()
+    };
+    loop {
+        line.clear();
+        if input.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            return Ok(Some(request));
+        };
+        let value = value.trim().to_owned();
+        match name.to_ascii_lowercase().as_str() {
+            "range" => request.range = Some(value),
+            "if-range" => request.if_range = Some(value),
+            "if-none-match" => request.if_none_match = Some(value),
+            "connection" => request.close = value.eq_ignore_ascii_case("close"),
+            // Nothing here takes a body; the rest of the connection would be misread.
+            "content-length" | "transfer-encoding" => request.close = true,
+            _ => {}
+        }
+    }
+}
+
+/// An answer: a status, headers, and part of a file or a short text.
+struct Answer {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+enum Body {
+    Text(&'static str),
+    Part { file: File, first: u64, length: u64 },
+}
+
+impl Answer {
+    fn plain(status: &'static str) -> Answer {
+        Answer {
+            status,
+            headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
+            body: Body::Text(status),
+        }
+    }
+
+    fn send(self, output: &mut impl Write, head_only: bool) -> io::Result<()> {
+        let length = match &self.body {
+            Body::Text(text) => text.len() as u64,
+            Body::Part { length, .. } => *length,
+        };
+        let mut head = format!("HTTP/1.1 {}\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.status.starts_with("304") {
+            head.push_str(&format!("content-length: {length}\r\n"));
+        }
+        head.push_str("\r\n");
+        output.write_all(head.as_bytes())?;
+        if head_only {
+            return output.flush();
+        }
+        match self.body {
+            Body::Text(text) => output.write_all(text.as_bytes())?,
+            Body::Part {
+                mut file,
+                first,
+                length,
+            } => {
+                file.seek(SeekFrom::Start(first))?;
+                io::copy(&mut file.take(length), output)?;
+            }
+        }
+        output.flush()
+    }
+}
+
+fn answer(request: &Request, folder: &Path, base: &str) -> Answer {
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        let mut answer = Answer::plain("405 Method Not Allowed");
+        answer.headers.push(("allow", "GET, HEAD".to_owned()));
+        return answer;
+    }
+    let path = request.target.split(['?', '#']).next().unwrap_or_default();
+    if base != "/" && path == base.trim_end_matches('/') {
+        let mut answer = Answer::plain("308 Permanent Redirect");
+        answer.headers.push(("location", base.to_owned()));
+        return answer;
+    }
+    let file = path
+        .strip_prefix(base)
+        .and_then(percent_decode)
+        .and_then(|path| resolve(folder, &path));
+    match file.and_then(|path| Some((File::open(&path).ok()?, path))) {
+        Some((file, path)) => serve_file(request, file, &path),
+        None => Answer::plain("404 Not Found"),
+    }
+}
+
+/// The file a path names, if it is inside the folder. A folder names its `index.html`.
+fn resolve(folder: &Path, path: &str) -> Option<PathBuf> {
+    let plain = |segment: &str| segment != ".." && !segment.contains(['\0', '\\']);
+    if !path.split('/').all(plain) || path.starts_with('/') {
+        return None;
+    }
+    let mut file = folder.join(path);
+    if file.is_dir() {
+        file.push("index.html");
+    }
+    // What links lead to counts, not what they are called.
+    let file = file.canonicalize().ok()?;
+    (file.starts_with(folder) && file.is_file()).then_some(file)
+}
+
+fn serve_file(request: &Request, file: File, path: &Path) -> Answer {
+    let Ok(metadata) = file.metadata() else {
+        return Answer::plain("404 Not Found");
+    };
+    let size = metadata.len();
+    let etag = etag(&metadata);
+    let mut headers = vec![
+        ("content-type", content_type(path).to_owned()),
+        ("cache-control", cache_control(path).to_owned()),
+        ("accept-ranges", "bytes".to_owned()),
+        ("etag", etag.clone()),
+    ];
+    let known = request.if_none_match.as_deref().unwrap_or_default();
+    if known.split(',').any(|tag| tag.trim() == etag) {
+        return Answer {
+            status: "304 Not Modified",
+            headers,
+            body: Body::Text(""),
+        };
+    }
+    let same = request.if_range.as_ref().is_none_or(|tag| *tag == etag);
+    let range = request.range.as_deref().filter(|_| same);
+    let (status, first, length) = match range.map(|range| byte_range(range, size)) {
+        None | Some(Range::Whole) => ("200 OK", 0, size),
+        Some(Range::Part(first, last)) => {
+            headers.push(("content-range", format!("bytes {first}-{last}/{size}")));
+            ("206 Partial Content", first, last - first + 1)
+        }
+        Some(Range::Outside) => {
+            let mut answer = Answer::plain("416 Range Not Satisfiable");
+            answer
+                .headers
+                .push(("content-range", format!("bytes */{size}")));
+            return answer;
+        }
+    };
+    Answer {
+        status,
+        headers,
+        body: Body::Part {
+            file,
+            first,
+            length,
+        },
+    }
+}
+
+/// What a `Range` header asks of a file (RFC 9110 §14).
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    /// Not a range we answer: the whole is always allowed.
+    Whole,
+    /// First and last byte.
+    Part(u64, u64),
+    /// Nothing of it is in the file.
+    Outside,
+}
+
+fn byte_range(header: &str, size: u64) -> Range {
+    let Some(spec) = header.strip_prefix("bytes=") else {
+        return Range::Whole;
+    };
+    let Some((first, last)) = spec.trim().split_once('-') else {
+        return Range::Whole;
+    };
+    if spec.contains(',') {
+        return Range::Whole;
+    }
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if last < first => Range::Whole,
+        (Ok(first), _) if first >= size => Range::Outside,
+        (Ok(first), Ok(last)) => Range::Part(first, last.min(size - 1)),
+        (Ok(first), Err(_)) if last.is_empty() => Range::Part(first, size - 1),
+        (Err(_), Ok(0)) if first.is_empty() => Range::Outside,
+        (Err(_), Ok(_)) if first.is_empty() && size == 0 => Range::Outside,
+        (Err(_), Ok(suffix)) if first.is_empty() => {
+            Range::Part(size.saturating_sub(suffix), size - 1)
+        }
+        _ => Range::Whole,
+    }
+}
+
+fn etag(metadata: &fs::Metadata) -> String {
+    let modified = metadata.modified().ok();
+    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = since.unwrap_or_default().as_nanos();
+    format!("\"{:x}-{since:x}\"", metadata.len())
+}
+
+fn content_type(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" => "application/json",
+        "wasm" => "application/wasm",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Names with a hash in them never change what they name: blobs, and what Trunk writes.
+fn cache_control(path: &Path) -> &'static str {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let stem = name.split(['.', '_']).next().unwrap_or_default();
+    let hashed = stem
+        .rsplit_once('-')
+        .is_some_and(|(_, hash)| hash.len() == 16 && hex(hash));
+    let digest = name.strip_prefix("sha256:").is_some_and(hex);
+    if hashed || (digest && path.components().any(|part| part.as_os_str() == "blobs")) {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    }
+}
+
+/// Undoes `%xx`. `None` is a path that is not text.
+fn percent_decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = (*first == b'%').then(|| tail.get(..2)).flatten();
+        let code = digits.and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (header, size, range) in [
+            ("bytes=0-0", 10, Range::Part(0, 0)),
+            ("bytes=2-5", 10, Range::Part(2, 5)),
+            ("bytes=2-500", 10, Range::Part(2, 9)),
+            ("bytes=7-", 10, Range::Part(7, 9)),
+            ("bytes=-3", 10, Range::Part(7, 9)),
+            ("bytes=-30", 10, Range::Part(0, 9)),
+            ("bytes=-0", 10, Range::Outside),
+            ("bytes=-1", 0, Range::Outside),
+            ("bytes=10-", 10, Range::Outside),
+            ("bytes=0-", 0, Range::Outside),
+            ("bytes=5-2", 10, Range::Whole),
+            ("bytes=0-1,3-4", 10, Range::Whole),
+            ("bytes=a-b", 10, Range::Whole),
+            ("lines=0-1", 10, Range::Whole),
+        ] {
+            assert_eq!(byte_range(header, size), range, "{header} of {size}");
+        }
+    }
+
+    /// A folder with a page, a blob and a secret beside it.
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("drydock-http-{name}-{}", std::process::id()));
+        fs::create_dir_all(folder.join("dist/blobs")).unwrap();
+        fs::write(folder.join("secret"), "secret").unwrap();
+        fs::write(folder.join("dist/index.html"), "page").unwrap();
+        fs::write(folder.join("dist/worker_bg.wasm"), "wasm").unwrap();
+        fs::write(folder.join("dist/blobs/sha256:ab"), "0123456789").unwrap();
+        folder
+    }
+
+    fn ask(folder: &Path, base: &str, head: &str) -> String {
+        let head = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
+        let request = read_request(&mut head.as_bytes()).unwrap().unwrap();
+        let root = folder.join("dist").canonicalize().unwrap();
+        let mut bytes = Vec::new();
+        answer(&request, &root, base)
+            .send(&mut bytes, request.method == "HEAD")
+            .unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn files_ranges_and_validators() {
+        let folder = folder("files");
+        let page = ask(&folder, "/a/", "GET /a/?x HTTP/1.1");
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+        assert!(page.ends_with("\r\n\r\npage"), "{page}");
+        let wasm = ask(&folder, "/", "HEAD /worker_bg.wasm HTTP/1.1");
+        assert!(
+            wasm.contains("content-type: application/wasm\r\n"),
+            "{wasm}"
+        );
+        assert!(wasm.ends_with("content-length: 4\r\n\r\n"), "{wasm}");
+        let part = ask(
+            &folder,
+            "/",
+            "GET /blobs/sha256%3Aab HTTP/1.1\nRange: bytes=2-4",
+        );
+        assert!(part.starts_with("HTTP/1.1 206 "), "{part}");
+        assert!(part.contains("content-range: bytes 2-4/10\r\n"), "{part}");
+        assert!(part.contains("immutable"), "{part}");
+        assert!(part.ends_with("\r\n\r\n234"), "{part}");
+        let etag = page
+            .lines()
+            .find_map(|line| line.strip_prefix("etag: "))
+            .unwrap();
+        let again = ask(
+            &folder,
+            "/",
+            &format!("GET / HTTP/1.1\nIf-None-Match: {etag}"),
+        );
+        assert!(again.starts_with("HTTP/1.1 304 "), "{again}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_outside_the_folder() {
+        let folder = folder("escape");
+        std::os::unix::fs::symlink(folder.join("secret"), folder.join("dist/link")).unwrap();
+        for path in [
+            "/../secret",
+            "/%2e%2e/secret",
+            "/blobs/..%2f../secret",
+            "//etc/passwd",
+            "/link",
+            "/nothing",
+            "/%ff",
+            "/blobs",
+        ] {
+            let reply = ask(&folder, "/", &format!("GET {path} HTTP/1.1"));
+            assert!(reply.starts_with("HTTP/1.1 404 "), "{path}: {reply}");
+        }
+        let outside = ask(&folder, "/a/", "GET /index.html HTTP/1.1");
+        assert!(outside.starts_with("HTTP/1.1 404 "), "{outside}");
+        let redirect = ask(&folder, "/a/", "GET /a HTTP/1.1");
+        assert!(redirect.contains("location: /a/\r\n"), "{redirect}");
+        let post = ask(&folder, "/", "POST / HTTP/1.1\nContent-Length: 3");
+        assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
