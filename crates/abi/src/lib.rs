@@ -4,6 +4,7 @@
 //! uapi header it names; riscv64 uses the asm-generic ones.
 
 mod errno;
+pub mod signal;
 
 pub use errno::Errno;
 
