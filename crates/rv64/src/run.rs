@@ -72,6 +72,8 @@ impl Cpu<'_> {
             page.forget_code();
             return None;
         };
+        // With one more owner it would look shared, and a store to it would fault.
+        drop(page);
         self.execute(&code, usize::from(index), self.left - ROOM)
     }
 
@@ -161,7 +163,7 @@ impl Cpu<'_> {
         let retired = self.start - self.left;
         let value = match insn.imm {
             csr::TIME => {
-                let passed = u128::from(retired) * u128::from(self.counters.time_per_65536) >> 16;
+                let passed = (u128::from(retired) * u128::from(self.counters.time_per_65536)) >> 16;
                 self.counters.time.wrapping_add(passed as u64)
             }
             _ => self.counters.instret.wrapping_add(retired),
