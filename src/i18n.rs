@@ -168,8 +168,8 @@ impl Message {
                 "여러분 탓이 아니라 Drydock의 버그입니다. 다른 인스턴스는 계속 돌아갑니다. 아래 글에 일어난 곳이 적혀 있습니다."),
             WorkerDead => ("The machines have stopped", "모든 머신이 멈췄습니다"),
             WorkerDeadDetail => (
-                "This is a bug in Drydock. Reload the page to start again. The text below says where it happened.",
-                "Drydock의 버그입니다. 다시 시작하려면 페이지를 새로 고치세요. 아래 글에 일어난 곳이 적혀 있습니다."),
+                "This is a bug in Drydock. Everything in them is lost. The text below says where it happened.",
+                "Drydock의 버그입니다. 안에 있던 것은 모두 사라졌습니다. 아래 글에 일어난 곳이 적혀 있습니다."),
             Starting => ("Starting…", "시작하는 중…"),
             Ready => ("Ready", "준비됨"),
             Loading => ("Loading", "내려받는 중"),

@@ -159,16 +159,17 @@ self.onmessage = ({ data }) => {
 };
 
 const start = async () => {
+  // Declares `wasm_bindgen`, as a name of the scope rather than a property of it.
   self.importScripts("worker.js");
   const response = await fetch("worker_bg.wasm");
   if (!response.ok) throw new Error(`worker_bg.wasm: HTTP status ${response.status}`);
   // The original goes to the compiler, which caches code only for responses of the network; the
   // copy is counted.
   const counted = response.clone();
-  const loaded = self.wasm_bindgen({ module_or_path: response });
+  const loaded = wasm_bindgen({ module_or_path: response });
   await readBody(counted, (done, total) => progress("engine", done, total));
   await loaded;
-  worker = new self.wasm_bindgen.DrydockWorker();
+  worker = new wasm_bindgen.DrydockWorker();
   early.splice(0).forEach(take);
 };
 

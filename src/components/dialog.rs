@@ -4,7 +4,7 @@
 use web_sys::HtmlDialogElement;
 use yew::prelude::*;
 
-use super::use_text;
+use super::{Icon, use_text};
 use crate::i18n::Message;
 
 /// Properties of [`Dialog`].
@@ -38,7 +38,7 @@ pub fn Dialog(props: &DialogProps) -> Html {
             <div class="title">
                 <h2>{ &props.title }</h2>
                 <button class="icon" aria-label={text(Message::Close)} onclick={on_click}>
-                    <span aria-hidden="true">{ "✕" }</span>
+                    { Icon::Close.html() }
                 </button>
             </div>
             { props.children.clone() }

@@ -3,7 +3,7 @@
 use gloo::timers::callback::Interval;
 use yew::prelude::*;
 
-use super::{Dialog, Settings, use_text};
+use super::{Dialog, Icon, Settings, use_text};
 use crate::app::Msg;
 use crate::i18n::{Lang, Message};
 use crate::preferences::Preferences;
@@ -69,7 +69,7 @@ pub fn Header(props: &HeaderProps) -> Html {
                 aria-label={text(Message::Settings)}
                 title={text(Message::Settings)}
                 onclick={open_settings}
-            ><span aria-hidden="true">{ "⚙" }</span></button>
+            >{ Icon::Settings.html() }</button>
             <button class="danger" onclick={ask_close}>{ text(Message::CloseSession) }</button>
             if *settings {
                 <Settings

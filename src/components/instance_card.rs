@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use super::{Dialog, use_text};
+use super::{Dialog, Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
 use crate::store::{Condition, Instance};
@@ -85,7 +85,7 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                     aria-label={text(Message::Fullscreen)}
                     title={format!("{} (Alt+Enter)", text(Message::Fullscreen))}
                     onclick={fullscreen}
-                ><span aria-hidden="true">{ "⛶" }</span></button>
+                >{ Icon::Fullscreen.html() }</button>
                 <button
                     class="danger"
                     disabled={deleting}

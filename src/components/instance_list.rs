@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use super::use_text;
+use super::{Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
 use crate::store::{Condition, Instance};
@@ -46,7 +46,7 @@ pub fn InstanceList(props: &InstanceListProps) -> Html {
                     aria-current={selected.then_some("true")}
                     onclick={select}
                 >
-                    { person() }
+                    { Icon::Person.html() }
                     <span class="lines">
                         <span class="ip">{ &instance.ip }</span>
                         <span class="hostname">{ &instance.hostname }</span>
@@ -68,15 +68,5 @@ pub fn InstanceList(props: &InstanceListProps) -> Html {
             </button>
             <ul class="instances">{ for items }</ul>
         </>
-    }
-}
-
-/// A head and shoulders.
-fn person() -> Html {
-    html! {
-        <svg class="person" viewBox="0 0 24 24" aria-hidden="true">
-            <circle cx="12" cy="8" r="4.2" />
-            <path d="M3.5 21c.6-4.6 4-7 8.5-7s7.9 2.4 8.5 7z" />
-        </svg>
     }
 }

@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use super::use_text;
+use super::{Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
 
@@ -25,7 +25,7 @@ pub fn Notices(props: &NoticesProps) -> Html {
             <div class="notice" key={notice.clone()}>
                 <span>{ notice }</span>
                 <button class="icon" aria-label={text(Message::Dismiss)} onclick={dismiss}>
-                    <span aria-hidden="true">{ "✕" }</span>
+                    { Icon::Close.html() }
                 </button>
             </div>
         }

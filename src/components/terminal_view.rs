@@ -46,7 +46,7 @@ pub fn TerminalView(props: &TerminalViewProps) -> Html {
     html! {
         <div
             ref={node}
-            class="terminal"
+            class="screen"
             role="region"
             aria-label={format!("{} {}", text(Message::Terminal), props.name)}
             hidden={!props.shown}

@@ -56,8 +56,7 @@ pub fn Session(props: &SessionProps) -> Html {
     // survive looking at another instance.
     let screens = store.instances.iter().filter_map(|instance| {
         let terminal = terminals.get(&instance.name)?.clone();
-        let shown = store.selected.as_ref() == Some(&instance.name)
-            && !matches!(instance.condition, Condition::Crashed(_));
+        let shown = store.selected.as_ref() == Some(&instance.name);
         Some(html! {
             <TerminalView
                 key={instance.name.clone()}

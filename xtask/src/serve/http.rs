@@ -321,7 +321,7 @@ fn cache_control(path: &Path) -> &'static str {
     let stem = name.split(['.', '_']).next().unwrap_or_default();
     let hashed = stem
         .rsplit_once('-')
-        .is_some_and(|(_, hash)| hash.len() == 16 && hex(hash));
+        .is_some_and(|(_, hash)| (12..=16).contains(&hash.len()) && hex(hash));
     let digest = name.strip_prefix("sha256:").is_some_and(hex);
     if hashed || (digest && path.components().any(|part| part.as_os_str() == "blobs")) {
         "public, max-age=31536000, immutable"
