@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::{images, setup, tools};
 
-const USAGE: &str = "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-build]
+const USAGE: &str = "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-images] [--no-build]
 
   --port N        listen on 127.0.0.1:N (8080; 0 takes a free one)
   --base /PATH/   serve below a path, as a host with other pages would
+  --no-images     don't look whether the images are up to date
   --no-build      serve dist/ as it is";
 
 /// Runs the command.
@@ -21,6 +22,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut port = 8080;
     let mut base = "/".to_owned();
     let mut build = true;
+    let mut with_images = true;
     let mut args = args.iter();
     while let Some(argument) = args.next() {
         let mut value = || {
@@ -31,6 +33,7 @@ pub fn run(args: &[String]) -> Result<()> {
             "--port" => port = value()?.parse().context("--port takes a number")?,
             "--base" => base = value()?.clone(),
             "--no-build" => build = false,
+            "--no-images" => with_images = false,
             "-h" | "--help" => {
                 println!("{USAGE}");
                 return Ok(());
@@ -40,7 +43,9 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     if build {
         setup::page()?;
-        images::run(&[])?;
+        if with_images {
+            images::run(&[])?;
+        }
         build_page()?;
     }
     let dist = tools::root().join("dist");
