@@ -15,13 +15,18 @@
 use mem::PAGE_SIZE;
 
 use crate::block::CodePage;
-use crate::fpu::{self, Operands};
+use crate::fpu::{self, BOX, Operands, fast};
 use crate::hart::Hart;
+use crate::lower::STATIC_ROUNDING;
 use crate::mmu::{AddressSpace, FetchEntry, TLB_SIZE, Tables, TlbEntry};
 use crate::op::{Code, Op};
 use crate::slow::{self, Outcome};
 
 const PAGE_MASK: u64 = !(PAGE_SIZE as u64 - 1);
+/// The sign of a double.
+const SIGN: u64 = 1 << 63;
+const TWO_31: f64 = 2_147_483_648.0;
+const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// Why the loop stopped.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +133,95 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     if outcome != Outcome::Done {
                         leave!($op, $part, Stop::Memory(outcome));
                     }
+                }
+            }};
+        }
+
+        macro_rules! double {
+            ($offset:expr) => {
+                f64::from_bits(x!($offset))
+            };
+        }
+        macro_rules! single {
+            ($offset:expr) => {
+                f32::from_bits(fpu::unbox(x!($offset)) as u32)
+            };
+        }
+        macro_rules! wide {
+            ($offset:expr) => {
+                f64::from(single!($offset))
+            };
+        }
+        macro_rules! slow_float {
+            ($op:expr) => {{
+                let op: &Op = $op;
+                let operands = Operands {
+                    a: x!(op.b),
+                    b: x!(op.c),
+                    c: x!(op.ext),
+                };
+                match slow::float(op, operands, &mut (*hart).fcsr) {
+                    Some(value) => x!(op.a) = value,
+                    None => leave!(op, 0, Stop::At(*op)),
+                }
+            }};
+        }
+        // Host arithmetic gives the result when the mode is "nearest", the result is `$good`, and "inexact"
+        // has been raised before, as it has in nearly all programs: then there is no flag to compute.
+        macro_rules! quick {
+            ($op:expr) => {
+                (*hart).fcsr & 0xe1 | $op.imm as u32 & STATIC_ROUNDING == 1
+            };
+        }
+        macro_rules! float {
+            ($op:expr, $value:expr, $good:ident) => {{
+                let bits = ($value).to_bits();
+                if quick!($op) && fast::$good(bits) {
+                    x!($op.a) = bits;
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
+        macro_rules! float_single {
+            ($op:expr, $value:expr, $good:ident) => {{
+                let bits = ($value).to_bits();
+                if quick!($op) && fast::$good(bits) {
+                    x!($op.a) = u64::from(bits) | BOX;
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
+        macro_rules! fused {
+            ($op:expr, $a:expr, $c:expr) => {{
+                if quick!($op)
+                    && let Some(value) = fast::fused($a, double!($op.c), $c)
+                    && fast::normal(value.to_bits())
+                {
+                    x!($op.a) = value.to_bits();
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
+        macro_rules! fused_single {
+            ($op:expr, $a:expr, $c:expr) => {{
+                let value = fast::fused_single($a, wide!($op.c), $c);
+                if quick!($op) && fast::normal_single(value.to_bits()) {
+                    x!($op.a) = u64::from(value.to_bits()) | BOX;
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
+        macro_rules! compare {
+            ($op:expr, $a:expr, $b:expr, $compare:tt) => {{
+                let (a, b) = ($a, $b);
+                if a.is_nan() || b.is_nan() {
+                    slow_float!($op);
+                } else {
+                    x!($op.a) = u64::from(a $compare b);
                 }
             }};
         }
@@ -365,40 +459,73 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         }
                     }
 
-                    Code::FmaddS
-                    | Code::FmsubS
-                    | Code::FnmsubS
-                    | Code::FnmaddS
-                    | Code::FmaddD
-                    | Code::FmsubD
-                    | Code::FnmsubD
-                    | Code::FnmaddD
-                    | Code::FaddS
-                    | Code::FsubS
-                    | Code::FmulS
-                    | Code::FdivS
-                    | Code::FsqrtS
-                    | Code::FaddD
-                    | Code::FsubD
-                    | Code::FmulD
-                    | Code::FdivD
-                    | Code::FsqrtD
+                    Code::FaddD => float!(op, double!(op.b) + double!(op.c), finite),
+                    Code::FsubD => float!(op, double!(op.b) - double!(op.c), finite),
+                    Code::FmulD => float!(op, double!(op.b) * double!(op.c), normal),
+                    Code::FdivD => float!(op, double!(op.b) / double!(op.c), normal),
+                    Code::FsqrtD => float!(op, double!(op.b).sqrt(), normal),
+                    Code::FmaddD => fused!(op, double!(op.b), double!(op.ext)),
+                    Code::FmsubD => fused!(op, double!(op.b), -double!(op.ext)),
+                    Code::FnmsubD => fused!(op, -double!(op.b), double!(op.ext)),
+                    Code::FnmaddD => fused!(op, -double!(op.b), -double!(op.ext)),
+                    Code::FaddS => float_single!(op, single!(op.b) + single!(op.c), finite_single),
+                    Code::FsubS => float_single!(op, single!(op.b) - single!(op.c), finite_single),
+                    Code::FmulS => float_single!(op, single!(op.b) * single!(op.c), normal_single),
+                    Code::FdivS => float_single!(op, single!(op.b) / single!(op.c), normal_single),
+                    Code::FsqrtS => float_single!(op, single!(op.b).sqrt(), normal_single),
+                    Code::FmaddS => fused_single!(op, wide!(op.b), wide!(op.ext)),
+                    Code::FmsubS => fused_single!(op, wide!(op.b), -wide!(op.ext)),
+                    Code::FnmsubS => fused_single!(op, -wide!(op.b), wide!(op.ext)),
+                    Code::FnmaddS => fused_single!(op, -wide!(op.b), -wide!(op.ext)),
+
+                    Code::FsgnjD => alu!(x!(op.c) & SIGN | x!(op.b) & !SIGN),
+                    Code::FsgnjnD => alu!(!x!(op.c) & SIGN | x!(op.b) & !SIGN),
+                    Code::FsgnjxD => alu!(x!(op.b) ^ x!(op.c) & SIGN),
+                    Code::FeqD => compare!(op, double!(op.b), double!(op.c), ==),
+                    Code::FltD => compare!(op, double!(op.b), double!(op.c), <),
+                    Code::FleD => compare!(op, double!(op.b), double!(op.c), <=),
+                    Code::FeqS => compare!(op, single!(op.b), single!(op.c), ==),
+                    Code::FltS => compare!(op, single!(op.b), single!(op.c), <),
+                    Code::FleS => compare!(op, single!(op.b), single!(op.c), <=),
+                    // Exact conversions.
+                    Code::FcvtDW => alu!(f64::from(x!(op.b) as i32).to_bits()),
+                    Code::FcvtDWu => alu!(f64::from(x!(op.b) as u32).to_bits()),
+                    Code::FcvtDS => {
+                        let value = single!(op.b);
+                        if value.is_nan() {
+                            slow_float!(op);
+                        } else {
+                            alu!(f64::from(value).to_bits());
+                        }
+                    }
+                    Code::FcvtSD => {
+                        let value = double!(op.b) as f32;
+                        float_single!(op, value, normal_single)
+                    }
+                    // As C casts: towards zero, in range.
+                    Code::FcvtWD | Code::FcvtLD => {
+                        let value = double!(op.b);
+                        let truncated = value as i64;
+                        let in_range = value.abs()
+                            < if op.code == Code::FcvtWD {
+                                TWO_31
+                            } else {
+                                TWO_63
+                            };
+                        if op.imm == 1 && in_range {
+                            (*hart).fcsr |= u32::from(truncated as f64 != value);
+                            alu!(truncated as u64);
+                        } else {
+                            slow_float!(op);
+                        }
+                    }
+                    Code::FminS
+                    | Code::FmaxS
+                    | Code::FminD
+                    | Code::FmaxD
                     | Code::FsgnjS
                     | Code::FsgnjnS
                     | Code::FsgnjxS
-                    | Code::FminS
-                    | Code::FmaxS
-                    | Code::FsgnjD
-                    | Code::FsgnjnD
-                    | Code::FsgnjxD
-                    | Code::FminD
-                    | Code::FmaxD
-                    | Code::FeqS
-                    | Code::FltS
-                    | Code::FleS
-                    | Code::FeqD
-                    | Code::FltD
-                    | Code::FleD
                     | Code::FclassS
                     | Code::FclassD
                     | Code::FcvtWS
@@ -409,30 +536,14 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     | Code::FcvtSWu
                     | Code::FcvtSL
                     | Code::FcvtSLu
-                    | Code::FcvtWD
                     | Code::FcvtWuD
-                    | Code::FcvtLD
                     | Code::FcvtLuD
-                    | Code::FcvtDW
-                    | Code::FcvtDWu
                     | Code::FcvtDL
                     | Code::FcvtDLu
-                    | Code::FcvtSD
-                    | Code::FcvtDS
-                    | Code::FmvXW
                     | Code::FmvWX
+                    | Code::FmvXW
                     | Code::FmvXD
-                    | Code::FmvDX => {
-                        let operands = Operands {
-                            a: x!(op.b),
-                            b: x!(op.c),
-                            c: x!(op.ext),
-                        };
-                        match fpu::execute(op.code, op.imm as u32, operands, &mut (*hart).fcsr) {
-                            Some(value) => alu!(value),
-                            None => leave!(op, 0, Stop::At(*op)),
-                        }
-                    }
+                    | Code::FmvDX => slow_float!(op),
 
                     Code::Straddle | Code::Ecall | Code::Ebreak | Code::Illegal => {
                         leave!(op, 0, Stop::At(*op))

@@ -13,6 +13,9 @@ const SINK: u16 = 32 * 8;
 /// Offset in `Hart` of `f`.
 const F: u16 = 33 * 8;
 
+/// Set in `imm` of a floating-point operation that names a rounding mode other than the nearest.
+pub const STATIC_ROUNDING: u32 = 0x100;
+
 fn x(register: u8) -> u16 {
     u16::from(register) * 8
 }
@@ -70,8 +73,13 @@ pub fn lower(insn: &Insn, at: i32, count: u16) -> Op {
         ext: 0,
     };
     let return_address = ((at + i32::from(len)) as u32) << 16;
+    let static_rounding = if matches!(rm, 1..=4) {
+        STATIC_ROUNDING as i32
+    } else {
+        0
+    };
     let fp = Op {
-        imm: i32::from(rm),
+        imm: i32::from(rm) | static_rounding,
         ..op
     };
     match code {
@@ -163,8 +171,14 @@ pub fn lower(insn: &Insn, at: i32, count: u16) -> Op {
                 ..fp
             }
         }
+        // Conversions to integers look at the mode themselves.
+        FcvtWD | FcvtLD => Op {
+            b: f(rs1),
+            imm: i32::from(rm),
+            ..op
+        },
         FeqS | FltS | FleS | FeqD | FltD | FleD | FclassS | FclassD | FcvtWS | FcvtWuS | FcvtLS
-        | FcvtLuS | FcvtWD | FcvtWuD | FcvtLD | FcvtLuD => Op {
+        | FcvtLuS | FcvtWuD | FcvtLuD => Op {
             b: f(rs1),
             c: f(rs2),
             ..fp

@@ -6,6 +6,7 @@ use mem::PAGE_SIZE;
 use crate::block::CodePage;
 use crate::decode::a::amo;
 use crate::decode::zicsr::csr;
+use crate::fpu::{self, Operands};
 use crate::mmu::{AddressSpace, Fault};
 use crate::op::{Code, Op};
 
@@ -157,4 +158,10 @@ pub fn float_csr(fcsr: &mut u32, op: &Op, source: u64) -> Option<u64> {
     };
     *fcsr = *fcsr & !(mask << shift) | (new & mask) << shift;
     Some(u64::from(old))
+}
+
+/// Does a floating-point instruction. `None` when its rounding mode is reserved.
+#[inline(never)]
+pub fn float(op: &Op, operands: Operands, fcsr: &mut u32) -> Option<u64> {
+    fpu::execute(op.code, op.imm as u32 & 7, operands, fcsr)
 }

@@ -2,14 +2,17 @@
 //!
 //! Single-precision values are NaN-boxed: a register that is not boxed right counts as the canonical NaN.
 
-mod fast;
+pub mod fast;
 
 use crate::op::Code;
 use crate::softfloat::{self as soft, DOUBLE, Format, Int, Round, SINGLE};
 
-const BOX: u64 = 0xffff_ffff_0000_0000;
+/// The upper half of a register that holds a single.
+pub const BOX: u64 = 0xffff_ffff_0000_0000;
 
-fn unbox(bits: u64) -> u64 {
+/// The single in a register.
+#[inline(always)]
+pub fn unbox(bits: u64) -> u64 {
     if bits >= BOX {
         bits & !BOX
     } else {
