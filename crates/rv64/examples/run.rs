@@ -1,6 +1,8 @@
 //! Runs a static riscv64 program and says how fast: `cargo run --release -p rv64 --example run -- FILE
 //! [ARGS]`. `RV64_COMPARE=1` runs it with `qemu-riscv64` too and prints the ratio of the times.
 
+#![allow(clippy::disallowed_methods, reason = "measures the host")]
+
 #[path = "support/program.rs"]
 mod program;
 
