@@ -1,0 +1,15 @@
+//! Tar archives: [`unpack`] into a directory of the machine, [`pack`] out of one.
+//!
+//! Formats read: ustar, GNU and pax, whatever crate `tar` reads; written: ustar with pax records
+//! where ustar has no room (`tar(5)`).
+
+pub mod pack;
+pub mod unpack;
+
+pub use pack::pack;
+pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
+
+/// Prefix of a whiteout in a layer (OCI image-spec, layer.md).
+pub const WHITEOUT_PREFIX: &[u8] = b".wh.";
+/// Marks a directory of a layer as opaque.
+pub const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
