@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use wasm_bindgen::prelude::*;
 use yew::prelude::*;
 
 use crate::bridge::Bridge;
@@ -55,6 +56,7 @@ pub struct App {
     preferences: Preferences,
     terminals: Terminals,
     bridge: Option<Bridge>,
+    leaving: Closure<dyn FnMut(Event)>,
 }
 
 /// Puts the page on the document.
@@ -79,6 +81,7 @@ impl Component for App {
             preferences: Preferences::load(),
             terminals: Terminals::new(),
             bridge: None,
+            leaving: Closure::new(|event: Event| event.prevent_default()),
         };
         app.show_language();
         app.boot(ctx);
@@ -142,6 +145,10 @@ impl Component for App {
             }
         }
         true
+    }
+
+    fn rendered(&mut self, _ctx: &Context<Self>, _first: bool) {
+        self.guard_instances();
     }
 
     fn view(&self, ctx: &Context<Self>) -> Html {
@@ -241,6 +248,16 @@ impl App {
     fn send(&self, message: ToWorker) {
         if let Some(bridge) = &self.bridge {
             bridge.send(message);
+        }
+    }
+
+    /// Has the browser ask before the tab is left while there is something to lose: Ctrl+W is
+    /// "delete a word" to every shell.
+    fn guard_instances(&self) {
+        let guard =
+            (!self.store.instances.is_empty()).then(|| self.leaving.as_ref().unchecked_ref());
+        if let Some(window) = web_sys::window() {
+            window.set_onbeforeunload(guard);
         }
     }
 

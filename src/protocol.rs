@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The build both sides must come from.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
+/// `Progress::what` of the worker's own program, the only one the page translates.
+pub const WHAT_ENGINE: &str = "engine";
+
 /// Page to worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {

@@ -112,13 +112,15 @@ struct Download {
 }
 
 impl Download {
+    /// Bytes received and bytes in all; the second is 0 as long as some server did not say.
     fn sums(&self) -> (u64, u64) {
         let (mut done, mut total) = (self.finished_bytes, self.finished_bytes);
         for (done_bytes, total_bytes) in self.running.values() {
             done += done_bytes;
             total += total_bytes.max(done_bytes);
         }
-        (done, total)
+        let unknown = self.running.values().any(|(_, total)| *total == 0);
+        (done, if unknown { 0 } else { total })
     }
 }
 
@@ -190,18 +192,13 @@ impl<H: Host> Worker<H> {
 
     /// Part of a download has arrived. `total_bytes` is 0 if unknown.
     pub fn fetch_progress(&mut self, id: u32, done_bytes: u64, total_bytes: u64) {
-        let Some(label) = self.labels.get(&id) else {
+        let Some(label) = self.labels.get(&id).cloned() else {
             return;
         };
-        if let Some(download) = self.downloads.get_mut(label) {
+        if let Some(download) = self.downloads.get_mut(&label) {
             download.running.insert(id, (done_bytes, total_bytes));
-            let (done_bytes, total_bytes) = download.sums();
-            self.host.post(FromWorker::Progress {
-                what: label.clone(),
-                done_bytes,
-                total_bytes,
-            });
         }
+        self.tell_progress(label);
     }
 
     /// A download has ended.
@@ -209,17 +206,26 @@ impl<H: Host> Worker<H> {
         if let Some(label) = self.labels.remove(&id)
             && let Some(download) = self.downloads.get_mut(&label)
         {
-            download.running.remove(&id);
-            download.finished_bytes += answer.as_ref().map_or(0, |got| got.body.len() as u64);
-            let (done_bytes, total_bytes) = download.sums();
-            self.host.post(FromWorker::Progress {
-                what: label,
-                done_bytes,
-                total_bytes,
-            });
+            // What came from the browser's cache was never counted, and was not downloaded.
+            let (done_bytes, _) = download.running.remove(&id).unwrap_or_default();
+            download.finished_bytes += done_bytes;
+            self.tell_progress(label);
         }
         if let Some(engine) = &mut self.engine {
             engine.fetched(id, answer);
+        }
+    }
+
+    fn tell_progress(&self, what: String) {
+        let sums = self.downloads.get(&what).map(Download::sums);
+        if let Some((done_bytes, total_bytes)) = sums
+            && done_bytes > 0
+        {
+            self.host.post(FromWorker::Progress {
+                what,
+                done_bytes,
+                total_bytes,
+            });
         }
     }
 
@@ -468,7 +474,8 @@ mod tests {
         type_text(&mut worker, "get");
         worker.turn();
         assert_eq!(*browser.fetches.borrow(), [7]);
-        worker.fetch_progress(7, 10, 40);
+        worker.fetch_progress(7, 10, 0);
+        worker.fetch_progress(7, 40, 40);
         worker.fetched(
             7,
             Ok(Fetched {
@@ -491,7 +498,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(progress, [(10, 40), (40, 40)]);
+        assert_eq!(progress, [(10, 0), (40, 40), (40, 40)]);
         browser.posted.borrow_mut().clear();
         worker.turn();
         assert_eq!(output_len(&browser), "7: 200".len());

@@ -6,6 +6,8 @@ export const screen = (page) => page.locator(".screen:visible");
 
 /** Opens the page and waits for its worker. */
 export const open = async (page, url = "/") => {
+  // The browser asks before a tab with instances is left.
+  page.on("dialog", (dialog) => dialog.accept());
   await page.goto(url);
   await expect(page.locator(".status.ready")).toBeVisible();
 };
