@@ -1,0 +1,290 @@
+//! tmpfs (`tmpfs(5)`): a file system in memory.
+//!
+//! [`node`] is the inode, [`dir`] the entries of a directory, [`content`] the pages of a file,
+//! [`xattrs`] the extended attributes. Files are sparse, pages are shared with mappings, limits on
+//! size and inodes hold. There is no swap and no quota by user.
+
+pub mod content;
+pub mod dir;
+mod node;
+pub mod xattrs;
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use abi::{Errno, Result};
+use clock::Clock;
+use mem::PAGE_SIZE;
+
+pub use node::Node;
+
+use crate::inode::{FileSystem, InodeRef, NewNode, S_IFDIR, StatFs};
+use crate::registry::{MountRequest, split_options};
+
+/// `TMPFS_MAGIC`.
+pub const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// What can be said at `mount`.
+#[derive(Clone, Debug)]
+pub struct TmpfsOptions {
+    /// Most bytes of content; `None`: no limit.
+    pub size: Option<u64>,
+    /// Most inodes; `None`: no limit.
+    pub inodes: Option<u64>,
+    /// Permission bits of the root directory.
+    pub mode: u32,
+    /// Owner of the root directory.
+    pub uid: u32,
+    /// Group of the root directory.
+    pub gid: u32,
+    /// What to show in `/proc/mounts`.
+    pub shown: String,
+}
+
+impl Default for TmpfsOptions {
+    fn default() -> Self {
+        TmpfsOptions {
+            size: None,
+            inodes: None,
+            mode: 0o1777,
+            uid: 0,
+            gid: 0,
+            shown: String::new(),
+        }
+    }
+}
+
+/// What the inodes of one tmpfs share. It does not hold the root, so there is no cycle.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    fs: RefCell<Weak<Tmpfs>>,
+    limits: RefCell<TmpfsOptions>,
+    pages: Cell<u64>,
+    inodes: Cell<u64>,
+    next_ino: Cell<u64>,
+}
+
+/// A tmpfs.
+pub struct Tmpfs {
+    core: Rc<Core>,
+    root: Rc<Node>,
+}
+
+impl Tmpfs {
+    /// An empty file system.
+    #[must_use]
+    pub fn new(clock: &Clock, options: TmpfsOptions) -> Rc<Tmpfs> {
+        let node = NewNode {
+            mode: S_IFDIR | (options.mode & 0o7777),
+            uid: options.uid,
+            gid: options.gid,
+            rdev: 0,
+            target: b"",
+        };
+        let core = Rc::new(Core {
+            clock: clock.clone(),
+            fs: RefCell::default(),
+            limits: RefCell::new(options),
+            pages: Cell::new(0),
+            inodes: Cell::new(0),
+            next_ino: Cell::new(1),
+        });
+        core.with_root(&node)
+    }
+
+    /// The root directory as this file system's own type, for building trees directly.
+    #[must_use]
+    pub fn root_node(&self) -> &Rc<Node> {
+        &self.root
+    }
+
+    /// Pages of content in use.
+    #[must_use]
+    pub fn pages_used(&self) -> u64 {
+        self.core.pages.get()
+    }
+
+    /// Inodes in use.
+    #[must_use]
+    pub fn inodes_used(&self) -> u64 {
+        self.core.inodes.get()
+    }
+}
+
+impl Core {
+    fn with_root(self: &Rc<Self>, node: &NewNode<'_>) -> Rc<Tmpfs> {
+        let root = Node::new(self, node);
+        root.set_nlink(2);
+        let fs = Rc::new(Tmpfs {
+            core: Rc::clone(self),
+            root,
+        });
+        *self.fs.borrow_mut() = Rc::downgrade(&fs);
+        fs
+    }
+
+    /// The file system. When it was unmounted and only open files are left, an empty one that has
+    /// the same counters.
+    pub(crate) fn fs(self: &Rc<Self>) -> Rc<Tmpfs> {
+        if let Some(fs) = self.fs.borrow().upgrade() {
+            return fs;
+        }
+        self.with_root(&NewNode {
+            mode: S_IFDIR | 0o755,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            target: b"",
+        })
+    }
+
+    pub(crate) fn take_page(&self) -> Result<()> {
+        let used = self.pages.get() + 1;
+        if self
+            .limits
+            .borrow()
+            .size
+            .is_some_and(|size| used > size.div_ceil(PAGE_SIZE as u64))
+        {
+            return Err(Errno::ENOSPC);
+        }
+        self.pages.set(used);
+        Ok(())
+    }
+
+    pub(crate) fn give_pages(&self, count: u64) {
+        self.pages.set(self.pages.get().saturating_sub(count));
+    }
+
+    /// `ENOSPC` when there is no room for one more inode.
+    pub(crate) fn check_inode(&self) -> Result<()> {
+        let full = self
+            .limits
+            .borrow()
+            .inodes
+            .is_some_and(|most| self.inodes.get() >= most);
+        if full { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
+    pub(crate) fn new_ino(&self) -> u64 {
+        self.inodes.set(self.inodes.get() + 1);
+        let ino = self.next_ino.get();
+        self.next_ino.set(ino + 1);
+        ino
+    }
+
+    pub(crate) fn give_inode(&self) {
+        self.inodes.set(self.inodes.get().saturating_sub(1));
+    }
+}
+
+impl FileSystem for Tmpfs {
+    fn name(&self) -> &'static str {
+        "tmpfs"
+    }
+
+    fn root(&self) -> InodeRef {
+        Rc::<Node>::clone(&self.root)
+    }
+
+    fn statfs(&self) -> StatFs {
+        let limits = self.core.limits.borrow();
+        // Without a limit Linux shows zeros; df leaves such file systems out.
+        let blocks = limits
+            .size
+            .map_or(0, |size| size.div_ceil(PAGE_SIZE as u64));
+        let bfree = blocks.saturating_sub(self.core.pages.get());
+        let files = limits.inodes.unwrap_or(0);
+        StatFs {
+            magic: TMPFS_MAGIC,
+            bsize: PAGE_SIZE as u64,
+            blocks,
+            bfree,
+            bavail: bfree,
+            files,
+            ffree: files.saturating_sub(self.core.inodes.get()),
+            namelen: 255,
+        }
+    }
+
+    fn show_options(&self) -> String {
+        self.core.limits.borrow().shown.clone()
+    }
+
+    fn remount(&self, data: &[u8]) -> Result<()> {
+        let mut options = self.core.limits.borrow().clone();
+        parse_options(data, &mut options)?;
+        let used = self.core.pages.get() * PAGE_SIZE as u64;
+        if options.size.is_some_and(|size| size < used) {
+            return Err(Errno::EINVAL);
+        }
+        *self.core.limits.borrow_mut() = options;
+        Ok(())
+    }
+}
+
+/// The factory for the registry.
+pub fn mount(request: &MountRequest<'_>) -> Result<Rc<dyn FileSystem>> {
+    let mut options = TmpfsOptions::default();
+    if request.fstype == b"tmpfs" {
+        // The kernel's default is half of the memory; a machine registers its own factory to say so.
+        parse_options(request.data, &mut options)?;
+    }
+    Ok(Tmpfs::new(request.context.clock, options))
+}
+
+/// Reads mount options into `options`.
+pub fn parse_options(data: &[u8], options: &mut TmpfsOptions) -> Result<()> {
+    let mut shown = Vec::new();
+    for (name, value) in split_options(data) {
+        let text = std::str::from_utf8(value).map_err(|_| Errno::EINVAL)?;
+        let octal = || u32::from_str_radix(text, 8).map_err(|_| Errno::EINVAL);
+        let decimal = || text.parse().map_err(|_| Errno::EINVAL);
+        match name {
+            b"size" => {
+                options.size = Some(scaled(text)?).filter(|&size| size > 0);
+                if let Some(size) = options.size {
+                    let size = size.div_ceil(PAGE_SIZE as u64) * PAGE_SIZE as u64;
+                    shown.push(format!("size={}k", size / 1024));
+                }
+            }
+            b"nr_blocks" => {
+                options.size = Some(scaled(text)?.saturating_mul(PAGE_SIZE as u64));
+                options.size = options.size.filter(|&size| size > 0);
+            }
+            b"nr_inodes" => {
+                options.inodes = Some(scaled(text)?).filter(|&count| count > 0);
+                shown.extend(options.inodes.map(|count| format!("nr_inodes={count}")));
+            }
+            b"mode" => {
+                options.mode = octal()? & 0o7777;
+                shown.push(format!("mode={:o}", options.mode));
+            }
+            b"uid" => {
+                options.uid = decimal()?;
+                shown.push(format!("uid={}", options.uid));
+            }
+            b"gid" => {
+                options.gid = decimal()?;
+                shown.push(format!("gid={}", options.gid));
+            }
+            b"huge" | b"mpol" | b"inode32" | b"inode64" | b"noswap" | b"source" => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    options.shown = shown.join(",");
+    Ok(())
+}
+
+/// A number with `k`, `m`, `g` or `%` behind it. Percent is of the 4 GiB a machine can have.
+fn scaled(text: &str) -> Result<u64> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
+        Some(b'%') => (&text[..text.len() - 1], (4 << 30) / 100),
+        _ => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
+    number.checked_mul(unit).ok_or(Errno::EINVAL)
+}
