@@ -1,0 +1,8 @@
+//! Parameters of the image operations, a file each.
+
+pub mod commit;
+pub mod create;
+pub mod delete;
+pub mod list;
+pub mod progress;
+pub mod search;

@@ -1,0 +1,3 @@
+//! Parameters of the system operations, a file each.
+
+pub mod events;

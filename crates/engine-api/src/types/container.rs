@@ -1,0 +1,300 @@
+//! Containers.
+
+use std::collections::BTreeMap;
+
+use oci::{Empty, Healthcheck};
+use serde::{Deserialize, Serialize};
+
+use super::{EndpointSettings, GraphDriver, HostConfig, NetworkingConfig, PortBinding};
+use crate::json::{is_empty_map, text_or_list};
+
+/// `Config`: what of a container does not depend on the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[allow(
+    missing_docs,
+    reason = "each is described under its name in the Engine API reference"
+)]
+pub struct Config {
+    pub hostname: String,
+    pub domainname: String,
+    pub user: String,
+    pub attach_stdin: bool,
+    pub attach_stdout: bool,
+    pub attach_stderr: bool,
+    #[serde(skip_serializing_if = "is_empty_map")]
+    pub exposed_ports: Option<BTreeMap<String, Empty>>,
+    pub tty: bool,
+    pub open_stdin: bool,
+    pub stdin_once: bool,
+    pub env: Option<Vec<String>>,
+    #[serde(deserialize_with = "text_or_list")]
+    pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub args_escaped: bool,
+    pub image: String,
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    pub working_dir: String,
+    #[serde(deserialize_with = "text_or_list")]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub network_disabled: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mac_address: String,
+    pub on_build: Option<Vec<String>>,
+    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text_or_list"
+    )]
+    pub shell: Option<Vec<String>>,
+}
+
+/// The body of `POST /containers/create`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct CreateBody {
+    /// Everything of `Config` stands at the top level.
+    #[serde(flatten)]
+    pub config: Config,
+    /// The machine's part.
+    #[serde(rename = "HostConfig")]
+    pub host_config: HostConfig,
+    /// Networks.
+    #[serde(rename = "NetworkingConfig")]
+    pub networking_config: NetworkingConfig,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateResponse {
+    /// The id.
+    pub id: String,
+    /// What should be known.
+    pub warnings: Vec<String>,
+}
+
+/// `State`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[allow(
+    missing_docs,
+    reason = "each is described under its name in the Engine API reference"
+)]
+pub struct State {
+    pub status: String,
+    pub running: bool,
+    pub paused: bool,
+    pub restarting: bool,
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    pub dead: bool,
+    pub pid: u32,
+    pub exit_code: i32,
+    pub error: String,
+    pub started_at: String,
+    pub finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<serde_json::Value>,
+}
+
+/// A mount as it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// `bind`, `volume`, `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Volume.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Path on the machine.
+    pub source: String,
+    /// Path in the container.
+    pub destination: String,
+    /// Volume driver.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// Options.
+    pub mode: String,
+    /// May be written.
+    #[serde(rename = "RW")]
+    pub rw: bool,
+    /// `rprivate` and so on.
+    pub propagation: String,
+}
+
+/// `NetworkSettings` of inspect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "each is described under its name in the Engine API reference"
+)]
+pub struct NetworkSettings {
+    #[serde(rename = "Bridge")]
+    pub bridge: String,
+    #[serde(rename = "SandboxID")]
+    pub sandbox_id: String,
+    #[serde(rename = "SandboxKey")]
+    pub sandbox_key: String,
+    #[serde(rename = "Ports")]
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+    #[serde(rename = "HairpinMode")]
+    pub hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_len: i64,
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Option<Vec<String>>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Option<Vec<String>>,
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    #[serde(rename = "Gateway")]
+    pub gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: i64,
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: i64,
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    #[serde(rename = "MacAddress")]
+    pub mac_address: String,
+    #[serde(rename = "Networks")]
+    pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+/// The answer of inspect.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(
+    missing_docs,
+    reason = "each is described under its name in the Engine API reference"
+)]
+pub struct ContainerInspect {
+    pub id: String,
+    pub created: String,
+    pub path: String,
+    pub args: Vec<String>,
+    pub state: State,
+    pub image: String,
+    pub resolv_conf_path: String,
+    pub hostname_path: String,
+    pub hosts_path: String,
+    pub log_path: String,
+    pub name: String,
+    pub restart_count: u32,
+    pub driver: String,
+    pub platform: String,
+    pub mount_label: String,
+    pub process_label: String,
+    pub app_armor_profile: String,
+    #[serde(rename = "ExecIDs")]
+    pub exec_ids: Option<Vec<String>>,
+    pub host_config: HostConfig,
+    pub graph_driver: GraphDriver,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_root_fs: Option<u64>,
+    pub mounts: Vec<MountPoint>,
+    pub config: Config,
+    pub network_settings: NetworkSettings,
+}
+
+/// A published port of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// Port in the container.
+    #[serde(rename = "PrivatePort")]
+    pub private_port: u16,
+    /// `tcp`, `udp`, `sctp`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+}
+
+/// `HostConfig` of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfigSummary {
+    /// Network.
+    pub network_mode: String,
+}
+
+/// `NetworkSettings` of a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettingsSummary {
+    /// By network name.
+    pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+/// A row of the list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "each is described under its name in the Engine API reference"
+)]
+pub struct ContainerSummary {
+    #[serde(rename = "Id")]
+    pub id: String,
+    #[serde(rename = "Names")]
+    pub names: Vec<String>,
+    #[serde(rename = "Image")]
+    pub image: String,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
+    #[serde(rename = "Command")]
+    pub command: String,
+    #[serde(rename = "Created")]
+    pub created: u64,
+    #[serde(rename = "Ports")]
+    pub ports: Vec<Port>,
+    #[serde(rename = "SizeRw", skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<u64>,
+    #[serde(rename = "SizeRootFs", skip_serializing_if = "Option::is_none")]
+    pub size_root_fs: Option<u64>,
+    #[serde(rename = "Labels")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(rename = "State")]
+    pub state: String,
+    #[serde(rename = "Status")]
+    pub status: String,
+    #[serde(rename = "HostConfig")]
+    pub host_config: HostConfigSummary,
+    #[serde(rename = "NetworkSettings")]
+    pub network_settings: NetworkSettingsSummary,
+    #[serde(rename = "Mounts")]
+    pub mounts: Vec<MountPoint>,
+}
+
+/// The answer of wait.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WaitResponse {
+    /// Exit code.
+    pub status_code: i32,
+    /// Why it could not be waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<WaitError>,
+}
+
+/// See [`WaitResponse`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WaitError {
+    /// Text.
+    pub message: String,
+}

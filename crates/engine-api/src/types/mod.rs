@@ -1,0 +1,23 @@
+//! The documents of the API, a noun a file. Field names and order are those of Docker's answers.
+
+mod container;
+mod endpoint;
+mod event;
+mod exec;
+mod host_config;
+mod image;
+mod volume;
+
+pub use container::{
+    Config, ContainerInspect, ContainerSummary, CreateBody, CreateResponse, HostConfigSummary,
+    MountPoint, NetworkSettings, NetworkSettingsSummary, Port, State, WaitError, WaitResponse,
+};
+pub use endpoint::{EndpointSettings, NetworkingConfig};
+pub use event::{Actor, Event};
+pub use exec::{ExecConfig, ExecInspect, ExecProcessConfig, ExecStartBody};
+pub use host_config::{
+    DeviceMapping, HostConfig, LogConfig, MountSpec, PortBinding, RestartPolicy, TmpfsOptions,
+    Ulimit, UpdateBody, VolumeOptions,
+};
+pub use image::{DeletedImage, GraphDriver, HistoryItem, ImageInspect, ImageSummary, RootFs};
+pub use volume::{Volume, VolumeCreateBody, VolumeUsage};

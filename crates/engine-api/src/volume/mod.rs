@@ -1,0 +1,3 @@
+//! Parameters of the volume operations, a file each.
+
+pub mod list;
