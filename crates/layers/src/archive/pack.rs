@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn pax_record_counts_itself() {
-        assert_eq!(pax_record(b"path", b"a"), b"10 path=a\n");
+        assert_eq!(pax_record(b"path", b"a"), b"9 path=a\n");
         let value = [b'x'; 91];
         let record = pax_record(b"path", &value);
         assert_eq!(record.len().to_string().as_bytes(), &record[..3]);
