@@ -177,7 +177,6 @@ impl App {
             Ok(bridge) => {
                 bridge.send(ToWorker::Boot {
                     seed: js_sys::Math::random().to_bits(),
-                    base_url: base_url(),
                 });
                 self.bridge = Some(bridge);
             }
@@ -275,16 +274,6 @@ impl App {
             let _ = root.set_attribute("lang", self.preferences.lang.tag());
         }
     }
-}
-
-/// The page's folder, ending in a slash, wherever it is hosted.
-fn base_url() -> String {
-    let document = web_sys::window().and_then(|window| window.document());
-    let uri = document.and_then(|document| document.base_uri().ok().flatten());
-    let uri = uri.unwrap_or_default();
-    let path = uri.split(['?', '#']).next().unwrap_or_default();
-    let end = path.rfind('/').map_or(0, |slash| slash + 1);
-    path[..end].to_owned()
 }
 
 /// Shows the card's terminal alone on the screen, or the page again.

@@ -18,12 +18,10 @@ pub const WHAT_ENGINE: &str = "engine";
 /// Page to worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// The first message. `base_url` is the page's folder, ending in a slash; images are below it.
+    /// The first message. (Images are in the page's folder, where the worker's program is too.)
     Boot {
         /// Seed of every random choice; the same seed and inputs give the same run.
         seed: u64,
-        /// The page's folder.
-        base_url: String,
     },
     /// A new machine, please. Answered by `InstanceAdded` or `InstanceFailed`.
     AddInstance,
@@ -191,10 +189,7 @@ mod tests {
     #[test]
     fn messages_survive_the_crossing() {
         let messages = [
-            ToWorker::Boot {
-                seed: u64::MAX,
-                base_url: "http://localhost/a/".into(),
-            },
+            ToWorker::Boot { seed: u64::MAX },
             ToWorker::AddInstance,
             ToWorker::Input {
                 name: "node1".into(),

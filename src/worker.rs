@@ -37,8 +37,8 @@ pub enum Slice {
 pub struct FetchRequest {
     /// Names the answer.
     pub id: u32,
-    /// Absolute, or relative to the page's folder.
-    pub url: String,
+    /// Relative to the page's folder.
+    pub path: String,
     /// First and last byte, as in HTTP's `Range`.
     pub range: Option<(u64, u64)>,
     /// Addressed by digest: may be kept in the browser's cache for ever.
@@ -52,8 +52,6 @@ pub struct FetchRequest {
 pub struct Fetched {
     /// The HTTP status.
     pub status: u16,
-    /// Name and value of each header, names in lower case.
-    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -101,8 +99,8 @@ pub trait Host {
     fn fetch(&self, request: &FetchRequest);
 }
 
-/// Makes the engine once the page has said what it needs to know.
-pub type Open = fn(seed: u64, base_url: &str) -> Result<Box<dyn Engine>, String>;
+/// Makes the engine once the page has said what it needs to know; `now_ns` is the time.
+pub type Open = fn(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String>;
 
 /// Bytes of all downloads with one label, so that many ranges of one image are one bar.
 #[derive(Debug, Default)]
@@ -157,8 +155,9 @@ impl<H: Host> Worker<H> {
     }
 
     fn try_message(&mut self, message: ToWorker) -> Result<(), String> {
-        if let ToWorker::Boot { seed, base_url } = &message {
-            self.engine = Some((self.open)(*seed, base_url)?);
+        if let ToWorker::Boot { seed } = &message {
+            let now = nanoseconds(self.host.now_ms());
+            self.engine = Some((self.open)(*seed, now)?);
             self.host.post(FromWorker::Ready {
                 build: BUILD.to_owned(),
             });
@@ -329,7 +328,7 @@ mod tests {
             if bytes == b"get" {
                 self.events.push(Event::Fetch(FetchRequest {
                     id: 7,
-                    url: "v2/".into(),
+                    path: "v2/version.json".into(),
                     range: None,
                     immutable: false,
                     label: "index".into(),
@@ -394,10 +393,7 @@ mod tests {
         let mut worker = Worker::new(browser.clone(), |_, _| {
             Ok(Box::new(EchoForTests::default()) as Box<dyn Engine>)
         });
-        worker.message(ToWorker::Boot {
-            seed: 1,
-            base_url: "./".into(),
-        });
+        worker.message(ToWorker::Boot { seed: 1 });
         worker.message(ToWorker::AddInstance);
         worker.turn();
         browser.posted.borrow_mut().clear();
@@ -425,10 +421,7 @@ mod tests {
         let browser = Rc::new(FakeBrowser::default());
         let mut worker = Worker::new(browser.clone(), |_, _| Err("no images".into()));
         worker.message(ToWorker::AddInstance);
-        worker.message(ToWorker::Boot {
-            seed: 1,
-            base_url: "./".into(),
-        });
+        worker.message(ToWorker::Boot { seed: 1 });
         assert_eq!(worker.turn(), -1.0);
         assert_eq!(
             *browser.posted.borrow(),
@@ -480,7 +473,6 @@ mod tests {
             7,
             Ok(Fetched {
                 status: 200,
-                headers: Vec::new(),
                 body: vec![0; 40],
             }),
         );

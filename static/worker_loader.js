@@ -80,16 +80,16 @@ const cacheKey = (url, range) => {
   return key.href;
 };
 
-/** Reads a body chunk by chunk, telling how far it is. */
+/** Reads a body chunk by chunk, telling how far it is; of how many bytes is 0 if unknown. */
 const readBody = async (response, told) => {
-  const encoded = response.headers.get("content-encoding");
+  // A compressed body says how long it is before decompression.
+  const encoded = response.headers.has("content-encoding");
   const total = encoded ? 0 : Number(response.headers.get("content-length") ?? 0);
-  if (!response.body) return new Uint8Array(await response.arrayBuffer());
-  const reader = response.body.getReader();
+  const reader = response.body?.getReader();
   const chunks = [];
   let done = 0;
   for (;;) {
-    const { value, done: end } = await reader.read();
+    const { value, done: end } = (await reader?.read()) ?? { done: true };
     if (end) break;
     chunks.push(value);
     done += value.length;
@@ -105,25 +105,24 @@ const readBody = async (response, told) => {
 };
 
 /** One download: from the cache if it is there, else from the network and into the cache. */
-const download = async (id, url, range, immutable) => {
-  const told = (done, total) => call((program) => program.fetch_progress(id, done, total));
+const download = async (id, path, range, immutable) => {
+  const url = new URL(path, self.location.href).href;
   const cache = immutable ? await openCache() : null;
   const key = cacheKey(url, range);
   const kept = await cache?.match(key);
   if (kept) {
-    const body = new Uint8Array(await kept.arrayBuffer());
-    return [JSON.parse(kept.headers.get("x-drydock") ?? "[200,[]]"), body];
+    const status = Number(kept.headers.get("x-drydock-status"));
+    return [status, new Uint8Array(await kept.arrayBuffer())];
   }
-  const headers = range ? { range } : {};
-  const response = await fetch(url, { headers });
+  const response = await fetch(url, { headers: range ? { range } : {} });
+  const told = (done, total) => call((program) => program.fetch_progress(id, done, total));
   const body = await readBody(response, told);
-  const answer = [response.status, [...response.headers].flat()];
   if (cache && response.ok) {
-    const kept = new Response(body, { headers: { "x-drydock": JSON.stringify(answer) } });
+    const headers = { "x-drydock-status": String(response.status) };
     // A full disk only means that the next visit downloads again.
-    cache.put(key, kept).catch(() => {});
+    cache.put(key, new Response(body, { headers })).catch(() => {});
   }
-  return [answer, body];
+  return [response.status, body];
 };
 
 /** What the program calls; see `src/bin/worker.rs`. */
@@ -134,12 +133,10 @@ self.drydock = {
     post(text, bytes);
   },
   now_ms: () => performance.timeOrigin + performance.now(),
-  fetch_start(id, url, first, last, immutable) {
-    const range = last >= first ? `bytes=${first}-${last}` : null;
-    download(id, new URL(url, self.location.href).href, range, immutable)
+  fetch_start(id, path, range, immutable) {
+    download(id, path, range, immutable)
       .then(
-        ([[status, headers], body]) =>
-          call((program) => program.fetched(id, status, headers, body)),
+        ([status, body]) => call((program) => program.fetched(id, status, body)),
         (error) => call((program) => program.fetch_failed(id, String(error))),
       )
       .finally(wake);
@@ -167,7 +164,8 @@ const start = async () => {
   // copy is counted.
   const counted = response.clone();
   const loaded = wasm_bindgen({ module_or_path: response });
-  await readBody(counted, (done, total) => progress("engine", done, total));
+  const { length } = await readBody(counted, (done, total) => progress("engine", done, total));
+  progress("engine", length, length);
   await loaded;
   worker = new wasm_bindgen.DrydockWorker();
   early.splice(0).forEach(take);

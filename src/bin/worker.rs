@@ -7,7 +7,7 @@
 mod browser {
     use drydock::protocol::{FromWorker, ToWorker};
     use drydock::worker::{Engine, FetchRequest, Fetched, Host, Worker};
-    use js_sys::{Array, Uint8Array};
+    use js_sys::Uint8Array;
     use wasm_bindgen::prelude::*;
 
     #[wasm_bindgen]
@@ -16,9 +16,9 @@ mod browser {
         fn post(text: &str, bytes: Option<Uint8Array>);
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn now_ms() -> f64;
-        /// `first` and `last` are byte positions, `last` below `first` is the whole.
+        /// `range` is a `Range` header's value, or empty for the whole.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
-        fn fetch_start(id: u32, url: &str, first: f64, last: f64, immutable: bool);
+        fn fetch_start(id: u32, path: &str, range: &str, immutable: bool);
     }
 
     struct Browser;
@@ -35,15 +35,15 @@ mod browser {
         }
 
         fn fetch(&self, request: &FetchRequest) {
-            let (first, last) = match request.range {
-                Some((first, last)) => (first as f64, last as f64),
-                None => (0.0, -1.0),
+            let range = match request.range {
+                Some((first, last)) => format!("bytes={first}-{last}"),
+                None => String::new(),
             };
-            fetch_start(request.id, &request.url, first, last, request.immutable);
+            fetch_start(request.id, &request.path, &range, request.immutable);
         }
     }
 
-    fn open(_seed: u64, _base_url: &str) -> Result<Box<dyn Engine>, String> {
+    fn open(_seed: u64, _now_ns: u64) -> Result<Box<dyn Engine>, String> {
         Err("engine not built in".to_owned())
     }
 
@@ -86,19 +86,9 @@ mod browser {
                 .fetch_progress(id, done_bytes as u64, total_bytes as u64);
         }
 
-        /// A download has ended; `headers` is name, value, name, value, …
-        pub fn fetched(&mut self, id: u32, status: u16, headers: &Array, body: Vec<u8>) {
-            let texts: Vec<String> = headers.iter().filter_map(|v| v.as_string()).collect();
-            let headers = texts
-                .chunks_exact(2)
-                .map(|pair| (pair[0].clone(), pair[1].clone()))
-                .collect();
-            let answer = Fetched {
-                status,
-                headers,
-                body,
-            };
-            self.0.fetched(id, Ok(answer));
+        /// A download has ended.
+        pub fn fetched(&mut self, id: u32, status: u16, body: Vec<u8>) {
+            self.0.fetched(id, Ok(Fetched { status, body }));
         }
 
         /// A download has failed without an answer.

@@ -322,8 +322,9 @@ fn cache_control(path: &Path) -> &'static str {
     let hashed = stem
         .rsplit_once('-')
         .is_some_and(|(_, hash)| (12..=16).contains(&hash.len()) && hex(hash));
-    let digest = name.strip_prefix("sha256:").is_some_and(hex);
-    if hashed || (digest && path.components().any(|part| part.as_os_str() == "blobs")) {
+    let blob =
+        name.len() == 64 && hex(name) && path.parent().is_some_and(|p| p.ends_with("sha256"));
+    if hashed || blob {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
@@ -384,11 +385,15 @@ mod tests {
     fn folder(name: &str) -> PathBuf {
         let folder =
             std::env::temp_dir().join(format!("drydock-http-{name}-{}", std::process::id()));
-        fs::create_dir_all(folder.join("dist/blobs")).unwrap();
+        fs::create_dir_all(folder.join("dist/blobs/sha256")).unwrap();
         fs::write(folder.join("secret"), "secret").unwrap();
         fs::write(folder.join("dist/index.html"), "page").unwrap();
         fs::write(folder.join("dist/worker_bg.wasm"), "wasm").unwrap();
-        fs::write(folder.join("dist/blobs/sha256:ab"), "0123456789").unwrap();
+        fs::write(
+            folder.join("dist/blobs/sha256").join("ab".repeat(32)),
+            "0123456789",
+        )
+        .unwrap();
         folder
     }
 
@@ -418,7 +423,10 @@ mod tests {
         let part = ask(
             &folder,
             "/",
-            "GET /blobs/sha256%3Aab HTTP/1.1\nRange: bytes=2-4",
+            &format!(
+                "GET /blobs/sha%32%356/{} HTTP/1.1\nRange: bytes=2-4",
+                "ab".repeat(32)
+            ),
         );
         assert!(part.starts_with("HTTP/1.1 206 "), "{part}");
         assert!(part.contains("content-range: bytes 2-4/10\r\n"), "{part}");
