@@ -8,7 +8,7 @@ mod program;
 
 use std::cell::RefCell;
 
-use program::{End, Program};
+use program::{End, Program, SLICE};
 
 thread_local! {
     static PROGRAM: RefCell<Option<Program>> = const { RefCell::new(None) };
@@ -47,7 +47,7 @@ pub extern "C" fn run(slices: u32) -> i32 {
     PROGRAM.with_borrow_mut(|program| {
         let Some(program) = program else { return 255 };
         for _ in 0..slices {
-            match program.run(program.retired + (1 << 20)) {
+            match program.run_sliced(program.retired + SLICE, SLICE) {
                 End::Status(status) => return status,
                 End::Stopped(_) => return 254,
                 End::TooLong => {}

@@ -3,7 +3,7 @@
 //! A [`CodePage`] is attached to the [`Page`] it was made from and is filled block by block, when a
 //! block is first entered. A block has one entry and any number of exits: it goes on behind conditional
 //! branches, up to an unconditional jump, the page's end, code that is decoded already, or
-//! [`BLOCK_MAX`] instructions. Nothing in it depends on the address the page is mapped at.
+//! [`BLOCK_MAX`] instructions. An instruction that crosses the page's end is a block for itself. Nothing in it depends on the address the page is mapped at.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -168,7 +168,7 @@ impl CodePage {
             return None;
         }
         let mut insns = Vec::with_capacity(BLOCK_MAX);
-        let (end, last) = self.scan(&bytes, offset, &mut insns);
+        let (end, goes_on) = self.scan(&bytes, offset, &mut insns);
         for half in offset / 2..end / 2 {
             let word = &self.covered[half / 64];
             word.set(word.get() | 1 << (half % 64));
@@ -182,72 +182,76 @@ impl CodePage {
             count: 0,
             long: 0,
         };
-        match last {
-            Last::Jump => {}
-            Last::Next => ops.push(jump(end as i32, count, self.entry_or_none(end)), origin),
-            Last::Straddle => {
-                // Its first half is code too.
-                let word = &self.covered[HALVES / 64 - 1];
-                word.set(word.get() | 1 << 63);
-                ops.push(
-                    Op {
-                        c: count,
-                        ..plain(Code::Straddle)
-                    },
-                    origin,
-                );
-            }
+        if goes_on {
+            let link = if end < PAGE_SIZE {
+                self.entry(end as u64)
+            } else {
+                0
+            };
+            ops.push(jump(end as i32, count, link), origin);
         }
         self.entries[offset / 2].set(index);
         Some(index)
     }
 
-    fn entry_or_none(&self, offset: usize) -> u16 {
-        if offset < PAGE_SIZE {
-            self.entry(offset as u64)
-        } else {
-            0
+    /// Decodes the block of an instruction that crosses into the next page: it begins with a check that
+    /// its second half is still there.
+    pub fn add_straddling(&self, insn: &Insn) -> Option<u16> {
+        let mut ops = self.ops.borrow_mut();
+        if ops.ops.len() + 3 > OPS_MAX {
+            return None;
         }
+        let word = &self.covered[HALVES / 64 - 1];
+        word.set(word.get() | 1 << 63);
+        let at = PAGE_SIZE - 2;
+        let index = ops.ops.len() as u16;
+        ops.starts.push(index);
+        let origin = Origin {
+            at: at as u16,
+            count: 0,
+            long: 0,
+        };
+        let check = Op {
+            imm: (insn.bits >> 16) as i32,
+            ..plain(Code::Straddle)
+        };
+        ops.push(check, origin);
+        ops.emit(&[(at, *insn)]);
+        ops.push(jump(at as i32 + 4, 1, 0), origin);
+        self.entries[at / 2].set(index);
+        Some(index)
     }
 
-    /// Collects the instructions of the block at `offset`; returns where it ends and how.
+    /// Collects the instructions of the block at `offset`; returns where it ends and whether code goes on
+    /// there.
     fn scan(
         &self,
         bytes: &[u8; PAGE_SIZE],
         offset: usize,
         insns: &mut Vec<(usize, Insn)>,
-    ) -> (usize, Last) {
+    ) -> (usize, bool) {
         let mut at = offset;
         loop {
             if at >= PAGE_SIZE
                 || insns.len() == BLOCK_MAX
                 || !insns.is_empty() && self.entry(at as u64) != 0
             {
-                return (at, Last::Next);
+                return (at, true);
             }
             let half = |at: usize| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
             let low = half(at);
             let long = low & 3 == 3;
             if long && at + 4 > PAGE_SIZE {
-                return (at, Last::Straddle);
+                return (at, true);
             }
             let insn = decode(if long { low | half(at + 2) << 16 } else { low });
             insns.push((at, insn));
             at += usize::from(insn.len);
             if ends_block(insn.code) {
-                return (at, Last::Jump);
+                return (at, false);
             }
         }
     }
-}
-
-enum Last {
-    /// With an instruction that does not go on.
-    Jump,
-    /// Code goes on behind it.
-    Next,
-    /// Before an instruction whose second half is on the next page.
-    Straddle,
 }
 
 fn ends_block(code: Code) -> bool {

@@ -18,7 +18,8 @@ use crate::block::CodePage;
 use crate::fpu::{self, BOX, Operands, fast};
 use crate::hart::Hart;
 use crate::lower::STATIC_ROUNDING;
-use crate::mmu::{AddressSpace, FetchEntry, TLB_SIZE, Tables, TlbEntry};
+use crate::mmu::{AddressSpace, FETCH_SIZE, FetchEntry, TLB_SIZE, Tables, TlbEntry};
+use crate::muldiv;
 use crate::op::{Code, Op};
 use crate::slow::{self, Outcome};
 
@@ -137,6 +138,27 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
             }};
         }
 
+        // Fields of fused operations.
+        macro_rules! low {
+            ($op:expr) => {
+                $op.imm as i16 as u64
+            };
+        }
+        macro_rules! high {
+            ($op:expr) => {
+                ($op.imm >> 16) as u64
+            };
+        }
+        macro_rules! ext_low {
+            ($op:expr) => {
+                $op.ext as u16
+            };
+        }
+        macro_rules! ext_high {
+            ($op:expr) => {
+                $op.ext >> 16
+            };
+        }
         macro_rules! double {
             ($offset:expr) => {
                 f64::from_bits(x!($offset))
@@ -234,14 +256,14 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
 
                 // `target` relative to the page; goes by the link if there is one.
                 macro_rules! jump {
-                    ($target:expr) => {{
-                        remaining -= i64::from(op.c);
+                    ($target:expr, $count:expr) => {{
+                        remaining -= i64::from($count);
                         let link = op.ext as u16;
                         if link != 0 && remaining >= 0 {
                             ip = ops.add(usize::from(link));
                             continue;
                         }
-                        target = base.wrapping_add($target as i64 as u64);
+                        target = base.wrapping_add($target as u64);
                         from = std::ptr::from_ref::<Op>(op).cast_mut();
                         break;
                     }};
@@ -249,7 +271,14 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 macro_rules! branch {
                     ($cond:expr) => {
                         if $cond {
-                            jump!(op.imm)
+                            jump!(i64::from(op.imm), op.c)
+                        }
+                    };
+                }
+                macro_rules! branch_pair {
+                    ($cond:expr) => {
+                        if $cond {
+                            jump!(i64::from(op.imm >> 16) * 2, op.c >> 9)
                         }
                     };
                 }
@@ -266,10 +295,10 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Mv => alu!(x!(op.b)),
                     Code::Sextw => alu!(x!(op.b) as i32 as u64),
 
-                    Code::Jump => jump!(op.imm),
+                    Code::Jump => jump!(i64::from(op.imm), op.c),
                     Code::Jal => {
                         x!(op.a) = base.wrapping_add(u64::from(op.ext >> 16));
-                        jump!(op.imm)
+                        jump!(i64::from(op.imm), op.c)
                     }
                     Code::Jr => {
                         remaining -= i64::from(op.c);
@@ -364,67 +393,20 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Sraw => alu!((x!(op.b) as i32 >> (x!(op.c) & 31)) as u64),
 
                     Code::Mul => alu!(x!(op.b).wrapping_mul(x!(op.c))),
-                    Code::Mulh => {
-                        alu!(
-                            (i128::from(x!(op.b) as i64) * i128::from(x!(op.c) as i64) >> 64)
-                                as u64
-                        );
+                    Code::Mulw => {
+                        alu!((x!(op.b) as i32).wrapping_mul(x!(op.c) as i32) as u64);
                     }
-                    Code::Mulhsu => {
-                        let product =
-                            i128::from(x!(op.b) as i64).wrapping_mul(u128::from(x!(op.c)) as i128);
-                        alu!((product >> 64) as u64);
-                    }
-                    Code::Mulhu => alu!((u128::from(x!(op.b)) * u128::from(x!(op.c)) >> 64) as u64),
-                    Code::Mulw => alu!((x!(op.b) as i32).wrapping_mul(x!(op.c) as i32) as u64),
-                    Code::Div => {
-                        let (b, c) = (x!(op.b) as i64, x!(op.c) as i64);
-                        alu!(if c == 0 {
-                            u64::MAX
-                        } else {
-                            b.wrapping_div(c) as u64
-                        });
-                    }
-                    Code::Divu => {
-                        let (b, c) = (x!(op.b), x!(op.c));
-                        alu!(b.checked_div(c).unwrap_or(u64::MAX));
-                    }
-                    Code::Rem => {
-                        let (b, c) = (x!(op.b) as i64, x!(op.c) as i64);
-                        alu!(if c == 0 {
-                            b as u64
-                        } else {
-                            b.wrapping_rem(c) as u64
-                        });
-                    }
-                    Code::Remu => {
-                        let (b, c) = (x!(op.b), x!(op.c));
-                        alu!(b.checked_rem(c).unwrap_or(b));
-                    }
-                    Code::Divw => {
-                        let (b, c) = (x!(op.b) as i32, x!(op.c) as i32);
-                        alu!(if c == 0 {
-                            u64::MAX
-                        } else {
-                            b.wrapping_div(c) as u64
-                        });
-                    }
-                    Code::Divuw => {
-                        let (b, c) = (x!(op.b) as u32, x!(op.c) as u32);
-                        alu!(b.checked_div(c).unwrap_or(u32::MAX) as i32 as u64);
-                    }
-                    Code::Remw => {
-                        let (b, c) = (x!(op.b) as i32, x!(op.c) as i32);
-                        alu!(if c == 0 {
-                            b as u64
-                        } else {
-                            b.wrapping_rem(c) as u64
-                        });
-                    }
-                    Code::Remuw => {
-                        let (b, c) = (x!(op.b) as u32, x!(op.c) as u32);
-                        alu!(b.checked_rem(c).unwrap_or(b) as i32 as u64);
-                    }
+                    Code::Mulh => alu!(muldiv::mulh(x!(op.b), x!(op.c))),
+                    Code::Mulhsu => alu!(muldiv::mulhsu(x!(op.b), x!(op.c))),
+                    Code::Mulhu => alu!(muldiv::mulhu(x!(op.b), x!(op.c))),
+                    Code::Div => alu!(muldiv::div(x!(op.b), x!(op.c))),
+                    Code::Divu => alu!(muldiv::divu(x!(op.b), x!(op.c))),
+                    Code::Rem => alu!(muldiv::rem(x!(op.b), x!(op.c))),
+                    Code::Remu => alu!(muldiv::remu(x!(op.b), x!(op.c))),
+                    Code::Divw => alu!(muldiv::divw(x!(op.b), x!(op.c))),
+                    Code::Divuw => alu!(muldiv::divuw(x!(op.b), x!(op.c))),
+                    Code::Remw => alu!(muldiv::remw(x!(op.b), x!(op.c))),
+                    Code::Remuw => alu!(muldiv::remuw(x!(op.b), x!(op.c))),
 
                     Code::LrW | Code::LrD | Code::ScW | Code::ScD | Code::AmoW | Code::AmoD => {
                         let (address, operand) = (x!(op.b), x!(op.c));
@@ -545,7 +527,479 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     | Code::FmvXD
                     | Code::FmvDX => slow_float!(op),
 
-                    Code::Straddle | Code::Ecall | Code::Ebreak | Code::Illegal => {
+                    Code::AddLd => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) =
+                            load!(op, 1, x!(ext_high!(op)).wrapping_add(op.imm as u64), u64);
+                    }
+                    Code::AddSd => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        store!(
+                            op,
+                            1,
+                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
+                            x!(ext_low!(op)),
+                            u64
+                        );
+                    }
+                    Code::AddLw => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) =
+                            load!(op, 1, x!(ext_high!(op)).wrapping_add(op.imm as u64), u32) as i32
+                                as u64;
+                    }
+                    Code::AddSb => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        store!(
+                            op,
+                            1,
+                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
+                            x!(ext_low!(op)),
+                            u8
+                        );
+                    }
+                    Code::AddLbu => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) = u64::from(load!(
+                            op,
+                            1,
+                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
+                            u8
+                        ));
+                    }
+                    Code::AddAddi => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) = x!(ext_high!(op)).wrapping_add(op.imm as u64);
+                    }
+                    Code::AddAdd => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) = x!(ext_high!(op)).wrapping_add(x!(op.imm));
+                    }
+                    Code::AddAnd => {
+                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
+                        x!(ext_low!(op)) = x!(ext_high!(op)) & x!(op.imm);
+                    }
+                    Code::XorXor => {
+                        x!(op.a) = x!(op.b) ^ x!(op.c);
+                        x!(ext_low!(op)) = x!(ext_high!(op)) ^ x!(op.imm);
+                    }
+                    Code::XorAnd => {
+                        x!(op.a) = x!(op.b) ^ x!(op.c);
+                        x!(ext_low!(op)) = x!(ext_high!(op)) & x!(op.imm);
+                    }
+                    Code::XorAddw => {
+                        x!(op.a) = x!(op.b) ^ x!(op.c);
+                        x!(ext_low!(op)) =
+                            (x!(ext_high!(op)) as i32).wrapping_add(x!(op.imm) as i32) as u64;
+                    }
+                    Code::AddwAddw => {
+                        x!(op.a) = (x!(op.b) as i32).wrapping_add(x!(op.c) as i32) as u64;
+                        x!(ext_low!(op)) =
+                            (x!(ext_high!(op)) as i32).wrapping_add(x!(op.imm) as i32) as u64;
+                    }
+                    Code::OrXor => {
+                        x!(op.a) = x!(op.b) | x!(op.c);
+                        x!(ext_low!(op)) = x!(ext_high!(op)) ^ x!(op.imm);
+                    }
+                    Code::AddiBeq => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::AddiBne => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::AddiBlt => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!((x!(ext_high!(op)) as i64) < x!(op.c & 511) as i64)
+                    }
+                    Code::AddiBge => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!(x!(ext_high!(op)) as i64 >= x!(op.c & 511) as i64)
+                    }
+                    Code::AddiBltu => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!(x!(ext_high!(op)) < x!(op.c & 511))
+                    }
+                    Code::AddiBgeu => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        branch_pair!(x!(ext_high!(op)) >= x!(op.c & 511))
+                    }
+                    Code::AndiBeq => {
+                        x!(op.a) = x!(op.b) & low!(op);
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::AndiBne => {
+                        x!(op.a) = x!(op.b) & low!(op);
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::LdBeq => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::LdBne => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::LbuBeq => {
+                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::LbuBne => {
+                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::LwBeq => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::LwBne => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::AddiwBne => {
+                        x!(op.a) = (x!(op.b) as i32).wrapping_add(low!(op) as i32) as u64;
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::SlliBlt => {
+                        x!(op.a) = x!(op.b) << (low!(op) & 63);
+                        branch_pair!((x!(ext_high!(op)) as i64) < x!(op.c & 511) as i64)
+                    }
+                    Code::SlliBge => {
+                        x!(op.a) = x!(op.b) << (low!(op) & 63);
+                        branch_pair!(x!(ext_high!(op)) as i64 >= x!(op.c & 511) as i64)
+                    }
+                    Code::SdBeq => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
+                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
+                    }
+                    Code::SdBne => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
+                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
+                    }
+                    Code::LdLd => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
+                    }
+                    Code::LdAddi => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::LdSd => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u64
+                        );
+                    }
+                    Code::LdAdd => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
+                    }
+                    Code::LdSlli => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
+                    }
+                    Code::LdLw => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u32)
+                            as i32 as u64;
+                    }
+                    Code::SdSd => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u64
+                        );
+                    }
+                    Code::SdAddi => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::SdLd => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
+                    }
+                    Code::AddiAddi => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::AddiLd => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
+                    }
+                    Code::AddiSd => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u64
+                        );
+                    }
+                    Code::AddiAdd => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
+                    }
+                    Code::AddiSlli => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
+                    }
+                    Code::AddiLbu => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        x!(op.c) =
+                            u64::from(load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u8));
+                    }
+                    Code::AddiSb => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u8
+                        );
+                    }
+                    Code::SbSb => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u8);
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u8
+                        );
+                    }
+                    Code::SbAddi => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u8);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::LbuLbu => {
+                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
+                        x!(op.c) =
+                            u64::from(load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u8));
+                    }
+                    Code::LbuAddi => {
+                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::LbuSlli => {
+                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
+                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
+                    }
+                    Code::LwAddi => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::LwLw => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u32)
+                            as i32 as u64;
+                    }
+                    Code::SwSw => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
+                        store!(
+                            op,
+                            1,
+                            x!(ext_low!(op)).wrapping_add(high!(op)),
+                            x!(op.c),
+                            u32
+                        );
+                    }
+                    Code::SwAddi => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
+                    }
+                    Code::SwLd => {
+                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
+                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
+                    }
+                    Code::SlliAdd => {
+                        x!(op.a) = x!(op.b) << (low!(op) & 63);
+                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
+                    }
+                    Code::SlliSrli => {
+                        x!(op.a) = x!(op.b) << (low!(op) & 63);
+                        x!(op.c) = x!(ext_low!(op)) >> (high!(op) & 63);
+                    }
+                    Code::SlliOr => {
+                        x!(op.a) = x!(op.b) << (low!(op) & 63);
+                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
+                    }
+                    Code::SrliXor => {
+                        x!(op.a) = x!(op.b) >> (low!(op) & 63);
+                        x!(op.c) = x!(ext_low!(op)) ^ x!(ext_high!(op));
+                    }
+                    Code::SlliwOr => {
+                        x!(op.a) = ((x!(op.b) as i32) << (low!(op) & 31)) as u64;
+                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
+                    }
+                    Code::SrliwSlliw => {
+                        x!(op.a) = (x!(op.b) as u32 >> (low!(op) & 31)) as i32 as u64;
+                        x!(op.c) = ((x!(ext_low!(op)) as i32) << (high!(op) & 31)) as u64;
+                    }
+                    Code::SlliwSrliw => {
+                        x!(op.a) = ((x!(op.b) as i32) << (low!(op) & 31)) as u64;
+                        x!(op.c) = (x!(ext_low!(op)) as u32 >> (high!(op) & 31)) as i32 as u64;
+                    }
+                    Code::SrliwOr => {
+                        x!(op.a) = (x!(op.b) as u32 >> (low!(op) & 31)) as i32 as u64;
+                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
+                    }
+
+                    Code::LaLd => {
+                        x!(op.a) = base.wrapping_add(op.imm as u64);
+                        x!(op.c) = load!(
+                            op,
+                            1,
+                            base.wrapping_add(op.imm as u64)
+                                .wrapping_add(op.ext as i32 as u64),
+                            u64
+                        );
+                    }
+                    Code::LaLw => {
+                        x!(op.a) = base.wrapping_add(op.imm as u64);
+                        x!(op.c) = load!(
+                            op,
+                            1,
+                            base.wrapping_add(op.imm as u64)
+                                .wrapping_add(op.ext as i32 as u64),
+                            u32
+                        ) as i32 as u64;
+                    }
+                    Code::AddiJr => {
+                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
+                        remaining -= i64::from(op.c);
+                        target = x!(ext_low!(op)).wrapping_add(high!(op)) & !1;
+                        from = std::ptr::null_mut();
+                        break;
+                    }
+                    Code::MvJal => {
+                        x!((op.b & 255) * 8) = x!((op.b >> 8) * 8);
+                        x!(op.a) = base.wrapping_add(u64::from(op.ext >> 16));
+                        jump!(i64::from(op.imm), op.c)
+                    }
+                    Code::Ld3 => {
+                        let address = x!(op.b);
+                        x!(op.a) = load!(
+                            op,
+                            0,
+                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
+                            u64
+                        );
+                        x!(op.c) = load!(
+                            op,
+                            1,
+                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
+                            u64
+                        );
+                        x!(ext_low!(op)) = load!(
+                            op,
+                            2,
+                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
+                            u64
+                        );
+                    }
+                    Code::Ld4 => {
+                        let address = x!(op.b);
+                        x!(op.a) = load!(
+                            op,
+                            0,
+                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
+                            u64
+                        );
+                        x!(op.c) = load!(
+                            op,
+                            1,
+                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
+                            u64
+                        );
+                        x!(ext_low!(op)) = load!(
+                            op,
+                            2,
+                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
+                            u64
+                        );
+                        x!(ext_high!(op)) = load!(
+                            op,
+                            3,
+                            address.wrapping_add((i64::from((op.imm >> 24) as i8) * 8) as u64),
+                            u64
+                        );
+                    }
+                    Code::Sd3 => {
+                        let address = x!(op.b);
+                        store!(
+                            op,
+                            0,
+                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
+                            x!(op.a),
+                            u64
+                        );
+                        store!(
+                            op,
+                            1,
+                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
+                            x!(op.c),
+                            u64
+                        );
+                        store!(
+                            op,
+                            2,
+                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
+                            x!(ext_low!(op)),
+                            u64
+                        );
+                    }
+                    Code::Sd4 => {
+                        let address = x!(op.b);
+                        store!(
+                            op,
+                            0,
+                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
+                            x!(op.a),
+                            u64
+                        );
+                        store!(
+                            op,
+                            1,
+                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
+                            x!(op.c),
+                            u64
+                        );
+                        store!(
+                            op,
+                            2,
+                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
+                            x!(ext_low!(op)),
+                            u64
+                        );
+                        store!(
+                            op,
+                            3,
+                            address.wrapping_add((i64::from((op.imm >> 24) as i8) * 8) as u64),
+                            x!(ext_high!(op)),
+                            u64
+                        );
+                    }
+
+                    Code::Straddle => {
+                        let next = base.wrapping_add(PAGE_SIZE as u64);
+                        let entry = &*fetch.add((next >> 12) as usize % FETCH_SIZE);
+                        let known = entry.tag == next
+                            && u32::from(*entry.bytes.cast::<u16>()) == op.imm as u32;
+                        if !known {
+                            leave!(op, 0, Stop::At(*op))
+                        }
+                    }
+                    Code::Ecall | Code::Ebreak | Code::Illegal => {
                         leave!(op, 0, Stop::At(*op))
                     }
                 }
@@ -559,7 +1013,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 return Stop::Budget;
             }
             if page != base {
-                let entry = &*fetch.add((target >> 12) as usize % TLB_SIZE);
+                let entry = &*fetch.add((target >> 12) as usize % FETCH_SIZE);
                 match &entry.code {
                     Some(other) if entry.tag == page && other.live() => {
                         code = &raw const **other;

@@ -1,11 +1,284 @@
 //! Fusion: which neighbouring instructions become one operation.
+//!
+//! The pairs are those that profiles of dash, bash, CPython and Go programs show most often. Layouts of a
+//! pair's fields (`low` and `high` are the halves of `imm` and `ext`):
+//!
+//! | layout | first | second |
+//! |---|---|---|
+//! | short | `a`, `b`, `imm.low` | `c` (as its `a`), `ext.low` (`b`), `ext.high` (`c`), `imm.high` |
+//! | wide | `a`, `b`, `c` | `ext.low` (`a`), `ext.high` (`b`), `imm` (its `imm`, or `c`) |
+//! | branch | `a`, `b`, `imm.low` | `ext.high` and the low 9 bits of `c` are compared, the rest of `c` counts, `ext.low` is the link, `imm.high` the target in halfwords |
+//! | return | `a`, `b`, `imm.low` | `ext.low` is the target register, `imm.high` its offset, `c` counts |
+//! | run | registers in `a`, `c`, `ext.low`, `ext.high`; base in `b` | offsets divided by 8 in the bytes of `imm` |
 
 use crate::lower::lower;
-use crate::op::{Insn, Op};
+use crate::op::{Code, Insn, Op};
 
 /// The operation for the first instructions of `insns` (with their page offsets), and how many it takes.
 /// `before` instructions of the block come before them.
 pub fn fuse(insns: &[(usize, Insn)], before: u16) -> (Op, usize) {
-    let (at, insn) = &insns[0];
-    (lower(insn, *at as i32, before + 1), 1)
+    let op = |i: usize| {
+        insns
+            .get(i)
+            .map(|(at, insn)| lower(insn, *at as i32, before + 1 + i as u16))
+    };
+    let Some(first) = op(0) else {
+        unreachable!("there is an instruction to lower")
+    };
+    let Some(second) = op(1) else {
+        return (first, 1);
+    };
+    if let Some(third) = op(2)
+        && let Some(found) = run(first, second, third, op(3))
+    {
+        return found;
+    }
+    match constant(first, second).or_else(|| pair(as_addi(first), second)) {
+        Some(fused) => (fused, 2),
+        None => (first, 1),
+    }
+}
+
+/// Copies and small constants are additions.
+fn as_addi(op: Op) -> Op {
+    match op.code {
+        Code::Mv => Op {
+            code: Code::Addi,
+            imm: 0,
+            ..op
+        },
+        Code::Li => Op {
+            code: Code::Addi,
+            b: 0,
+            ..op
+        },
+        _ => op,
+    }
+}
+
+fn short(value: i32) -> bool {
+    i32::from(value as i16) == value
+}
+
+fn halves(low: u32, high: u32) -> u32 {
+    low & 0xffff | high << 16
+}
+
+/// Three or four loads or stores of doublewords at one base.
+fn run(first: Op, second: Op, third: Op, fourth: Option<Op>) -> Option<(Op, usize)> {
+    let store = first.code == Code::Sd;
+    if !store && first.code != Code::Ld {
+        return None;
+    }
+    let fits = |op: &Op| {
+        op.code == first.code
+            && op.b == first.b
+            && op.imm % 8 == 0
+            && i8::try_from(op.imm / 8).is_ok()
+    };
+    // A load must not change the base of those behind it.
+    let keeps_base = |op: &Op| store || op.a != op.b;
+    let good = [&first, &second]
+        .into_iter()
+        .all(|op| fits(op) && keeps_base(op))
+        && fits(&third);
+    if !good {
+        return None;
+    }
+    let fourth = fourth.filter(|op| fits(op) && keeps_base(&third));
+    let code = match (store, fourth.is_some()) {
+        (false, false) => Code::Ld3,
+        (false, true) => Code::Ld4,
+        (true, false) => Code::Sd3,
+        (true, true) => Code::Sd4,
+    };
+    let byte = |op: Option<Op>| op.map_or(0, |op| (op.imm / 8) as u8);
+    let offsets = [
+        byte(Some(first)),
+        byte(Some(second)),
+        byte(Some(third)),
+        byte(fourth),
+    ];
+    let fused = Op {
+        code,
+        a: first.a,
+        b: first.b,
+        c: second.a,
+        imm: i32::from_le_bytes(offsets),
+        ext: halves(u32::from(third.a), fourth.map_or(0, |op| u32::from(op.a))),
+    };
+    Some((fused, 3 + usize::from(fourth.is_some())))
+}
+
+/// Upper and lower half of a constant or an address, and what is often done with an address.
+fn constant(first: Op, second: Op) -> Option<Op> {
+    use Code::*;
+    let same = second.b == first.a;
+    let sum = first.imm.checked_add(second.imm);
+    match (first.code, second.code) {
+        (Li, Addi) if same && second.a == first.a => Some(Op { imm: sum?, ..first }),
+        (Li, Addiw) if same && second.a == first.a => Some(Op {
+            imm: first.imm.wrapping_add(second.imm),
+            ..first
+        }),
+        (La, Addi) if same && second.a == first.a => Some(Op { imm: sum?, ..first }),
+        (La, Ld) if same => Some(Op {
+            code: LaLd,
+            a: first.a,
+            b: 0,
+            c: second.a,
+            imm: first.imm,
+            ext: second.imm as u32,
+        }),
+        (La, Lw) if same => Some(Op {
+            code: LaLw,
+            a: first.a,
+            b: 0,
+            c: second.a,
+            imm: first.imm,
+            ext: second.imm as u32,
+        }),
+        (La, Jalr) if same && second.a == first.a => Some(Op {
+            code: Jal,
+            imm: sum?,
+            ..second
+        }),
+        _ => None,
+    }
+}
+
+fn pair(first: Op, second: Op) -> Option<Op> {
+    use Code::*;
+    let branch = matches!(second.code, Beq | Bne | Blt | Bge | Bltu | Bgeu);
+    if branch {
+        return short(first.imm).then(|| branch_pair(first, second))?;
+    }
+    if second.code == Jr {
+        let good = first.code == Addi && short(first.imm) && short(second.imm);
+        return good.then(|| Op {
+            code: AddiJr,
+            c: second.c,
+            imm: halves(first.imm as u32, second.imm as u32) as i32,
+            ext: u32::from(second.b),
+            ..first
+        });
+    }
+    if second.code == Jal && first.code == Addi && first.imm == 0 {
+        return Some(Op {
+            code: MvJal,
+            b: (first.a / 8) | ((first.b / 8) << 8),
+            ..second
+        });
+    }
+    let second = as_addi(second);
+    let wide = match (first.code, second.code) {
+        (Add, Ld) => AddLd,
+        (Add, Sd) => AddSd,
+        (Add, Lw) => AddLw,
+        (Add, Sb) => AddSb,
+        (Add, Lbu) => AddLbu,
+        (Add, Addi) => AddAddi,
+        (Add, Add) => AddAdd,
+        (Add, And) => AddAnd,
+        (Xor, Xor) => XorXor,
+        (Xor, And) => XorAnd,
+        (Xor, Addw) => XorAddw,
+        (Addw, Addw) => AddwAddw,
+        (Or, Xor) => OrXor,
+        _ => return short_pair(first, second),
+    };
+    let three = matches!(second.code, Add | And | Xor | Addw);
+    Some(Op {
+        code: wide,
+        imm: if three {
+            i32::from(second.c)
+        } else {
+            second.imm
+        },
+        ext: halves(u32::from(second.a), u32::from(second.b)),
+        ..first
+    })
+}
+
+fn branch_pair(first: Op, second: Op) -> Option<Op> {
+    use Code::*;
+    let code = match (first.code, second.code) {
+        (Addi, Beq) => AddiBeq,
+        (Addi, Bne) => AddiBne,
+        (Addi, Blt) => AddiBlt,
+        (Addi, Bge) => AddiBge,
+        (Addi, Bltu) => AddiBltu,
+        (Addi, Bgeu) => AddiBgeu,
+        (Andi, Beq) => AndiBeq,
+        (Andi, Bne) => AndiBne,
+        (Ld, Beq) => LdBeq,
+        (Ld, Bne) => LdBne,
+        (Lbu, Beq) => LbuBeq,
+        (Lbu, Bne) => LbuBne,
+        (Lw, Beq) => LwBeq,
+        (Lw, Bne) => LwBne,
+        (Addiw, Bne) => AddiwBne,
+        (Slli, Blt) => SlliBlt,
+        (Slli, Bge) => SlliBge,
+        (Sd, Beq) => SdBeq,
+        (Sd, Bne) => SdBne,
+        _ => return None,
+    };
+    Some(Op {
+        code,
+        a: first.a,
+        b: first.b,
+        c: second.b | second.c << 9,
+        imm: halves(first.imm as u32, (second.imm / 2) as u32) as i32,
+        ext: u32::from(second.a) << 16,
+    })
+}
+
+fn short_pair(first: Op, second: Op) -> Option<Op> {
+    use Code::*;
+    let code = match (first.code, second.code) {
+        (Ld, Ld) => LdLd,
+        (Ld, Addi) => LdAddi,
+        (Ld, Sd) => LdSd,
+        (Ld, Add) => LdAdd,
+        (Ld, Slli) => LdSlli,
+        (Ld, Lw) => LdLw,
+        (Sd, Sd) => SdSd,
+        (Sd, Addi) => SdAddi,
+        (Sd, Ld) => SdLd,
+        (Addi, Addi) => AddiAddi,
+        (Addi, Ld) => AddiLd,
+        (Addi, Sd) => AddiSd,
+        (Addi, Add) => AddiAdd,
+        (Addi, Slli) => AddiSlli,
+        (Addi, Lbu) => AddiLbu,
+        (Addi, Sb) => AddiSb,
+        (Sb, Sb) => SbSb,
+        (Sb, Addi) => SbAddi,
+        (Lbu, Lbu) => LbuLbu,
+        (Lbu, Addi) => LbuAddi,
+        (Lbu, Slli) => LbuSlli,
+        (Lw, Addi) => LwAddi,
+        (Lw, Lw) => LwLw,
+        (Sw, Sw) => SwSw,
+        (Sw, Addi) => SwAddi,
+        (Sw, Ld) => SwLd,
+        (Slli, Add) => SlliAdd,
+        (Slli, Srli) => SlliSrli,
+        (Slli, Or) => SlliOr,
+        (Srli, Xor) => SrliXor,
+        (Slliw, Or) => SlliwOr,
+        (Srliw, Slliw) => SrliwSlliw,
+        (Slliw, Srliw) => SlliwSrliw,
+        (Srliw, Or) => SrliwOr,
+        _ => return None,
+    };
+    (short(first.imm) && short(second.imm)).then(|| Op {
+        code,
+        a: first.a,
+        b: first.b,
+        c: second.a,
+        imm: halves(first.imm as u32, second.imm as u32) as i32,
+        ext: halves(u32::from(second.b), u32::from(second.c)),
+    })
 }

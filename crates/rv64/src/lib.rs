@@ -21,6 +21,7 @@ mod block;
 mod exec_unsafe;
 mod fuse;
 mod lower;
+mod muldiv;
 mod slow;
 
 mod fpu;

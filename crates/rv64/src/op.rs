@@ -51,6 +51,14 @@ pub enum Code {
     La,
     /// The instruction's second half is on the next page.
     Straddle,
+
+    // Fused instructions; see `fuse.rs`.
+    Ld3, Ld4, Sd3, Sd4, LaLd, LaLw, AddiJr, MvJal, AddLd, AddSd, AddLw, AddSb, AddLbu, AddAddi, AddAdd,
+    AddAnd, XorXor, XorAnd, XorAddw, AddwAddw, OrXor, AddiBeq, AddiBne, AddiBlt, AddiBge, AddiBltu,
+    AddiBgeu, AndiBeq, AndiBne, LdBeq, LdBne, LbuBeq, LbuBne, LwBeq, LwBne, AddiwBne, SlliBlt, SlliBge,
+    SdBeq, SdBne, LdLd, LdAddi, LdSd, LdAdd, LdSlli, LdLw, SdSd, SdAddi, SdLd, AddiAddi, AddiLd,
+    AddiSd, AddiAdd, AddiSlli, AddiLbu, AddiSb, SbSb, SbAddi, LbuLbu, LbuAddi, LbuSlli, LwAddi, LwLw,
+    SwSw, SwAddi, SwLd, SlliAdd, SlliSrli, SlliOr, SrliXor, SlliwOr, SrliwSlliw, SlliwSrliw, SrliwOr,
 }
 
 /// One instruction, decoded.

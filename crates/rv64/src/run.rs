@@ -47,6 +47,13 @@ pub fn run(
     exit
 }
 
+/// True when the last halfword of the page begins a 32-bit instruction.
+fn is_long(page: &Page) -> bool {
+    let mut byte = [0];
+    page.read(PAGE_SIZE - 2, &mut byte);
+    byte[0] & 3 == 3
+}
+
 struct Cpu<'a> {
     hart: &'a mut Hart,
     space: &'a mut AddressSpace,
@@ -65,6 +72,10 @@ impl Cpu<'_> {
             Err(fault) => return Some(Exit::Fault(fault)),
         };
         let index = match code.entry(offset) {
+            0 if offset == PAGE_SIZE as u64 - 2 && is_long(&page) => match self.fetch(pc) {
+                Ok(insn) => code.add_straddling(&insn),
+                Err(fault) => return Some(Exit::Fault(fault)),
+            },
             0 => code.add_block(&page, offset as usize),
             index => Some(index),
         };
@@ -134,7 +145,12 @@ impl Cpu<'_> {
             Code::Illegal => Some(Exit::Illegal {
                 instruction: op.ext,
             }),
-            Code::Straddle => self.step(),
+            // The check of the second half failed, or could not be made because the next page is not in
+            // the fetch TLB: put it there for the next time.
+            Code::Straddle => {
+                let _ = self.space.fetchable(self.hart.pc.wrapping_add(2));
+                self.step()
+            }
             Code::Csrrw
             | Code::Csrrs
             | Code::Csrrc

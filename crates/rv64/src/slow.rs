@@ -27,7 +27,14 @@ pub enum Outcome {
 #[inline(never)]
 pub fn load(space: &mut AddressSpace, va: u64, size: usize, value: &mut u64) -> Outcome {
     let mut bytes = [0; 8];
-    match space.read(va, &mut bytes[..size]) {
+    let offset = va as usize % PAGE_SIZE;
+    let read = if offset + 8 <= PAGE_SIZE {
+        // A plain TLB miss. Reading too much does no harm.
+        space.readable(va).map(|page| page.read(offset, &mut bytes))
+    } else {
+        space.read(va, &mut bytes[..size])
+    };
+    match read {
         Ok(()) => {
             *value = u64::from_le_bytes(bytes);
             Outcome::Done
@@ -48,12 +55,12 @@ pub fn store(
 ) -> Outcome {
     // Both pages must be there before anything is written.
     let last = va.wrapping_add(size as u64 - 1);
-    if last as usize % PAGE_SIZE < size - 1
-        && let Err(fault) = space
-            .writable(va)
-            .and_then(|_| space.writable(last & !(PAGE_SIZE as u64 - 1)))
-    {
-        return Outcome::Fault(fault);
+    if last as usize % PAGE_SIZE < size - 1 {
+        for page in [va, last & !(PAGE_SIZE as u64 - 1)] {
+            if let Err(fault) = space.writable(page) {
+                return Outcome::Fault(fault);
+            }
+        }
     }
     match space.write(va, &value.to_le_bytes()[..size]) {
         Ok(()) if running.live() => Outcome::Done,

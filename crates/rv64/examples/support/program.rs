@@ -7,7 +7,8 @@ use rv64::{Access, AddressSpace, Counters, Exit, Fault, Hart, Prot, Sharing};
 const STACK_TOP: u64 = 0x3f_ffff_f000;
 const STACK_SIZE: u64 = 8 << 20;
 const MMAP_BASE: u64 = 0x20_0000_0000;
-const SLICE: u64 = 1 << 20;
+/// What `run_sliced` is normally called with.
+pub const SLICE: u64 = 1 << 20;
 const ENOSYS: u64 = -38_i64 as u64;
 
 /// How a program ended.
@@ -157,11 +158,6 @@ impl Program {
             }
         }
         End::TooLong
-    }
-
-    /// Runs to the end.
-    pub fn run(&mut self, limit: u64) -> End {
-        self.run_sliced(limit, SLICE)
     }
 
     fn system_call(&mut self) -> Option<i32> {

@@ -15,7 +15,7 @@ use std::ops::BitOr;
 use mem::Page;
 
 pub use space::AddressSpace;
-pub(crate) use tlb_unsafe::{FetchEntry, Store, TLB_SIZE, Tables, TlbEntry};
+pub(crate) use tlb_unsafe::{FETCH_SIZE, FetchEntry, Store, TLB_SIZE, Tables, TlbEntry};
 
 /// One above the highest user address (47 bits, as on Sv48).
 pub(crate) const USER_END: u64 = 1 << 47;

@@ -137,10 +137,13 @@ impl AddressSpace {
     }
 
     fn flush(&mut self, va: u64, end: u64) {
-        if end - va == PAGE {
-            self.tlb.flush_page(va)
+        // A few pages one by one, more by looking at all entries.
+        if end - va <= 32 * PAGE {
+            (va..end)
+                .step_by(PAGE_SIZE)
+                .for_each(|va| self.tlb.flush_page(va));
         } else {
-            self.tlb.flush_range(va, end)
+            self.tlb.flush_range(va, end);
         }
     }
 
@@ -149,7 +152,7 @@ impl AddressSpace {
     }
 
     /// The page that a load at `va` goes to.
-    pub(crate) fn readable(&mut self, va: u64) -> Result<Page, Fault> {
+    pub(crate) fn readable(&mut self, va: u64) -> Result<&Page, Fault> {
         let fault = Fault {
             addr: va,
             access: Access::Read,
@@ -159,12 +162,12 @@ impl AddressSpace {
             return Err(fault);
         }
         self.tlb.add_read(va, &entry.page);
-        Ok(entry.page.clone())
+        Ok(&entry.page)
     }
 
     /// The page that a store at `va` goes to. Pages with decoded code never get into the TLB, so that
     /// every store to them is seen.
-    pub(crate) fn writable(&mut self, va: u64) -> Result<Page, Fault> {
+    pub(crate) fn writable(&mut self, va: u64) -> Result<&Page, Fault> {
         let fault = Fault {
             addr: va,
             access: Access::Write,
@@ -179,7 +182,7 @@ impl AddressSpace {
             }
             self.tlb.add_write(va, &entry.page);
         }
-        Ok(entry.page.clone())
+        Ok(&entry.page)
     }
 
     /// The page that an instruction fetch at `va` reads.

@@ -11,8 +11,11 @@ use mem::{PAGE_SIZE, Page};
 
 use crate::block::CodePage;
 
-/// Entries in each table.
-pub(crate) const TLB_SIZE: usize = 256;
+/// Entries in the tables for loads and stores. Programs with much data gain from more, short-lived
+/// processes from fewer.
+pub(crate) const TLB_SIZE: usize = 512;
+/// Entries in the table for fetches.
+pub(crate) const FETCH_SIZE: usize = 256;
 const PAGE_MASK: u64 = !(PAGE_SIZE as u64 - 1);
 /// No page-aligned address equals this.
 const NEVER: u64 = u64::MAX;
@@ -41,7 +44,7 @@ pub(crate) struct FetchEntry {
 pub(crate) struct Tables {
     pub read: [TlbEntry; TLB_SIZE],
     pub write: [TlbEntry; TLB_SIZE],
-    pub fetch: [FetchEntry; TLB_SIZE],
+    pub fetch: [FetchEntry; FETCH_SIZE],
 }
 
 /// The three tables of one address space. They are behind a raw pointer because the interpreter keeps
@@ -50,6 +53,10 @@ pub(crate) struct Store(NonNull<Tables>);
 
 fn slot(va: u64) -> usize {
     (va / PAGE_SIZE as u64) as usize % TLB_SIZE
+}
+
+fn fetch_slot(va: u64) -> usize {
+    (va / PAGE_SIZE as u64) as usize % FETCH_SIZE
 }
 
 impl Store {
@@ -67,7 +74,7 @@ impl Store {
                     code: None,
                     bytes: std::ptr::null(),
                 }
-            }; TLB_SIZE],
+            }; FETCH_SIZE],
         };
         Store(NonNull::from(Box::leak(Box::new(tables))))
     }
@@ -92,7 +99,7 @@ impl Store {
     }
 
     pub fn add_fetch(&mut self, va: u64, page: &Page, code: &Rc<CodePage>) {
-        self.tables().fetch[slot(va)] = FetchEntry {
+        self.tables().fetch[fetch_slot(va)] = FetchEntry {
             tag: va & PAGE_MASK,
             code: Some(code.clone()),
             bytes: page.as_ptr(),
@@ -110,8 +117,9 @@ impl Store {
         if tables.write[i].tag == tag {
             tables.write[i].tag = NEVER;
         }
-        if tables.fetch[i].tag == tag {
-            forget_fetch(&mut tables.fetch[i]);
+        let fetch = &mut tables.fetch[fetch_slot(va)];
+        if fetch.tag == tag {
+            forget_fetch(fetch);
         }
     }
 
@@ -119,15 +127,14 @@ impl Store {
     pub fn flush_range(&mut self, start: u64, end: u64) {
         let tables = self.tables();
         let range = start..end;
-        for i in 0..TLB_SIZE {
-            if range.contains(&tables.read[i].tag) {
-                tables.read[i].tag = NEVER;
+        for entry in tables.read.iter_mut().chain(&mut tables.write) {
+            if range.contains(&entry.tag) {
+                entry.tag = NEVER;
             }
-            if range.contains(&tables.write[i].tag) {
-                tables.write[i].tag = NEVER;
-            }
-            if range.contains(&tables.fetch[i].tag) {
-                forget_fetch(&mut tables.fetch[i]);
+        }
+        for entry in &mut tables.fetch {
+            if range.contains(&entry.tag) {
+                forget_fetch(entry);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::generate::{DUMP, program};
-use crate::program::{End, Program};
+use crate::program::{End, Program, SLICE};
 
 const STEPS: usize = 3000;
 
@@ -46,7 +46,7 @@ fn difference(seed: u64, steps: usize) -> Option<String> {
         DUMP,
         "the program's dump is not complete"
     );
-    for slice in [1 << 20, 77] {
+    for slice in [SLICE, 77] {
         match ours(&elf, slice) {
             Ok(output) if output == theirs => {}
             Ok(output) => {

@@ -80,7 +80,7 @@ fn run(machine: &mut Machine, slice: u64, exits: &mut Vec<(Exit, u64, u64)>) {
         }
         exits.push((exit, machine.hart.pc, machine.left));
         // Somewhere else, as a signal handler would be.
-        let next = machine.hart.pc.wrapping_mul(0x9e37_79b9) ^ exits.len() as u64 * 0x777;
+        let next = machine.hart.pc.wrapping_mul(0x9e37_79b9) ^ (exits.len() as u64 * 0x777);
         machine.hart.pc = BASE + next % (3 * PAGE_SIZE as u64);
     }
 }
