@@ -121,6 +121,10 @@ impl Component for App {
                 toggle_fullscreen();
                 return false;
             }
+            Msg::Wish(Wish::Leave) => {
+                focus_list();
+                return false;
+            }
             Msg::Lang(lang) => {
                 self.preferences.lang = lang;
                 self.preferences.save();
@@ -273,6 +277,18 @@ impl App {
         if let Some(root) = document.and_then(|document| document.document_element()) {
             let _ = root.set_attribute("lang", self.preferences.lang.tag());
         }
+    }
+}
+
+/// Gives the keyboard to the instance list.
+fn focus_list() {
+    let document = web_sys::window().and_then(|window| window.document());
+    let button = document
+        .and_then(|document| document.query_selector(".instance[aria-current]").ok())
+        .flatten()
+        .and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+    if let Some(button) = button {
+        let _ = button.focus();
     }
 }
 

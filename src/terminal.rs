@@ -75,6 +75,8 @@ pub enum Wish {
     Fullscreen,
     /// The instance this many places further down the list.
     Instance(isize),
+    /// The keyboard back to the page: Tab belongs to the machine.
+    Leave,
 }
 
 /// Where a terminal's events go.
@@ -235,6 +237,10 @@ fn handle_key(xterm: &XTerm, wish: &Callback<Wish>, event: &KeyboardEvent) -> bo
         }
         (_, "Enter") if event.alt_key() && !control => {
             wish.emit(Wish::Fullscreen);
+            true
+        }
+        ("Home", _) if event.alt_key() && event.shift_key() => {
+            wish.emit(Wish::Leave);
             true
         }
         ("PageUp", _) if event.alt_key() && event.shift_key() => {

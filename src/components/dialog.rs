@@ -26,15 +26,22 @@ pub fn Dialog(props: &DialogProps) -> Html {
     {
         let node = node.clone();
         use_effect_with((), move |()| {
-            if let Some(dialog) = node.cast::<HtmlDialogElement>() {
+            let dialog = node.cast::<HtmlDialogElement>();
+            if let Some(dialog) = &dialog {
                 let _ = dialog.show_modal();
+            }
+            // Closed, not only taken away: then the keyboard goes back to where it was.
+            move || {
+                if let Some(dialog) = dialog {
+                    dialog.close();
+                }
             }
         });
     }
     let on_close = props.close.reform(|_: Event| ());
     let on_click = props.close.reform(|_: MouseEvent| ());
     html! {
-        <dialog ref={node} aria-label={props.title.clone()} onclose={on_close}>
+        <dialog ref={node} aria-label={props.title.clone()} closedby="any" onclose={on_close}>
             <div class="title">
                 <h2>{ &props.title }</h2>
                 <button class="icon" aria-label={text(Message::Close)} onclick={on_click}>

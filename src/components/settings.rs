@@ -51,6 +51,7 @@ pub fn Settings(props: &SettingsProps) -> Html {
             Message::KeyInstances,
             "Alt+Shift+PageUp, Alt+Shift+PageDown",
         ),
+        (Message::KeyLeave, "Alt+Shift+Home"),
     ];
     let keys = keys.into_iter().map(|(what, keys)| {
         let keys = keys.split(", ").map(|key| html! { <kbd>{ key }</kbd> });

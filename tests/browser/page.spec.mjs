@@ -81,6 +81,20 @@ test("the terminal follows its box and the font", async ({ page }) => {
   await expect(page.getByRole("dialog")).toContainText("21 px");
 });
 
+test("the keyboard reaches everything and comes back", async ({ page }) => {
+  await open(page);
+  await addInstance(page);
+  await expect(screen(page).locator("textarea")).toBeFocused();
+  await page.keyboard.press("Alt+Shift+Home");
+  await expect(page.locator(".instance[aria-current]")).toBeFocused();
+  const settings = page.getByRole("button", { name: "Settings" });
+  await settings.focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).press("Enter");
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  await expect(settings).toBeFocused();
+});
+
 test("closing the session ends it, and another begins", async ({ page }) => {
   await open(page);
   await addInstance(page);
