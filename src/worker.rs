@@ -56,15 +56,6 @@ pub struct Fetched {
     pub body: Vec<u8>,
 }
 
-/// What the engine reports besides terminal output.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A message for the page as it is.
-    Tell(FromWorker),
-    /// A download to start.
-    Fetch(FetchRequest),
-}
-
 /// The machines, as the worker drives them; implemented over crate `playground`.
 pub trait Engine {
     /// Starts a machine; `InstanceAdded` follows as an event.
@@ -77,6 +68,8 @@ pub trait Engine {
     fn resize(&mut self, name: &str, cols: u16, rows: u16);
     /// System call tracing.
     fn trace(&mut self, name: &str, on: bool);
+    /// Takes the downloads that are to be started.
+    fn requests(&mut self) -> Vec<FetchRequest>;
     /// The answer to `FetchRequest { id, .. }`, or why there is none.
     fn fetched(&mut self, id: u32, answer: Result<Fetched, String>);
     /// Runs until `fuel` instructions are spent or nothing is runnable at `now_ns`.
@@ -85,8 +78,8 @@ pub trait Engine {
     fn output_ready(&mut self) -> Vec<String>;
     /// Takes at most `bytes_max` of a machine's waiting output.
     fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8>;
-    /// Takes what happened since the last call.
-    fn events(&mut self) -> Vec<Event>;
+    /// Takes what there is to tell the page since the last call; terminal output is not in it.
+    fn events(&mut self, now_ns: u64) -> Vec<FromWorker>;
 }
 
 /// What the browser gives a worker.
@@ -238,7 +231,7 @@ impl<H: Host> Worker<H> {
                 return -1.0;
             };
             let slice = engine.turn(nanoseconds(now), SLICE_FUEL);
-            self.deliver();
+            self.deliver(now);
             now = self.host.now_ms();
             match slice {
                 Slice::Busy if now - started < TURN_MS => {}
@@ -252,25 +245,21 @@ impl<H: Host> Worker<H> {
     }
 
     /// Hands on what the machines produced.
-    fn deliver(&mut self) {
+    fn deliver(&mut self, now: f64) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        for event in engine.events() {
-            match event {
-                Event::Tell(message) => {
-                    if let FromWorker::InstanceAdded { name, .. } = &message {
-                        self.windows.insert(name.clone(), Window::default());
-                    }
-                    self.host.post(message);
-                }
-                Event::Fetch(request) => {
-                    self.labels.insert(request.id, request.label.clone());
-                    let download = self.downloads.entry(request.label.clone()).or_default();
-                    download.running.insert(request.id, (0, 0));
-                    self.host.fetch(&request);
-                }
+        for request in engine.requests() {
+            self.labels.insert(request.id, request.label.clone());
+            let download = self.downloads.entry(request.label.clone()).or_default();
+            download.running.insert(request.id, (0, 0));
+            self.host.fetch(&request);
+        }
+        for message in engine.events(nanoseconds(now)) {
+            if let FromWorker::InstanceAdded { name, .. } = &message {
+                self.windows.insert(name.clone(), Window::default());
             }
+            self.host.post(message);
         }
         for name in engine.output_ready() {
             let Some(window) = self.windows.get_mut(&name) else {
@@ -307,16 +296,17 @@ mod tests {
     struct EchoForTests {
         waiting: Vec<u8>,
         flood: bool,
-        events: Vec<Event>,
+        requests: Vec<FetchRequest>,
+        events: Vec<FromWorker>,
     }
 
     impl Engine for EchoForTests {
         fn add_instance(&mut self) -> Result<(), String> {
-            self.events.push(Event::Tell(FromWorker::InstanceAdded {
+            self.events.push(FromWorker::InstanceAdded {
                 name: "node1".into(),
                 ip: "192.168.0.2".into(),
                 hostname: "node1".into(),
-            }));
+            });
             Ok(())
         }
         fn delete_instance(&mut self, name: &str) -> Result<(), String> {
@@ -326,17 +316,20 @@ mod tests {
             self.waiting.extend_from_slice(bytes);
             self.flood = bytes == b"yes";
             if bytes == b"get" {
-                self.events.push(Event::Fetch(FetchRequest {
+                self.requests.push(FetchRequest {
                     id: 7,
                     path: "v2/version.json".into(),
                     range: None,
                     immutable: false,
                     label: "index".into(),
-                }));
+                });
             }
         }
         fn resize(&mut self, _name: &str, _cols: u16, _rows: u16) {}
         fn trace(&mut self, _name: &str, _on: bool) {}
+        fn requests(&mut self) -> Vec<FetchRequest> {
+            std::mem::take(&mut self.requests)
+        }
         fn fetched(&mut self, id: u32, answer: Result<Fetched, String>) {
             let text = match answer {
                 Ok(fetched) => format!("{id}: {}", fetched.status),
@@ -362,7 +355,7 @@ mod tests {
             let rest = self.waiting.split_off(bytes_max.min(self.waiting.len()));
             std::mem::replace(&mut self.waiting, rest)
         }
-        fn events(&mut self) -> Vec<Event> {
+        fn events(&mut self, _now_ns: u64) -> Vec<FromWorker> {
             std::mem::take(&mut self.events)
         }
     }
