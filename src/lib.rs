@@ -1,7 +1,7 @@
 //! The playground page: what runs in the browser tab around the machines.
 //!
 //! Two programs are built from here: the page (`main.rs`, Yew) and the worker
-//! (`bin/worker.rs`), which holds the machines. They share `protocol` and nothing else. No
+//! (`bin/worker`), which holds the machines. They share `protocol` and nothing else. No
 //! machine, kernel or Docker logic lives here; that is crate `playground` and below.
 //!
 //! Reading order: `protocol`, then `store` and `app` for the page, `worker` for the other side.

@@ -125,7 +125,7 @@ const download = async (id, path, range, immutable) => {
   return [response.status, body];
 };
 
-/** What the program calls; see `src/bin/worker.rs`. */
+/** What the program calls; see `src/bin/worker/main.rs`. */
 self.drydock = {
   panicked: false,
   post(text, bytes) {
