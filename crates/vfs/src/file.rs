@@ -299,10 +299,11 @@ impl OpenFile {
         if !self.flags.get().writable() {
             return Err(Errno::EBADF);
         }
-        if self.flags.get().contains(OpenFlags::APPEND) && self.file.is_seekable() {
-            if let Some(inode) = self.inode() {
-                self.position.set(inode.attr()?.size);
-            }
+        if self.flags.get().contains(OpenFlags::APPEND)
+            && self.file.is_seekable()
+            && let Some(inode) = self.inode()
+        {
+            self.position.set(inode.attr()?.size);
         }
         let count = self.file.write_at(self.position.get(), buf)?;
         self.advance(count);

@@ -555,7 +555,6 @@ impl MountNamespace {
 
     /// A copy of the namespace for `CLONE_NEWNS`, and how to find the same place in it: the caller
     /// translates the root and working directory of the task.
-    #[must_use]
     pub fn copy_tree(&self) -> (Rc<MountNamespace>, impl Fn(&Path) -> Path + use<>) {
         let mut pairs = HashMap::new();
         let root = self.root_mount();

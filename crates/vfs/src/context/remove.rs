@@ -15,6 +15,7 @@ impl<'a> FsContext<'a> {
         let Last::Name(name) = &found.last else {
             return Err(Errno::EISDIR);
         };
+        self.writable(&found.parent.mount)?;
         let child = found.child.as_ref().ok_or(Errno::ENOENT)?;
         let attr = child.inode().attr()?;
         if found.trailing_slash {
@@ -44,6 +45,7 @@ impl<'a> FsContext<'a> {
             Last::DotDot => return Err(Errno::ENOTEMPTY),
             Last::Root => return Err(Errno::EBUSY),
         };
+        self.writable(&found.parent.mount)?;
         let child = found.child.as_ref().ok_or(Errno::ENOENT)?;
         let attr = child.inode().attr()?;
         let dir_attr = self.may_change_dir(&found.parent)?;

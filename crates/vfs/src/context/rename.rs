@@ -41,6 +41,7 @@ impl<'a> FsContext<'a> {
         let (Last::Name(old_name), Last::Name(new_name)) = (&from.last, &to.last) else {
             return Err(Errno::EBUSY);
         };
+        self.writable(&from.parent.mount)?;
         let source = from.child.as_ref().ok_or(Errno::ENOENT)?;
         if flags & RENAME_NOREPLACE != 0 && to.child.is_some() {
             return Err(Errno::EEXIST);
