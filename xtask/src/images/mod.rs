@@ -1,8 +1,822 @@
 //! `cargo xtask images`: the stock images, built from Debian packages.
+//!
+//! ```text
+//! recipe ─ packages (apt) ─ unpack (deb) ─ prune, fixups, bytecode ─ tree
+//!        ─ minus the base's tree ─ eStargz layer ─ manifest, index ─ static registry
+//! ```
+//!
+//! The result is `target/images/v2`, a registry as plain files (`oci::static_path` has the
+//! layout), with `sources.json` beside it: the Debian packages in every image and the source
+//! packages they come from. The same packages give the same bytes: `--check` builds again from
+//! nothing and compares.
 
-use anyhow::bail;
+mod apt;
+mod deb;
+mod elf;
+mod estargz;
+mod fixups;
+mod hello;
+mod pyc;
+mod recipe;
+mod registry;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use oci::{CatalogImage, Descriptor, Digest, History, ImageConfig, Manifest, MediaType, RootFs};
+use serde::{Deserialize, Serialize};
+
+use apt::{Apt, PackageFile};
+use deb::Package;
+use recipe::{BUILT_FROM, Recipe};
+use registry::Registry;
+use tree::{EPOCH_TEXT, Tree};
+
+const USAGE: &str = "\
+usage: cargo xtask images [options]
+  --update            fetch new package lists first
+  --only NAME         build this repository (and its bases) only; may be repeated
+  --check             build everything a second time from the same packages, compare digests
+  --sizes             print the sizes of what is built
+  --unpack NAME DIR   write the root file system of a built image to DIR
+  --out DIR           build below DIR instead of target/images
+";
+
+/// Every source text a layer's bytes depend on: when one changes, layers are built anew.
+const SOURCES: &[&str] = &[
+    include_str!("mod.rs"),
+    include_str!("deb.rs"),
+    include_str!("estargz.rs"),
+    include_str!("fixups.rs"),
+    include_str!("hello.rs"),
+    include_str!("pyc.rs"),
+    include_str!("recipe.rs"),
+    include_str!("tree.rs"),
+    include_str!("files/node-bash.bashrc"),
+    include_str!("files/node-bashrc"),
+    include_str!("files/node-motd"),
+    include_str!("files/node-profile"),
+    include_str!("files/node-vimrc"),
+    include_str!("files/standin-package-manager"),
+];
 
 /// Runs the command.
-pub fn run(_args: &[String]) -> anyhow::Result<()> {
-    bail!("not written yet")
+pub fn run(args: &[String]) -> anyhow::Result<()> {
+    let mut options = Options {
+        out: default_out(),
+        ..Options::default()
+    };
+    let mut args = args.iter();
+    let mut action = Action::Build;
+    while let Some(arg) = args.next() {
+        let mut value = || {
+            args.next()
+                .cloned()
+                .with_context(|| format!("{arg} needs a value"))
+        };
+        match arg.as_str() {
+            "--update" => options.update = true,
+            "--only" => options.only.push(value()?),
+            "--out" => options.out = PathBuf::from(value()?),
+            "--check" => action = Action::Check,
+            "--sizes" => action = Action::Sizes,
+            "--unpack" => action = Action::Unpack(value()?, PathBuf::from(value()?)),
+            "-h" | "--help" => {
+                print!("{USAGE}");
+                return Ok(());
+            }
+            _ => bail!("unknown option {arg:?}\n{USAGE}"),
+        }
+    }
+    match action {
+        Action::Build => build(&options),
+        Action::Check => check(&options),
+        Action::Sizes => {
+            let path = options.out.join("report.json");
+            let text = std::fs::read_to_string(&path).with_context(|| {
+                format!("no {}; run `cargo xtask images` first", path.display())
+            })?;
+            print_sizes(&serde_json::from_str::<Vec<Line>>(&text)?);
+            Ok(())
+        }
+        Action::Unpack(name, dir) => {
+            let tree = registry::read_image(&options.out, &name)?;
+            if dir
+                .read_dir()
+                .is_ok_and(|mut entries| entries.next().is_some())
+            {
+                bail!("{} is not empty", dir.display());
+            }
+            tree.unpack(&dir)?;
+            println!("{name} unpacked to {}", dir.display());
+            Ok(())
+        }
+    }
+}
+
+enum Action {
+    Build,
+    Check,
+    Sizes,
+    Unpack(String, PathBuf),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Options {
+    out: PathBuf,
+    update: bool,
+    only: Vec<String>,
+}
+
+/// `target/images` of the checkout, wherever cargo builds to: other commands look for it there.
+fn default_out() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images")
+}
+
+/// What apt resolved for every recipe, kept so that a second run asks nobody.
+#[derive(Default, Serialize, Deserialize)]
+struct Resolved {
+    key: String,
+    recipes: BTreeMap<String, Vec<(String, u64, String)>>,
+}
+
+/// A built layer without its bytes.
+#[derive(Clone, Serialize, Deserialize)]
+struct LayerRecord {
+    descriptor: Descriptor,
+    diff_id: Digest,
+    raw_size: u64,
+    prefetch_size: u64,
+    entries: usize,
+    packages: Vec<PackageRecord>,
+}
+
+/// Where a package's source is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct PackageRecord {
+    package: String,
+    version: String,
+    architecture: String,
+    source: String,
+    source_version: String,
+}
+
+/// One row of the report.
+#[derive(Clone, Serialize, Deserialize)]
+struct Line {
+    image: String,
+    layers: usize,
+    entries: usize,
+    raw: u64,
+    compressed: u64,
+    own: u64,
+    prefetch: u64,
+    tags: usize,
+}
+
+fn sources_digest() -> Digest {
+    let mut hasher = oci::Hasher::new();
+    for source in SOURCES {
+        hasher.update(source.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.finish()
+}
+
+fn build(options: &Options) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let mut builder = Builder::new(options, &options.out, true)?;
+    builder.build_all()?;
+    let lines = builder.finish()?;
+    print_sizes(&lines);
+    let seconds = start.elapsed().as_secs();
+    match builder.built {
+        0 => println!("images: up to date"),
+        built => println!("images: {built} layers built in {seconds} s"),
+    }
+    Ok(())
+}
+
+fn check(options: &Options) -> anyhow::Result<()> {
+    build(options)?;
+    let second = options.out.join("check");
+    let _ = std::fs::remove_dir_all(&second);
+    println!("images: building a second time from the same packages");
+    let mut tags = Vec::new();
+    for (out, cached) in [(&options.out, true), (&second, false)] {
+        let mut builder = Builder::new(options, out, cached)?;
+        builder.build_all()?;
+        builder.finish()?;
+        tags.push(builder.registry.tags());
+    }
+    let differing: Vec<String> = tags[0]
+        .iter()
+        .filter(|(name, digest)| tags[1].get(*name) != Some(digest))
+        .map(|(name, digest)| format!("{name}: {digest} and {:?}", tags[1].get(name)))
+        .collect();
+    if !differing.is_empty() || tags[0].len() != tags[1].len() {
+        bail!(
+            "a second build gave other digests:\n  {}",
+            differing.join("\n  ")
+        );
+    }
+    std::fs::remove_dir_all(&second)?;
+    println!(
+        "images: {} tags have the same digests in a second build",
+        tags[0].len()
+    );
+    Ok(())
+}
+
+struct Builder {
+    recipes: Vec<Recipe>,
+    wanted: Vec<usize>,
+    /// Package files per recipe, the base's included.
+    closures: Vec<Vec<PackageFile>>,
+    apt_root: PathBuf,
+    apt: Option<Apt>,
+    out: PathBuf,
+    use_cache: bool,
+    sources: Digest,
+    packages: BTreeMap<String, Package>,
+    /// Whole root file systems, made only when a layer on top has to be built.
+    trees: BTreeMap<usize, Tree>,
+    layers: BTreeMap<usize, LayerRecord>,
+    keys: BTreeMap<usize, Digest>,
+    registry: Registry,
+    built: usize,
+}
+
+impl Builder {
+    fn new(options: &Options, out: &Path, use_cache: bool) -> anyhow::Result<Builder> {
+        std::fs::create_dir_all(out.join("cache"))?;
+        let recipes = recipe::all();
+        let wanted = wanted(&recipes, &options.only)?;
+        let mut builder = Builder {
+            wanted,
+            closures: Vec::new(),
+            apt_root: default_out().join("apt"),
+            apt: None,
+            out: out.to_path_buf(),
+            use_cache,
+            sources: sources_digest(),
+            packages: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            layers: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            registry: Registry::new(out),
+            built: 0,
+            recipes,
+        };
+        builder.resolve(options.update)?;
+        Ok(builder)
+    }
+
+    /// All packages named by a recipe and its bases.
+    fn package_names(&self, index: usize) -> anyhow::Result<Vec<&'static str>> {
+        let recipe = &self.recipes[index];
+        let mut names = match recipe::base_index(&self.recipes, recipe)? {
+            Some(base) => self.package_names(base)?,
+            None => Vec::new(),
+        };
+        names.extend(&recipe.packages);
+        Ok(names)
+    }
+
+    fn resolve(&mut self, update: bool) -> anyhow::Result<()> {
+        let names: Vec<Vec<&str>> = (0..self.recipes.len())
+            .map(|index| self.package_names(index))
+            .collect::<anyhow::Result<_>>()?;
+        let key = Digest::of(format!("{names:?}").as_bytes()).to_string();
+        // Beside the packages, not the output: a check resolves to what the first build used.
+        let path = self.apt_root.join("resolved.json");
+        let kept: Resolved = std::fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .filter(|resolved: &Resolved| resolved.key == key && !update)
+            .unwrap_or_default();
+        let mut resolved = Resolved {
+            key,
+            recipes: kept.recipes,
+        };
+        for names in &names {
+            let id = names.join(" ");
+            let known = resolved.recipes.get(&id).map(|files| {
+                files
+                    .iter()
+                    .map(|(file, size, hash)| PackageFile {
+                        file: file.clone(),
+                        size: *size,
+                        hash: hash.clone(),
+                    })
+                    .collect::<Vec<_>>()
+            });
+            let files = match known {
+                Some(files) => files,
+                None if names.is_empty() => Vec::new(),
+                None => self.apt(update)?.closure(names)?,
+            };
+            let plain = files
+                .iter()
+                .map(|f| (f.file.clone(), f.size, f.hash.clone()))
+                .collect();
+            resolved.recipes.insert(id, plain);
+            self.closures.push(files);
+        }
+        registry::write_if_changed(&path, &serde_json::to_vec_pretty(&resolved)?)
+    }
+
+    fn apt(&mut self, update: bool) -> anyhow::Result<&Apt> {
+        if self.apt.is_none() {
+            self.apt = Some(Apt::open(&self.apt_root, update)?);
+        }
+        self.apt.as_ref().context("no apt root")
+    }
+
+    /// Identifies what a layer's bytes depend on.
+    fn key(&mut self, index: usize) -> anyhow::Result<Digest> {
+        if let Some(key) = self.keys.get(&index) {
+            return Ok(*key);
+        }
+        let base = match recipe::base_index(&self.recipes, &self.recipes[index])? {
+            Some(base) => self.key(base)?.to_string(),
+            None => String::new(),
+        };
+        let recipe = &self.recipes[index];
+        let name = format!("{}:{}", recipe.repository, recipe.variant);
+        let text = format!("{} {base} {name} {:?}", self.sources, self.closures[index]);
+        let key = Digest::of(text.as_bytes());
+        self.keys.insert(index, key);
+        Ok(key)
+    }
+
+    fn build_all(&mut self) -> anyhow::Result<()> {
+        for index in self.wanted.clone() {
+            let recipe = &self.recipes[index];
+            let name = format!("{}:{}", recipe.repository, recipe.variant);
+            self.layer(index)
+                .with_context(|| format!("building {name}"))?;
+        }
+        Ok(())
+    }
+
+    fn layer(&mut self, index: usize) -> anyhow::Result<LayerRecord> {
+        if let Some(layer) = self.layers.get(&index) {
+            return Ok(layer.clone());
+        }
+        let key = self.key(index)?.hex();
+        let cache = self.out.join(format!("cache/{key}.json"));
+        let cached = std::fs::read(&cache)
+            .ok()
+            .filter(|_| self.use_cache)
+            .and_then(|bytes| serde_json::from_slice::<LayerRecord>(&bytes).ok())
+            .filter(|record| self.registry.has(&record.descriptor));
+        let record = match cached {
+            Some(record) => record,
+            None => {
+                let record = self.build_layer(index)?;
+                registry::write_if_changed(&cache, &serde_json::to_vec(&record)?)?;
+                record
+            }
+        };
+        self.registry.keep(record.descriptor.digest);
+        self.layers.insert(index, record.clone());
+        Ok(record)
+    }
+
+    fn build_layer(&mut self, index: usize) -> anyhow::Result<LayerRecord> {
+        let start = Instant::now();
+        let base = recipe::base_index(&self.recipes, &self.recipes[index])?;
+        self.ensure_tree(index)?;
+        let nothing = Tree::new();
+        let lower = base
+            .and_then(|base| self.trees.get(&base))
+            .unwrap_or(&nothing);
+        let tree = self.trees.get(&index).context("the tree was not made")?;
+        let recipe = &self.recipes[index];
+        let layer = estargz::write(&tree.layer_over(lower), &(recipe.prefetch)(tree))?;
+        println!(
+            "  {:<26} {:>6} files {:>7} compressed  {:>5.1} s",
+            format!("{}:{}", recipe.repository, recipe.variant),
+            layer.entries,
+            megabytes(layer.descriptor.size),
+            start.elapsed().as_secs_f32()
+        );
+        self.registry.put(&layer.blob)?;
+        self.built += 1;
+        let below: BTreeSet<&PackageFile> = base
+            .map(|base| self.closures[base].iter().collect())
+            .unwrap_or_default();
+        let mut packages: Vec<PackageRecord> = self.closures[index]
+            .iter()
+            .filter(|file| !below.contains(file))
+            .filter_map(|file| self.packages.get(&file.file))
+            .filter(|package| !recipe.left_out.contains(&package.name.as_str()))
+            .map(|package| PackageRecord {
+                package: package.name.clone(),
+                version: package.version.clone(),
+                architecture: package.architecture.clone(),
+                source: package.source.0.clone(),
+                source_version: package.source.1.clone(),
+            })
+            .collect();
+        packages.sort();
+        Ok(LayerRecord {
+            descriptor: layer.descriptor,
+            diff_id: layer.diff_id,
+            raw_size: layer.raw_size,
+            prefetch_size: layer.prefetch_size,
+            entries: layer.entries,
+            packages,
+        })
+    }
+
+    /// Makes the whole root file system of a recipe, its base's first.
+    fn ensure_tree(&mut self, index: usize) -> anyhow::Result<()> {
+        if self.trees.contains_key(&index) {
+            return Ok(());
+        }
+        let base = recipe::base_index(&self.recipes, &self.recipes[index])?;
+        let mut tree = Tree::new();
+        let mut below = BTreeSet::new();
+        if let Some(base) = base {
+            self.ensure_tree(base)?;
+            tree = self.trees.get(&base).cloned().unwrap_or_default();
+            below = self.closures[base].iter().cloned().collect();
+        }
+        self.read_packages(index)?;
+        let recipe = &self.recipes[index];
+        if recipe.merged_usr && base.is_none() {
+            fixups::merged_usr(&mut tree);
+        }
+        let used = |package: &&Package| !recipe.left_out.contains(&package.name.as_str());
+        for file in self.closures[index]
+            .iter()
+            .filter(|file| !below.contains(file))
+        {
+            let package = self
+                .packages
+                .get(&file.file)
+                .context("a package was not read")?;
+            if used(&package) {
+                let mut files = package.files.clone();
+                fixups::prune(&mut files);
+                tree.merge(&files);
+            }
+        }
+        (recipe.fixup)(&mut tree)?;
+        if let Some(identity) = &recipe.identity {
+            identity.apply(&mut tree)?;
+        }
+        if recipe.python_bytecode {
+            println!(
+                "  {}: compiling the library under qemu-user",
+                recipe.repository
+            );
+            pyc::compile(&mut tree, &self.out.join("scratch"))?;
+        }
+        if recipe.dpkg_records && !recipe.packages.is_empty() {
+            let packages: Vec<&Package> = self.closures[index]
+                .iter()
+                .filter_map(|file| self.packages.get(&file.file))
+                .filter(used)
+                .collect();
+            deb::write_dpkg_records(&mut tree, &packages);
+        }
+        tree.clamp_times(tree::EPOCH);
+        let unmet = elf::unmet(&tree);
+        if !unmet.is_empty() {
+            bail!(
+                "programs of the image lack what they load:\n  {}",
+                unmet.join("\n  ")
+            );
+        }
+        self.trees.insert(index, tree);
+        Ok(())
+    }
+
+    /// Downloads and reads what is not in memory yet, several packages at a time.
+    fn read_packages(&mut self, index: usize) -> anyhow::Result<()> {
+        let missing: Vec<PackageFile> = self.closures[index]
+            .iter()
+            .filter(|file| !self.packages.contains_key(&file.file))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names = self.package_names(index)?;
+        let apt = self.apt(false)?;
+        let have = |file: &PackageFile| {
+            std::fs::metadata(apt.path(file)).is_ok_and(|metadata| metadata.len() == file.size)
+        };
+        let to_fetch: u64 = missing
+            .iter()
+            .filter(|file| !have(file))
+            .map(|file| file.size)
+            .sum();
+        if to_fetch > 0 {
+            println!("  apt: downloading {} of packages", megabytes(to_fetch));
+            apt.download(&names)?;
+            if let Some(file) = missing.iter().find(|file| !have(file)) {
+                bail!(
+                    "{} is no longer on the mirror; run again with --update",
+                    file.file
+                );
+            }
+        }
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    while let Some(file) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let package = Package::read(&apt.path(file));
+                        let mut done = done.lock().unwrap_or_else(|poison| poison.into_inner());
+                        done.push((file.file.clone(), package));
+                    }
+                });
+            }
+        });
+        for (file, package) in done
+            .into_inner()
+            .unwrap_or_else(|poison| poison.into_inner())
+        {
+            self.packages.insert(file, package?);
+        }
+        Ok(())
+    }
+
+    /// Writes manifests, tags, the catalogue and the list of sources.
+    fn finish(&mut self) -> anyhow::Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        let mut catalog: BTreeMap<&str, CatalogImage> = BTreeMap::new();
+        let mut sources: BTreeMap<String, Vec<PackageRecord>> = BTreeMap::new();
+        for index in self.wanted.clone() {
+            let recipe = self.recipes[index].clone();
+            let layers = self.layer_chain(index)?;
+            let name = recipe.repository.trim_start_matches("library/");
+            let tagged = recipe.tags.iter().map(|tag| (tag, false));
+            let stand_ins = recipe.stand_in_tags.iter().map(|tag| (tag, true));
+            for (tag, stand_in) in tagged.chain(stand_ins) {
+                let stands_in_for =
+                    stand_in.then(|| format!("docker.io/{}:{tag}", recipe.repository));
+                let config = image_config(&recipe, &layers, stands_in_for);
+                let config = self.registry.put_json(MediaType::CONFIG, &config)?;
+                let descriptors = layers.iter().map(|(_, l)| l.descriptor.clone()).collect();
+                let manifest = Manifest::new(config, descriptors);
+                self.registry.tag(recipe.repository, tag, &manifest)?;
+            }
+            let compressed = layers.iter().map(|(_, layer)| layer.descriptor.size).sum();
+            let entry = catalog
+                .entry(recipe.repository)
+                .or_insert_with(|| CatalogImage {
+                    name: name.to_string(),
+                    description: recipe.description.clone(),
+                    stands_in_for: recipe
+                        .identity
+                        .as_ref()
+                        .map(|_| format!("docker.io/{}", recipe.repository)),
+                    tags: Vec::new(),
+                    size: compressed,
+                });
+            entry
+                .tags
+                .extend(recipe.tags.iter().chain(&recipe.stand_in_tags).cloned());
+            entry.tags.sort();
+            let own = layers.last().map_or(0, |(_, layer)| layer.descriptor.size);
+            lines.push(Line {
+                image: format!("{name}:{}", recipe.variant),
+                layers: layers.len(),
+                entries: layers.iter().map(|(_, layer)| layer.entries).sum(),
+                raw: layers.iter().map(|(_, layer)| layer.raw_size).sum(),
+                prefetch: layers.iter().map(|(_, layer)| layer.prefetch_size).sum(),
+                tags: recipe.tags.len() + recipe.stand_in_tags.len(),
+                compressed,
+                own,
+            });
+            let list = sources.entry(recipe.repository.to_string()).or_default();
+            list.extend(
+                layers
+                    .iter()
+                    .flat_map(|(_, layer)| layer.packages.iter().cloned()),
+            );
+            list.sort();
+            list.dedup();
+        }
+        let partial = self.wanted.len() < self.recipes.len();
+        self.registry
+            .finish(catalog.into_values().collect(), partial)?;
+        if partial {
+            return Ok(lines);
+        }
+        let sources = serde_json::json!({
+            "comment": "Debian packages in each image, and the Debian source packages they were \
+                        built from. Sources are in Debian's archive and, for every version ever \
+                        published, in its snapshot archive.",
+            "distribution": BUILT_FROM,
+            "images": sources,
+        });
+        let sources = serde_json::to_vec_pretty(&sources)?;
+        registry::write_if_changed(&self.out.join("v2/sources.json"), &sources)?;
+        let report = serde_json::to_vec_pretty(&lines)?;
+        registry::write_if_changed(&self.out.join("report.json"), &report)?;
+        Ok(lines)
+    }
+
+    /// The layers of an image, base first, with the recipe each comes from.
+    fn layer_chain(&mut self, index: usize) -> anyhow::Result<Vec<(usize, LayerRecord)>> {
+        let mut layers = match recipe::base_index(&self.recipes, &self.recipes[index])? {
+            Some(base) => self.layer_chain(base)?,
+            None => Vec::new(),
+        };
+        layers.push((index, self.layer(index)?));
+        // Histories name the recipe of each layer; see image_config.
+        Ok(layers)
+    }
+}
+
+fn image_config(
+    recipe: &Recipe,
+    layers: &[(usize, LayerRecord)],
+    stands_in_for: Option<String>,
+) -> ImageConfig {
+    let recipes = recipe::all();
+    let mut config = recipe.config.clone();
+    let mut description = recipe.description.clone();
+    if let (Some(name), None) = (&stands_in_for, &recipe.identity) {
+        description = format!("Stand-in for {name}. {description}");
+    }
+    let mut label = |key: &str, value: String| config.labels.insert(key.to_string(), value);
+    label("org.opencontainers.image.description", description);
+    label("dev.drydock.built-from", BUILT_FROM.to_string());
+    if let Some(name) = stands_in_for {
+        label("dev.drydock.stands-in-for", name);
+    }
+    let step = |created_by: String, empty_layer: bool| History {
+        created: Some(EPOCH_TEXT.to_string()),
+        created_by: Some(created_by),
+        empty_layer,
+        ..History::default()
+    };
+    let mut history: Vec<History> = layers
+        .iter()
+        .map(|(index, _)| step(recipes[*index].created_by.clone(), false))
+        .collect();
+    let command = serde_json::to_string(&config.cmd).unwrap_or_default();
+    history.push(step(format!("CMD {command}"), true));
+    ImageConfig {
+        created: Some(EPOCH_TEXT.to_string()),
+        author: Some("Drydock".to_string()),
+        architecture: "riscv64".to_string(),
+        os: "linux".to_string(),
+        config,
+        rootfs: RootFs {
+            diff_ids: layers.iter().map(|(_, layer)| layer.diff_id).collect(),
+            ..RootFs::default()
+        },
+        history,
+        ..ImageConfig::default()
+    }
+}
+
+/// The recipes to build: all, or the named ones with their bases.
+fn wanted(recipes: &[Recipe], only: &[String]) -> anyhow::Result<Vec<usize>> {
+    if only.is_empty() {
+        return Ok((0..recipes.len()).collect());
+    }
+    let mut wanted = BTreeSet::new();
+    for name in only {
+        let matches = |recipe: &Recipe| {
+            recipe.repository == name || recipe.repository.rsplit('/').next() == Some(name)
+        };
+        let found: Vec<usize> = (0..recipes.len())
+            .filter(|&i| matches(&recipes[i]))
+            .collect();
+        if found.is_empty() {
+            bail!("no recipe for {name}");
+        }
+        for mut index in found {
+            wanted.insert(index);
+            while let Some(base) = recipe::base_index(recipes, &recipes[index])? {
+                wanted.insert(base);
+                index = base;
+            }
+        }
+    }
+    Ok(wanted.into_iter().collect())
+}
+
+fn print_sizes(lines: &[Line]) {
+    println!(
+        "{:<22} {:>6} {:>7} {:>10} {:>10} {:>10} {:>12} {:>5}",
+        "image", "layers", "files", "unpacked", "compressed", "own layer", "first start", "tags"
+    );
+    for line in lines {
+        println!(
+            "{:<22} {:>6} {:>7} {:>10} {:>10} {:>10} {:>12} {:>5}",
+            line.image,
+            line.layers,
+            line.entries,
+            megabytes(line.raw),
+            megabytes(line.compressed),
+            megabytes(line.own),
+            if line.prefetch == 0 {
+                "-".to_string()
+            } else {
+                megabytes(line.prefetch)
+            },
+            line.tags
+        );
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    if bytes < 100_000 {
+        return format!("{:.1} kB", bytes as f64 / 1e3);
+    }
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds one recipe's layer twice and compares; without the package, a tree of its shape.
+    fn twice(repository: &str, make: impl Fn() -> Tree) {
+        let recipe = recipe::all()
+            .into_iter()
+            .find(|r| r.repository == repository)
+            .unwrap();
+        let layer = || {
+            let mut tree = make();
+            (recipe.fixup)(&mut tree).unwrap();
+            tree.clamp_times(tree::EPOCH);
+            assert_eq!(elf::unmet(&tree), Vec::<String>::new());
+            estargz::write(&tree, &[]).unwrap()
+        };
+        let (first, second) = (layer(), layer());
+        assert_eq!(first.descriptor, second.descriptor);
+        assert_eq!(first.diff_id, second.diff_id);
+    }
+
+    #[test]
+    fn hello_world_is_deterministic() {
+        twice("library/hello-world", Tree::new);
+    }
+
+    #[test]
+    fn busybox_is_deterministic() {
+        let archives = default_out().join("apt/cache/archives");
+        let package = std::fs::read_dir(archives).ok().and_then(|entries| {
+            entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .find(|path| path.to_string_lossy().contains("/busybox-static_"))
+        });
+        twice("library/busybox", || match &package {
+            Some(path) => Package::read(path).unwrap().files,
+            None => {
+                // Before the first download: a program with the table the applets are read from.
+                let mut tree = Tree::new();
+                let program = "x\0[\0[[\0ash\0cat\0ls\0sh\0wget\0zcat\0\0";
+                tree.file("usr/bin/busybox", 0o755, program);
+                tree
+            }
+        });
+    }
+
+    #[test]
+    fn a_built_image_reads_back() {
+        let root = std::env::temp_dir().join(format!("xtask-images-{}", std::process::id()));
+        let mut lower = Tree::new();
+        lower.dir("etc", 0o755);
+        lower.file("etc/gone", 0o644, "x");
+        let mut upper = lower.clone();
+        upper.remove("etc/gone");
+        upper.file("etc/here", 0o600, "y");
+        let mut registry = Registry::new(&root);
+        let mut descriptors = Vec::new();
+        for tree in [lower.layer_over(&Tree::new()), upper.layer_over(&lower)] {
+            let layer = estargz::write(&tree, &[]).unwrap();
+            registry.put(&layer.blob).unwrap();
+            descriptors.push(layer.descriptor);
+        }
+        let config = registry
+            .put_json(MediaType::CONFIG, &ImageConfig::default())
+            .unwrap();
+        registry
+            .tag("library/x", "1", &Manifest::new(config, descriptors))
+            .unwrap();
+        registry.finish(Vec::new(), false).unwrap();
+        let tree = registry::read_image(&root, "x:1").unwrap();
+        assert!(!tree.contains("etc/gone"));
+        assert_eq!(tree.get("etc/here"), upper.get("etc/here"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -1,0 +1,238 @@
+//! The static registry on disk: writing images into it, and reading them back out.
+//!
+//! The paths are `oci::static_path`'s. Blobs go by digest, so writing one twice is writing it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use oci::{
+    Catalog, CatalogImage, Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType,
+    Platform, TagList,
+};
+use serde::Serialize;
+
+use super::deb::{member_path, read_node};
+use super::tree::{Kind, Node, Tree};
+
+/// The registry below a directory that holds `v2`.
+#[derive(Debug)]
+pub struct Registry {
+    root: PathBuf,
+    /// Repository, tag, index digest.
+    tags: BTreeMap<String, BTreeMap<String, Digest>>,
+    kept: BTreeSet<Digest>,
+}
+
+impl Registry {
+    /// A registry below `root`.
+    pub fn new(root: &Path) -> Registry {
+        Registry {
+            root: root.to_path_buf(),
+            tags: BTreeMap::new(),
+            kept: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a blob is there with the right size.
+    pub fn has(&self, descriptor: &Descriptor) -> bool {
+        std::fs::metadata(self.root.join(oci::blob_path(&descriptor.digest)))
+            .is_ok_and(|metadata| metadata.len() == descriptor.size)
+    }
+
+    /// Stores a blob.
+    pub fn put(&mut self, bytes: &[u8]) -> anyhow::Result<Digest> {
+        let digest = Digest::of(bytes);
+        self.write_if_changed(&oci::blob_path(&digest), bytes)?;
+        self.kept.insert(digest);
+        Ok(digest)
+    }
+
+    /// Stores a document as a blob, and describes it.
+    pub fn put_json(
+        &mut self,
+        media_type: &str,
+        document: &impl Serialize,
+    ) -> anyhow::Result<Descriptor> {
+        let bytes = serde_json::to_vec(document)?;
+        self.put(&bytes)?;
+        Ok(Descriptor::of(media_type, &bytes))
+    }
+
+    /// Keeps a blob that is already there.
+    pub fn keep(&mut self, digest: Digest) {
+        self.kept.insert(digest);
+    }
+
+    /// Makes `manifest` the image that `repository:tag` names.
+    pub fn tag(
+        &mut self,
+        repository: &str,
+        tag: &str,
+        manifest: &Manifest,
+    ) -> anyhow::Result<Digest> {
+        let mut descriptor = self.put_json(MediaType::MANIFEST, manifest)?;
+        descriptor.platform = Some(Platform::host());
+        let bytes = serde_json::to_vec(&Index::new(vec![descriptor]))?;
+        let digest = self.put(&bytes)?;
+        self.write_if_changed(&oci::tag_path(repository, tag), &bytes)?;
+        self.tags
+            .entry(repository.to_string())
+            .or_default()
+            .insert(tag.to_string(), digest);
+        Ok(digest)
+    }
+
+    /// Writes the lists, and removes tags and blobs that this build did not make. After a build of
+    /// only some recipes (`partial`), nothing is removed and the catalogue keeps the others.
+    pub fn finish(&mut self, mut images: Vec<CatalogImage>, partial: bool) -> anyhow::Result<()> {
+        for (repository, tags) in &self.tags {
+            let list = TagList {
+                name: repository.clone(),
+                tags: tags.keys().cloned().collect(),
+            };
+            let path = format!("v2/{repository}/tags/list");
+            self.write_if_changed(&path, &serde_json::to_vec(&list)?)?;
+            let dir = self.root.join(format!("v2/{repository}/manifests"));
+            for entry in std::fs::read_dir(&dir)? {
+                let entry = entry?;
+                if !tags.contains_key(&*entry.file_name().to_string_lossy()) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        let mut repositories: BTreeSet<String> = self.tags.keys().cloned().collect();
+        if partial && let Ok(bytes) = std::fs::read(self.root.join(oci::catalog_path())) {
+            let before: Catalog = serde_json::from_slice(&bytes)?;
+            let made: BTreeSet<String> = images.iter().map(|image| image.name.clone()).collect();
+            images.extend(
+                before
+                    .images
+                    .into_iter()
+                    .filter(|image| !made.contains(&image.name)),
+            );
+            repositories.extend(before.repositories);
+        }
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        let repositories = repositories.into_iter().collect();
+        let catalog = serde_json::to_vec_pretty(&Catalog {
+            repositories,
+            images,
+        })?;
+        self.write_if_changed(oci::catalog_path(), &catalog)?;
+        self.write_if_changed("v2/version.json", b"{}")?;
+        if partial {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(self.root.join("v2/blobs/sha256"))? {
+            let entry = entry?;
+            let digest = Digest::from_hex(&entry.file_name().to_string_lossy());
+            if !digest.is_ok_and(|digest| self.kept.contains(&digest)) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All tags, as `repository:tag` and the digest of the index.
+    pub fn tags(&self) -> BTreeMap<String, Digest> {
+        let names = |(repository, tags): (&String, &BTreeMap<String, Digest>)| {
+            let repository = repository.clone();
+            tags.iter()
+                .map(move |(tag, digest)| (format!("{repository}:{tag}"), *digest))
+                .collect::<Vec<_>>()
+        };
+        self.tags.iter().flat_map(names).collect()
+    }
+
+    fn write_if_changed(&self, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        write_if_changed(&self.root.join(path), bytes)
+    }
+}
+
+/// Writes through a temporary name, so that a reader never sees half a file, and leaves a file
+/// alone that already has these bytes.
+pub fn write_if_changed(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let same_size =
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+    if same_size && std::fs::read(path)? == bytes {
+        return Ok(());
+    }
+    let write = || -> std::io::Result<()> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let part = path.with_extension("part");
+        std::fs::write(&part, bytes)?;
+        std::fs::rename(&part, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Reads `name` (as a user types it) out of the registry below `root`, layers applied.
+pub fn read_image(root: &Path, name: &str) -> anyhow::Result<Tree> {
+    let reference = oci::Reference::parse(name)?.with_default_tag();
+    let mut repository = oci::static_repository(&reference);
+    if repository == "library/node" && !root.join("v2/library/node").exists() {
+        repository = "drydock/node".to_string();
+    }
+    let tag = reference.tag().unwrap_or(oci::DEFAULT_TAG);
+    let path = root.join(oci::tag_path(&repository, tag));
+    let bytes = std::fs::read(&path).with_context(|| {
+        format!(
+            "no image {name} in {}; run `cargo xtask images` first",
+            root.display()
+        )
+    })?;
+    let ManifestDocument::Index(index) = ManifestDocument::parse(&bytes)? else {
+        bail!("{} is not an index", path.display());
+    };
+    let manifest = index
+        .select(&Platform::host())
+        .context("no manifest for riscv64")?;
+    let read = |digest: &Digest| -> anyhow::Result<Vec<u8>> {
+        let bytes = std::fs::read(root.join(oci::blob_path(digest)))?;
+        anyhow::ensure!(Digest::of(&bytes) == *digest, "blob {digest} is damaged");
+        Ok(bytes)
+    };
+    let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&read(&manifest.digest)?)?
+    else {
+        bail!("the index of {name} does not point to a manifest");
+    };
+    let mut tree = Tree::new();
+    for layer in &manifest.layers {
+        apply_layer(&mut tree, &read(&layer.digest)?)?;
+    }
+    Ok(tree)
+}
+
+fn apply_layer(tree: &mut Tree, blob: &[u8]) -> anyhow::Result<()> {
+    let mut raw = Vec::new();
+    flate2::read::MultiGzDecoder::new(blob).read_to_end(&mut raw)?;
+    let mut nodes: Vec<(String, Node)> = Vec::new();
+    for entry in tar::Archive::new(&raw[..]).entries()? {
+        let mut entry = entry?;
+        let path = member_path(&entry.path_bytes())?;
+        let (parent, file) = path.rsplit_once('/').unwrap_or(("", &path));
+        if let Some(hidden) = file.strip_prefix(".wh.") {
+            let separator = if parent.is_empty() { "" } else { "/" };
+            tree.remove(&format!("{parent}{separator}{hidden}"));
+            continue;
+        }
+        let ours = matches!(
+            path.as_str(),
+            "stargz.index.json" | ".prefetch.landmark" | ".no.prefetch.landmark"
+        );
+        if !ours {
+            nodes.push((path, read_node(&mut entry)?));
+        }
+    }
+    for (path, node) in nodes {
+        if node.kind != Kind::Dir {
+            tree.remove(&path);
+        }
+        tree.insert(&path, node);
+    }
+    Ok(())
+}
