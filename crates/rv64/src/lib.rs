@@ -15,6 +15,7 @@ mod mmu;
 mod run;
 
 mod decode;
+mod disasm;
 mod op;
 
 mod block;
@@ -28,6 +29,7 @@ mod fpu;
 pub mod softfloat;
 
 pub use decode::decode;
+pub use disasm::disasm;
 pub use hart::{Counters, Exit, Hart};
 pub use mmu::{Access, AddressSpace, Fault, Mapped, Prot, Sharing};
 pub use op::{Code, Insn};
