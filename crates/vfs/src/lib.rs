@@ -30,6 +30,10 @@ pub mod tmpfs;
 
 pub mod overlay;
 
+pub mod lazy;
+
+pub mod lock;
+
 pub use abi::{Errno, Result};
 pub use context::FsContext;
 pub use credentials::{Capability, Credentials};

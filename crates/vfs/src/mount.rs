@@ -13,9 +13,11 @@ use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
 use bitflags::bitflags;
+use clock::WaitQueue;
 
 use crate::file::{File, OpenFlags};
 use crate::inode::{Attr, FileSystem};
+use crate::lock::LockWaits;
 use crate::mountinfo::makedev;
 use crate::path::{Dentry, Path, SuperBlock};
 
@@ -157,6 +159,9 @@ pub struct MountTable {
     /// Mounts by the dentry they hang on, for removing a directory that is a mount point elsewhere.
     mounted_on: RefCell<HashMap<*const Dentry, Vec<Weak<Mount>>>>,
     special: RefCell<Option<Rc<dyn SpecialFiles>>>,
+    arrivals: Rc<WaitQueue>,
+    /// Who waits for which file lock.
+    pub lock_waits: LockWaits,
 }
 
 impl MountTable {
@@ -236,6 +241,13 @@ impl MountTable {
             .flatten()
             .filter_map(Weak::upgrade)
             .collect()
+    }
+
+    /// Woken when lazily fetched content came: after `NOT_HERE_YET` a task registers here and does the
+    /// operation again. Lazy trees of this machine are made with this queue.
+    #[must_use]
+    pub fn arrivals(&self) -> &Rc<WaitQueue> {
+        &self.arrivals
     }
 
     /// Who opens device files, FIFOs and sockets.
