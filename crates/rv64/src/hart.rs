@@ -11,8 +11,8 @@ use crate::mmu::Fault;
 pub struct Hart {
     /// Integer registers; `x[0]` is zero.
     pub x: [u64; 32],
-    /// Where results for `x0` go.
-    pub(crate) sink: u64,
+    /// Where results for `x0` go; nobody reads it.
+    pub sink: u64,
     /// Floating-point registers; a single-precision value has all upper bits set (it is "NaN-boxed").
     pub f: [u64; 32],
     /// Address of the next instruction.

@@ -10,4 +10,5 @@ mod suite {
 
     mod differential;
     mod equivalence;
+    mod memory;
 }
