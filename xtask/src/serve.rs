@@ -73,9 +73,9 @@ pub fn build_page() -> Result<()> {
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
-    let images = tools::root().join("static/v2");
+    let images = tools::root().join("target/images/v2");
     if !images.is_dir() {
-        setup::say("no images in static/v2 yet: the page will have none (cargo xtask images)");
+        setup::say("no images in target/images yet: the page will have none (cargo xtask images)");
         return Ok(());
     }
     link_tree(&images, &staging.join("v2"))
