@@ -1,0 +1,6 @@
+//! System calls: misc.
+
+use super::table::Row;
+
+/// The rows of this family.
+pub const ROWS: &[Row] = &[];
