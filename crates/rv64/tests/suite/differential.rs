@@ -2,10 +2,11 @@
 //!
 //! `RV64_SEEDS=FROM..TO` chooses other seeds. `DRYDOCK_SKIP_QEMU=1` skips this where qemu cannot be had.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::generate::{DUMP, program};
+use super::generate::{DUMP, FLOAT_CASE, float_program, program};
 use crate::program::{End, Program, SLICE};
 
 const STEPS: usize = 3000;
@@ -94,18 +95,23 @@ fn shrink(seed: u64) -> String {
     )
 }
 
-#[test]
-fn random_programs_run_as_under_qemu() {
+/// The seeds to try; `None` where there is no qemu and that is accepted.
+fn seeds(count: u64) -> Option<Range<u64>> {
     if std::env::var_os("DRYDOCK_SKIP_QEMU").is_some() {
         eprintln!("skipped: DRYDOCK_SKIP_QEMU is set");
-        return;
+        return None;
     }
-    let seeds = std::env::var("RV64_SEEDS").ok().and_then(|text| {
+    let chosen = std::env::var("RV64_SEEDS").ok().and_then(|text| {
         let (from, to) = text.split_once("..")?;
         Some(from.parse().ok()?..to.parse().ok()?)
     });
+    Some(chosen.unwrap_or(0..count))
+}
+
+#[test]
+fn random_programs_run_as_under_qemu() {
     let mut failures = Vec::new();
-    for seed in seeds.unwrap_or(0..40_u64) {
+    for seed in seeds(40).unwrap_or_default() {
         if difference(seed, STEPS).is_some() {
             failures.push(shrink(seed));
         }
@@ -114,4 +120,28 @@ fn random_programs_run_as_under_qemu() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn floating_point_is_as_under_qemu() {
+    for seed in seeds(10).unwrap_or_default() {
+        let (elf, words) = float_program(seed, 4000);
+        let theirs = qemu(&elf, &format!("float-{seed}")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(theirs.len(), words.len() * FLOAT_CASE);
+        for slice in [SLICE, 1] {
+            let output = ours(&elf, slice).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let pairs = output.chunks(FLOAT_CASE).zip(theirs.chunks(FLOAT_CASE));
+            for (i, (ours, theirs)) in pairs.enumerate() {
+                let text = rv64::disasm(words[i], 0);
+                let word =
+                    |bytes: &[u8], at| u64::from_le_bytes(*bytes[at..].first_chunk::<8>().unwrap());
+                let pair = |bytes| (word(bytes, 0), word(bytes, 8));
+                assert_eq!(
+                    pair(ours),
+                    pair(theirs),
+                    "seed {seed}, case {i}: {text} (ours, qemu's)"
+                );
+            }
+        }
+    }
 }

@@ -63,6 +63,81 @@ pub fn program(seed: u64, count: usize) -> Vec<u8> {
     elf(&code.bytes, &data)
 }
 
+/// Results that [`float_program`] writes for each case: value and flags.
+pub const FLOAT_CASE: usize = 16;
+
+/// `count` floating-point instructions on special values, with flags raised or not before, each followed by
+/// a store of its result and of the flags. The program writes all of them to standard output.
+pub fn float_program(seed: u64, count: usize) -> (Vec<u8>, Vec<u32>) {
+    let mut rng = Rng::new(seed ^ 0xf10a7);
+    let mut code = Assembler { bytes: Vec::new() };
+    let mut words = Vec::new();
+    let mut data = Vec::new();
+    let results = DATA + (count as u64 * 24).next_multiple_of(4096);
+    code.word(lui(8, DATA as i32));
+    code.word(lui(9, results as i32));
+    for _ in 0..count {
+        // Operands in f1 to f3, or an integer in x6; the result goes to f0 or x5.
+        let mut word = float(&mut rng);
+        let from_integer = word & 0x7f == 0x53 && matches!(word >> 27, 0x1a | 0x1e);
+        let to_integer = word & 0x7f == 0x53 && matches!(word >> 27, 0x14 | 0x18 | 0x1c);
+        word &= !(31 << 7 | 31 << 15);
+        word |= if to_integer { 5 << 7 } else { 0 } | if from_integer { 6 } else { 1 } << 15;
+        match (word & 0x7f, word >> 27) {
+            (0x53, 8 | 0xb | 0x18 | 0x1a | 0x1c | 0x1e) => {}
+            (0x53, _) => word = word & !(31 << 20) | 2 << 20,
+            _ => word = word & !(31 << 20 | 31 << 27) | 2 << 20 | 3 << 27,
+        }
+        words.push(word);
+        let single = if word & 0x7f == 0x53 && word >> 27 == 8 {
+            word >> 25 & 1 == 1
+        } else {
+            word >> 25 & 1 == 0
+        };
+        for _ in 0..3 {
+            let value = match (from_integer, single) {
+                (true, _) => rng.integer(),
+                (_, true) if rng.below(50) != 0 => rng.single() | !0 << 32,
+                _ => rng.double(),
+            };
+            data.extend(value.to_le_bytes());
+        }
+        for register in 0..3 {
+            code.word(i_type(0x07, register + 1, 3, 8, register as i32 * 8));
+        }
+        code.word(ld(6, 8, 0));
+        let flags = rng.one_of(&[0, 1, 1, 0x1f]);
+        code.word(i_type(0x73, 0, 5, flags, 1));
+        code.word(i_type(0x73, 0, 5, rng.below(5) as u32, 2));
+        code.word(word);
+        code.word(if to_integer {
+            sd(5, 9, 0)
+        } else {
+            s_type(0x27, 3, 9, 0, 0)
+        });
+        code.word(i_type(0x73, 5, 2, 0, 1));
+        code.word(sd(5, 9, 8));
+        code.word(addi(8, 8, 24));
+        code.word(addi(9, 9, 16));
+    }
+    let length = count * FLOAT_CASE;
+    data.resize((results - DATA) as usize + length, 0);
+    for word in [
+        addi(10, 0, 1),
+        lui(11, results as i32),
+        lui(12, (length as i32 + 0x800) & !0xfff),
+        addi(12, 12, length as i32 - ((length as i32 + 0x800) & !0xfff)),
+        addi(17, 0, 64),
+        ECALL,
+        addi(10, 0, 0),
+        addi(17, 0, 93),
+        ECALL,
+    ] {
+        code.word(word);
+    }
+    (elf(&code.bytes, &data), words)
+}
+
 struct Assembler {
     bytes: Vec<u8>,
 }
