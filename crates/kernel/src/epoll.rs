@@ -447,6 +447,12 @@ impl File for Epoll {
     fn anonymous_name(&self) -> Option<String> {
         Some("anon_inode:[eventpoll]".to_string())
     }
+
+    fn fdinfo(&self) -> Option<String> {
+        let line =
+            |(fd, events, data)| format!("tfd: {fd:8} events: {events:8x} data: {data:16x}\n");
+        Some(self.list().into_iter().map(line).collect())
+    }
 }
 
 #[cfg(test)]

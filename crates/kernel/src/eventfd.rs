@@ -80,6 +80,10 @@ impl File for EventFd {
     fn anonymous_name(&self) -> Option<String> {
         Some("anon_inode:[eventfd]".to_string())
     }
+
+    fn fdinfo(&self) -> Option<String> {
+        Some(format!("eventfd-count: {:16x}\n", self.count.get()))
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use vfs::file::OpenFile;
+use vfs::inode::InodeRef;
+use vfs::lock::{LockOwner, LockTable};
 
 /// Most descriptors a process can ever have (`/proc/sys/fs/nr_open`).
 pub const NR_OPEN: u64 = 1 << 20;
@@ -31,6 +33,8 @@ pub struct FdTable {
     entries: RefCell<Vec<Option<FdEntry>>>,
     /// No descriptor below this one is free.
     lowest_free: Cell<usize>,
+    /// POSIX record locks may be held in its name.
+    has_locks: Cell<bool>,
 }
 
 impl FdTable {
@@ -146,6 +150,7 @@ impl FdTable {
         FdTable {
             entries: RefCell::new(self.entries.borrow().clone()),
             lowest_free: self.lowest_free.clone(),
+            has_locks: Cell::new(false),
         }
     }
 
@@ -197,6 +202,30 @@ impl FdTable {
             .collect()
     }
 
+    /// Who holds the POSIX record locks of the processes that share this table.
+    #[must_use]
+    pub fn lock_owner(&self) -> LockOwner {
+        LockOwner::Process(std::ptr::from_ref(self) as u64)
+    }
+
+    /// A record lock is taken in its name.
+    pub fn note_lock(&self) {
+        self.has_locks.set(true);
+    }
+
+    /// Record locks may be held in its name.
+    #[must_use]
+    pub fn has_locks(&self) -> bool {
+        self.has_locks.get()
+    }
+
+    /// Gives up its record locks on a file.
+    pub fn release_locks(&self, inode: &InodeRef) {
+        if let Ok(locks) = LockTable::of(&**inode) {
+            locks.unset(self.lock_owner(), 0, u64::MAX);
+        }
+    }
+
     /// The lowest descriptor in use that is at least `from` (directory cursors of `/proc/PID/fd`).
     #[must_use]
     pub fn next_in_use(&self, from: u32) -> Option<i32> {
@@ -210,6 +239,24 @@ impl FdTable {
     #[must_use]
     pub fn size(&self) -> usize {
         self.entries.borrow().len().max(1).div_ceil(64) * 64
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        if !self.has_locks.get() {
+            return;
+        }
+        let inodes: Vec<InodeRef> = self
+            .entries
+            .get_mut()
+            .iter()
+            .flatten()
+            .filter_map(|entry| entry.file.inode())
+            .collect();
+        for inode in inodes {
+            self.release_locks(&inode);
+        }
     }
 }
 

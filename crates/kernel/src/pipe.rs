@@ -13,6 +13,7 @@ use std::task::Waker;
 use abi::{Errno, Result};
 use clock::WaitQueue;
 use vfs::file::{Events, File, UserMemory};
+use vfs::inode::{Attr, S_IFIFO};
 
 /// Writes up to this many bytes are not mixed with others (`PIPE_BUF`).
 pub const PIPE_BUF: usize = 4096;
@@ -180,6 +181,12 @@ pub struct PipeEnd {
 }
 
 impl PipeEnd {
+    /// The pipe.
+    #[must_use]
+    pub fn pipe(&self) -> &Rc<Pipe> {
+        &self.pipe
+    }
+
     /// Opened for reading.
     #[must_use]
     pub fn reads(&self) -> bool {
@@ -263,6 +270,20 @@ impl File for PipeEnd {
             }
         }
         events
+    }
+
+    fn anonymous_name(&self) -> Option<String> {
+        Some(format!("pipe:[{}]", self.pipe.ino))
+    }
+
+    fn anonymous_attr(&self) -> Option<Attr> {
+        Some(Attr {
+            ino: self.pipe.ino,
+            mode: S_IFIFO | 0o600,
+            nlink: 1,
+            blksize: 4096,
+            ..Attr::default()
+        })
     }
 
     fn ioctl(&self, request: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {

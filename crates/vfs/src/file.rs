@@ -10,6 +10,7 @@ use bitflags::bitflags;
 use mem::Page;
 
 use crate::inode::{DirEntry, InodeRef};
+use crate::lock::{LockOwner, LockTable};
 use crate::path::Path;
 
 bitflags! {
@@ -182,6 +183,11 @@ pub trait File: Any {
         None
     }
 
+    /// Lines of `/proc/PID/fdinfo/N` beside those that every file has, each with its line break.
+    fn fdinfo(&self) -> Option<String> {
+        None
+    }
+
     /// For files without a name in the tree, what `fstat` tells.
     fn anonymous_attr(&self) -> Option<crate::inode::Attr> {
         None
@@ -257,6 +263,8 @@ pub struct OpenFile {
     pub position: Cell<u64>,
     /// `F_SETOWN` process (negative: group) for SIGIO/SIGURG.
     pub owner: Cell<i32>,
+    /// It may hold locks of its own (`flock(2)`, `F_OFD_SETLK`), which end with it.
+    pub has_locks: Cell<bool>,
 }
 
 impl OpenFile {
@@ -275,6 +283,7 @@ impl OpenFile {
             flags: Cell::new(kept),
             position: Cell::new(0),
             owner: Cell::new(0),
+            has_locks: Cell::new(false),
         })
     }
 
@@ -282,6 +291,12 @@ impl OpenFile {
     #[must_use]
     pub fn inode(&self) -> Option<InodeRef> {
         self.path.as_ref().map(Path::inode)
+    }
+
+    /// Who holds the locks of this description.
+    #[must_use]
+    pub fn lock_owner(&self) -> LockOwner {
+        LockOwner::Description(std::ptr::from_ref(self) as u64)
     }
 
     /// `read(2)`: at the position, which moves on.
@@ -319,6 +334,12 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        if self.has_locks.get()
+            && let Some(inode) = self.inode()
+            && let Ok(locks) = LockTable::of(&*inode)
+        {
+            locks.release(self.lock_owner());
+        }
         self.file.release();
     }
 }

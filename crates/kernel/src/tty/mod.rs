@@ -2,8 +2,8 @@
 //! screen, and slave files, which programs have open (`pty(7)`, `tty_ioctl(4)`).
 //!
 //! The line discipline is in [`line_discipline`]. Job control that depends on the calling task (background
-//! reads, `TIOCSPGRP`, …) is in `syscalls/sys_tty.rs`; here a terminal only knows the numbers of its session
-//! and its foreground process group, and asks [`JobControl`] to deliver signals.
+//! reads, `TIOCSPGRP`, …) is in `syscalls/sys_tty.rs`; here a terminal only knows its session and its
+//! foreground process group, and asks [`JobControl`] to deliver signals.
 //!
 //! Borrow rule: signals and wake-ups are sent after all borrows of a terminal have ended.
 
@@ -13,8 +13,8 @@ mod pty;
 pub mod termios;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use abi::{Errno, Result};
@@ -26,11 +26,15 @@ use line_discipline::{Effect, LineDiscipline};
 pub use pty::{PtyMaster, PtySlave};
 use termios::{TERMIOS_LEN, TERMIOS2_LEN, Termios};
 
+use crate::task::{ControllingTerminal, ProcessGroup, Session};
+
 /// Bytes typed that the line discipline has no room for yet.
 const PENDING_MAX: usize = 64 * 1024;
 /// Bytes written that the master has not read yet.
 const OUTPUT_MAX: usize = 64 * 1024;
 
+/// `SIGHUP`.
+const SIGHUP: u32 = 1;
 /// `SIGWINCH`.
 const SIGWINCH: u32 = 28;
 
@@ -85,17 +89,18 @@ mod packet {
 /// Who delivers the signals of terminals: the kernel.
 pub trait JobControl {
     /// Sends `signal` to every process of a group.
-    fn signal_group(&self, group: u32, signal: u32);
-    /// The terminal is gone: the leader of the session gets SIGHUP and SIGCONT.
-    fn hang_up_session(&self, session: u32);
+    fn signal_group(&self, group: &Rc<ProcessGroup>, signal: u32);
+    /// The terminal is gone: the leader of the session gets SIGHUP and SIGCONT, and the session has no
+    /// terminal any more.
+    fn hang_up_session(&self, session: &Rc<Session>);
 }
 
 /// Nobody to signal: for tests and terminals without programs.
 pub struct NoJobControl;
 
 impl JobControl for NoJobControl {
-    fn signal_group(&self, _group: u32, _signal: u32) {}
-    fn hang_up_session(&self, _session: u32) {}
+    fn signal_group(&self, _group: &Rc<ProcessGroup>, _signal: u32) {}
+    fn hang_up_session(&self, _session: &Rc<Session>) {}
 }
 
 /// `struct winsize`.
@@ -113,6 +118,7 @@ pub struct WindowSize {
 
 /// A terminal.
 pub struct Tty {
+    me: Weak<Tty>,
     /// Device number, as `/proc/PID/stat` shows it.
     pub rdev: u64,
     /// Number below `/dev/pts`; `None` for the console.
@@ -123,8 +129,8 @@ pub struct Tty {
     /// Written by programs and echo, not yet read by the master.
     output: RefCell<VecDeque<u8>>,
     window: Cell<WindowSize>,
-    session: Cell<u32>,
-    foreground: Cell<u32>,
+    session: RefCell<Weak<Session>>,
+    foreground: RefCell<Weak<ProcessGroup>>,
     slaves: Cell<usize>,
     /// A slave has been opened at least once.
     was_opened: Cell<bool>,
@@ -144,15 +150,16 @@ impl Tty {
     /// A terminal nobody has open. Slaves of pseudo-terminals are locked until `TIOCSPTLCK`.
     #[must_use]
     pub fn new(rdev: u64, index: Option<u32>, jobs: Rc<dyn JobControl>) -> Rc<Tty> {
-        Rc::new(Tty {
+        Rc::new_cyclic(|me| Tty {
+            me: Weak::clone(me),
             rdev,
             index,
             discipline: RefCell::new(LineDiscipline::new(Termios::default())),
             pending: RefCell::default(),
             output: RefCell::default(),
             window: Cell::default(),
-            session: Cell::new(0),
-            foreground: Cell::new(0),
+            session: RefCell::default(),
+            foreground: RefCell::default(),
             slaves: Cell::new(0),
             was_opened: Cell::new(false),
             hung_up: Cell::new(false),
@@ -165,27 +172,46 @@ impl Tty {
         })
     }
 
-    /// The session whose controlling terminal it is; 0 for none.
+    /// A counted reference to it.
     #[must_use]
-    pub fn session(&self) -> u32 {
-        self.session.get()
+    pub fn strong(&self) -> Option<Rc<Tty>> {
+        self.me.upgrade()
     }
 
-    /// The foreground process group; 0 for none.
+    /// The session whose controlling terminal it is.
     #[must_use]
-    pub fn foreground(&self) -> u32 {
-        self.foreground.get()
+    pub fn session(&self) -> Option<Rc<Session>> {
+        self.session.borrow().upgrade()
+    }
+
+    /// The foreground process group.
+    #[must_use]
+    pub fn foreground_group(&self) -> Option<Rc<ProcessGroup>> {
+        self.foreground.borrow().upgrade()
     }
 
     /// Makes it the controlling terminal of `session`, with `foreground` in front.
-    pub fn set_session(&self, session: u32, foreground: u32) {
-        self.session.set(session);
-        self.foreground.set(foreground);
+    pub fn attach(self: &Rc<Tty>, session: &Rc<Session>, foreground: &Rc<ProcessGroup>) {
+        *self.session.borrow_mut() = Rc::downgrade(session);
+        *self.foreground.borrow_mut() = Rc::downgrade(foreground);
+        let terminal = Rc::clone(self) as Rc<dyn ControllingTerminal>;
+        let old = session.terminal.borrow_mut().replace(terminal);
+        drop(old);
+    }
+
+    /// It is nobody's controlling terminal any more.
+    pub fn detach(&self) {
+        let session = std::mem::take(&mut *self.session.borrow_mut()).upgrade();
+        *self.foreground.borrow_mut() = Weak::new();
+        if let Some(session) = session {
+            let old = session.terminal.borrow_mut().take();
+            drop(old);
+        }
     }
 
     /// Puts a process group in front.
-    pub fn set_foreground(&self, group: u32) {
-        self.foreground.set(group);
+    pub fn set_foreground(&self, group: &Rc<ProcessGroup>) {
+        *self.foreground.borrow_mut() = Rc::downgrade(group);
     }
 
     /// The master side is gone.
@@ -226,8 +252,8 @@ impl Tty {
 
     /// Signals the foreground process group.
     pub fn signal_foreground(&self, signal: u32) {
-        if self.foreground.get() != 0 {
-            self.jobs.signal_group(self.foreground.get(), signal);
+        if let Some(group) = self.foreground_group() {
+            self.jobs.signal_group(&group, signal);
         }
     }
 
@@ -298,7 +324,9 @@ impl Tty {
             let was_stopped = discipline.is_stopped();
             // Echo cannot push output beyond its bound: what is typed then waits.
             while discipline.room() > 0 && output.len() < OUTPUT_MAX {
-                let Some(byte) = pending.pop_front() else { break };
+                let Some(byte) = pending.pop_front() else {
+                    break;
+                };
                 discipline.receive(byte);
                 while let Some(effect) = discipline.take_effect() {
                     match effect {
@@ -362,13 +390,19 @@ impl Tty {
     pub fn raw_limits(&self) -> Option<(u8, u8)> {
         let discipline = self.discipline.borrow();
         let termios = discipline.termios();
-        (!termios.local(termios::ICANON)).then(|| (termios.cc[termios::VMIN], termios.cc[termios::VTIME]))
+        (!termios.local(termios::ICANON))
+            .then(|| (termios.cc[termios::VMIN], termios.cc[termios::VTIME]))
     }
 
     /// Bytes a read could take now.
     #[must_use]
     pub fn readable(&self) -> usize {
         self.discipline.borrow().readable()
+    }
+
+    /// Wakes `waker` when there is more to read.
+    pub fn wait_for_input(&self, waker: &Waker) {
+        self.slave_wait.register(waker);
     }
 
     fn slave_write(&self, buf: &[u8]) -> Result<usize> {
@@ -395,7 +429,12 @@ impl Tty {
             self.slave_wait.register(waker);
         }
         if self.hung_up.get() {
-            return Events::IN | Events::OUT | Events::ERR | Events::HUP | Events::RDNORM | Events::WRNORM;
+            return Events::IN
+                | Events::OUT
+                | Events::ERR
+                | Events::HUP
+                | Events::RDNORM
+                | Events::WRNORM;
         }
         let discipline = self.discipline.borrow();
         let enough = match self.raw_limits() {
@@ -425,7 +464,9 @@ impl Tty {
     }
 
     fn master_read_packet(&self, buf: &mut [u8]) -> Result<usize> {
-        let Some((first, rest)) = buf.split_first_mut() else { return Ok(0) };
+        let Some((first, rest)) = buf.split_first_mut() else {
+            return Ok(0);
+        };
         let status = self.packet_status.replace(0);
         if status != 0 {
             *first = status;
@@ -483,12 +524,12 @@ impl Tty {
         if self.hung_up.replace(true) {
             return;
         }
-        let session = self.session.replace(0);
-        self.foreground.set(0);
+        let session = self.session();
+        self.detach();
         self.slave_wait.wake_all();
         self.master_wait.wake_all();
-        if session != 0 {
-            self.jobs.hang_up_session(session);
+        if let Some(session) = session {
+            self.jobs.hang_up_session(&session);
         }
     }
 
@@ -513,7 +554,10 @@ impl Tty {
             r::TIOCGWINSZ => {
                 let window = self.window.get();
                 let mut raw = [0; 8];
-                for (at, value) in [window.rows, window.cols, window.xpixel, window.ypixel].into_iter().enumerate() {
+                for (at, value) in [window.rows, window.cols, window.xpixel, window.ypixel]
+                    .into_iter()
+                    .enumerate()
+                {
                     raw[at * 2..at * 2 + 2].copy_from_slice(&value.to_le_bytes());
                 }
                 memory.write(argument, &raw)?;
@@ -522,7 +566,12 @@ impl Tty {
                 let mut raw = [0; 8];
                 memory.read(argument, &mut raw)?;
                 let field = |at: usize| u16::from_le_bytes([raw[at], raw[at + 1]]);
-                self.set_window(WindowSize { rows: field(0), cols: field(2), xpixel: field(4), ypixel: field(6) });
+                self.set_window(WindowSize {
+                    rows: field(0),
+                    cols: field(2),
+                    xpixel: field(4),
+                    ypixel: field(6),
+                });
             }
             r::TIOCGETD => memory.write(argument, &0i32.to_le_bytes())?,
             r::TIOCSETD => {
@@ -548,7 +597,11 @@ impl Tty {
                 Ok(())
             }
             2 | 3 => {
-                let byte = self.termios().cc[if action == 2 { termios::VSTOP } else { termios::VSTART }];
+                let byte = self.termios().cc[if action == 2 {
+                    termios::VSTOP
+                } else {
+                    termios::VSTART
+                }];
                 if byte != 0 {
                     self.output.borrow_mut().push_back(byte);
                     self.master_wait.wake_all();
@@ -560,32 +613,24 @@ impl Tty {
     }
 }
 
-/// Which session has which controlling terminal.
-#[derive(Default)]
-pub struct Terminals {
-    by_session: RefCell<BTreeMap<u32, Rc<Tty>>>,
-}
-
-impl Terminals {
-    /// The controlling terminal of a session (`/dev/tty`).
-    #[must_use]
-    pub fn of_session(&self, session: u32) -> Option<Rc<Tty>> {
-        self.by_session.borrow().get(&session).cloned()
+impl ControllingTerminal for Tty {
+    fn device(&self) -> u64 {
+        self.rdev
     }
 
-    /// Makes `tty` the controlling terminal of `session`, with `foreground` in front.
-    pub fn attach(&self, session: u32, tty: &Rc<Tty>, foreground: u32) {
-        let old = self.by_session.borrow_mut().insert(session, Rc::clone(tty));
-        tty.set_session(session, foreground);
-        drop(old);
+    fn foreground(&self) -> Option<Rc<ProcessGroup>> {
+        self.foreground_group()
     }
 
-    /// The session has no controlling terminal any more. Gives the one it had.
-    pub fn detach(&self, session: u32) -> Option<Rc<Tty>> {
-        let tty = self.by_session.borrow_mut().remove(&session)?;
-        if tty.session() == session {
-            tty.set_session(0, 0);
+    fn session_ended(&self) {
+        let group = self.foreground_group();
+        self.detach();
+        if let Some(group) = group {
+            self.jobs.signal_group(&group, SIGHUP);
         }
-        Some(tty)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }

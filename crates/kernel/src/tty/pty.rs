@@ -171,32 +171,39 @@ mod tests {
 
     use super::super::{JobControl, WindowSize};
     use super::*;
+    use crate::namespaces::pid::{Pid, PidNamespace};
+    use crate::task::{ProcessGroup, Session};
 
     #[derive(Default)]
     struct Log(RefCell<Vec<String>>);
 
     impl JobControl for Log {
-        fn signal_group(&self, group: u32, signal: u32) {
+        fn signal_group(&self, group: &Rc<ProcessGroup>, signal: u32) {
             self.0
                 .borrow_mut()
-                .push(format!("signal {signal} to group {group}"));
+                .push(format!("signal {signal} to group {}", group.pid.global()));
         }
 
-        fn hang_up_session(&self, session: u32) {
+        fn hang_up_session(&self, session: &Rc<Session>) {
             self.0
                 .borrow_mut()
-                .push(format!("hangup of session {session}"));
+                .push(format!("hangup of session {}", session.pid.global()));
         }
     }
 
-    fn pair() -> (PtyMaster, Rc<PtySlave>, Rc<Log>) {
+    type Jobs = (Rc<Log>, Rc<Session>, Rc<ProcessGroup>);
+
+    fn pair() -> (PtyMaster, Rc<PtySlave>, Jobs) {
         let log = Rc::new(Log::default());
         let tty = Tty::new(0x8803, Some(3), Rc::clone(&log) as Rc<dyn JobControl>);
         assert_eq!(PtySlave::open(&tty).err(), Some(Errno::EIO));
         tty.set_locked(false);
-        tty.set_session(7, 9);
+        let pids = PidNamespace::new_root(1, 100);
+        let session = Session::new(Pid::allocate(&pids).unwrap());
+        let group = ProcessGroup::new(Pid::allocate(&pids).unwrap(), Rc::clone(&session));
+        tty.attach(&session, &group);
         let slave = PtySlave::open(&tty).unwrap();
-        (PtyMaster::new(&tty, None), slave, log)
+        (PtyMaster::new(&tty, None), slave, (log, session, group))
     }
 
     fn read(file: &dyn File) -> Result<String> {
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn keyboard_and_screen() {
-        let (master, slave, log) = pair();
+        let (master, slave, (log, _session, _group)) = pair();
         assert_eq!(read(&*slave), Err(Errno::EAGAIN));
         master.write_at(0, b"ls\rpwd\r").unwrap();
         assert_eq!(read(&*slave).unwrap(), "ls\n");
@@ -232,7 +239,7 @@ mod tests {
         });
         assert_eq!(
             *log.0.borrow(),
-            ["signal 2 to group 9", "signal 28 to group 9"]
+            ["signal 2 to group 2", "signal 28 to group 2"]
         );
     }
 
@@ -252,12 +259,13 @@ mod tests {
 
     #[test]
     fn closing_the_master_hangs_up() {
-        let (master, slave, log) = pair();
+        let (master, slave, (log, session, _group)) = pair();
         drop(master);
         assert_eq!(read(&*slave).unwrap(), "");
         assert_eq!(slave.write_at(0, b"x"), Err(Errno::EIO));
         assert!(slave.poll(None).contains(Events::HUP | Events::IN));
-        assert_eq!(*log.0.borrow(), ["hangup of session 7"]);
+        assert_eq!(*log.0.borrow(), ["hangup of session 1"]);
+        assert!(session.terminal.borrow().is_none());
         assert_eq!(PtySlave::open(slave.tty()).err(), Some(Errno::EIO));
     }
 
