@@ -10,7 +10,7 @@ use std::task::Waker;
 use abi::{Errno, Result};
 
 use super::cpu::PERIOD_US;
-use super::memory::Events;
+use super::memory::{Events, OverLimit};
 use super::{Cgroup, Controllers, io, tasks};
 use crate::Kernel;
 
@@ -361,8 +361,11 @@ fn events(events: &Events) -> String {
 
 fn write_memory_max(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
     cgroup.memory.max.set(parse_bytes(text)?);
-    if cgroup.memory.is_over() {
-        tasks::out_of_memory(kernel, cgroup);
+    // There is nothing to reclaim: whoever is too large for the new limit is killed.
+    let mut before = u64::MAX;
+    while cgroup.memory.is_over() && cgroup.memory.current.get() < before {
+        before = cgroup.memory.current.get();
+        kernel.out_of_memory(&OverLimit(Rc::clone(cgroup)));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (the tree, membership, controllers switched on and off), [`memory`],
 //! [`pids`], [`cpu`], [`io`], [`freezer`] (one controller each: counters that add up the ancestor
-//! chain, and limits), [`fs`] (the `cgroup2` file system) and `files` (its interface files).
+//! chain, and limits), [`fs`] (the `cgroup2` file system) [`files`] (its interface files) and [`tasks`] (what they do with tasks).
 //! Every task is in exactly one [`Cgroup`]; the kernel calls the hooks named `charge_…`, `can_…` and
 //! `…_until` at fork, exit, page fault and slice ends. Counters are plain cells: no hashing, no
 //! allocation.
@@ -16,6 +16,10 @@ pub mod freezer;
 pub mod io;
 pub mod memory;
 pub mod pids;
+
+pub mod files;
+pub mod fs;
+pub mod tasks;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (the set a task has, identities), [`user`] (id maps and capabilities
 //! relative to an owner), [`pid`] (numbers at every level), [`uts`], [`ipc`], [`net`], [`cgroup`],
-//! then `unshare` (new namespaces at clone and unshare, `setns`) and `nsfs` (their files).
+//! then [`unshare`] (new namespaces at clone and unshare, `setns`) and [`nsfs`] (their files).
 //!
 //! Not here: time namespaces (unsharing one is `EINVAL`, as in a kernel built without them).
 //!
@@ -11,14 +11,17 @@
 pub mod cgroup;
 pub mod ipc;
 pub mod net;
+pub mod nsfs;
 pub mod pid;
+pub mod unshare;
 pub mod user;
 pub mod uts;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use vfs::mount::MountNamespace;
+use vfs::path::Path;
 
 pub use cgroup::CgroupNs;
 pub use ipc::IpcNs;
@@ -28,6 +31,7 @@ pub use user::UserNs;
 pub use uts::UtsNs;
 
 use crate::cgroup::Cgroup;
+use crate::task::FsInfo;
 
 /// `CLONE_NEWNS`.
 pub const CLONE_NEWNS: u64 = 0x0002_0000;
@@ -86,6 +90,27 @@ pub struct MntNs {
     pub owner: Rc<UserNs>,
     /// The mounts.
     pub mounts: Rc<MountNamespace>,
+    /// For a copy: finds the same place in it. Used once, by its first task.
+    translate: RefCell<Option<Translate>>,
+}
+
+/// Finds a place of one mount namespace in its copy.
+type Translate = Box<dyn Fn(&Path) -> Path>;
+
+impl MntNs {
+    /// A copy of another namespace.
+    #[must_use]
+    pub fn copied(inum: u64, owner: Rc<UserNs>, mounts: Rc<MountNamespace>, translate: Translate) -> Rc<MntNs> {
+        Rc::new(MntNs { inum, owner, mounts, translate: RefCell::new(Some(translate)) })
+    }
+
+    /// Moves root and working directory of the first task in a copy to the same places there.
+    pub fn translate(&self, fs: &FsInfo) {
+        let Some(translate) = self.translate.borrow_mut().take() else { return };
+        let (root, cwd) = (translate(&fs.root()), translate(&fs.cwd()));
+        *fs.root.borrow_mut() = root;
+        *fs.cwd.borrow_mut() = cwd;
+    }
 }
 
 /// The namespaces of a task. Never changed in place: a task gets another set.
@@ -119,11 +144,13 @@ impl Namespaces {
     ) -> Namespaces {
         let user = UserNs::initial();
         let pid = PidNamespace::new_root(4_026_531_836, PID_MAX);
+        *pid.owner.borrow_mut() = Some(Rc::clone(&user));
         Namespaces {
             mnt: Rc::new(MntNs {
                 inum: 4_026_531_841,
                 owner: Rc::clone(&user),
                 mounts,
+                translate: RefCell::new(None),
             }),
             uts: Rc::new(UtsNs::new(4_026_531_838, Rc::clone(&user), hostname, b"(none)")),
             ipc: Rc::new(IpcNs::new(4_026_531_839, Rc::clone(&user))),

@@ -156,6 +156,19 @@ impl Usage {
     }
 }
 
+/// What a process read and wrote.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct IoCounters {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Calls that read.
+    pub reads: u64,
+    /// Calls that wrote.
+    pub writes: u64,
+}
+
 /// A process: the threads that share an address space, signal handlers and a pid.
 pub struct ThreadGroup {
     pid: RefCell<Rc<Pid>>,
@@ -209,6 +222,8 @@ pub struct ThreadGroup {
     pub start: Instant,
     /// Killed by the out-of-memory killer.
     pub oom_killed: Cell<bool>,
+    /// Bytes moved by read and write (`/proc/PID/io`).
+    pub io: Cell<IoCounters>,
     /// Time slack of `PR_SET_TIMERSLACK`; kept only.
     pub timer_slack: Cell<u64>,
 }
@@ -257,6 +272,7 @@ impl ThreadGroup {
             oom_score_adj: Cell::new(0),
             start: seed.start,
             oom_killed: Cell::new(false),
+            io: Cell::default(),
             timer_slack: Cell::new(50_000),
         });
         seed.process_group.add(&group);

@@ -1,0 +1,65 @@
+//! What a machine mounts when it starts.
+
+use std::rc::Rc;
+
+use abi::{Errno, Result};
+use vfs::FsContext;
+use vfs::inode::FileSystem;
+use vfs::mount::MountFlags;
+
+use crate::cgroup::fs::CgroupFs;
+use crate::kernel::Kernel;
+use crate::proc::ProcFs;
+
+/// Target, type, flags and options, in the order they are mounted.
+const MOUNTS: &[(&str, &str, MountFlags, &str)] = &[
+    ("/proc", "proc", SAFE, ""),
+    ("/sys", "sysfs", SAFE, ""),
+    ("/sys/fs/cgroup", "cgroup2", SAFE, ""),
+    ("/dev", "devtmpfs", MountFlags::NOSUID, "mode=755"),
+    ("/dev/pts", "devpts", MountFlags::NOSUID.union(MountFlags::NOEXEC), "gid=5,mode=620,ptmxmode=666"),
+    ("/dev/shm", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=1777"),
+    ("/run", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=755"),
+    ("/tmp", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=1777"),
+];
+
+const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Registers the file system types of this part of the kernel.
+pub fn register(kernel: &Rc<Kernel>) {
+    let weak = Rc::downgrade(kernel);
+    let get = move || weak.upgrade().ok_or(Errno::ENODEV);
+    let kernel_of = get.clone();
+    kernel.registry.register("proc", move |_| {
+        let kernel = kernel_of()?;
+        let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+        Ok(ProcFs::of(&kernel, &ns.pid) as Rc<dyn FileSystem>)
+    });
+    let kernel_of = get.clone();
+    kernel.registry.register("cgroup2", move |_| {
+        let kernel = kernel_of()?;
+        let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+        Ok(CgroupFs::of(&kernel, &ns.cgroup.root) as Rc<dyn FileSystem>)
+    });
+    kernel.registry.register("sysfs", move |_| Ok(crate::sys::SysFs::of(&get()?) as Rc<dyn FileSystem>));
+}
+
+/// Mounts what every machine has over its root file system and switches the cgroup controllers on.
+/// Mount points that are missing are made.
+pub fn mount_standard(kernel: &Rc<Kernel>) -> Result<()> {
+    for &(target, fstype, flags, options) in MOUNTS {
+        kernel.with_host_fs(|fs| {
+            make_directory(fs, target)?;
+            let source = if fstype == "devtmpfs" { "udev" } else { fstype };
+            fs.mount(source.as_bytes(), target.as_bytes(), fstype.as_bytes(), flags, options.as_bytes(), &kernel.registry)
+        })?;
+    }
+    kernel.cgroup_root.write_subtree_control("+cpu +io +memory +pids")
+}
+
+fn make_directory(fs: &FsContext<'_>, path: &str) -> Result<()> {
+    match fs.mkdir(None, path.as_bytes(), 0o755) {
+        Err(Errno::EEXIST) => Ok(()),
+        other => other.map(drop),
+    }
+}

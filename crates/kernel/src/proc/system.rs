@@ -1,0 +1,359 @@
+//! Files of /proc about the machine as a whole.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use abi::{Errno, Result};
+use clock::{Instant, NANOS_PER_SEC};
+use vfs::inode::{InodeRef, S_IFREG};
+
+use super::{ProcFs, kind, ticks};
+use crate::Kernel;
+use crate::cgroup::Cgroup;
+use crate::pseudo::{Dir, Entry, ino_of};
+use crate::task::TaskState;
+
+type Text = fn(&Rc<Kernel>) -> String;
+
+/// A file or directory: path below /proc, mode, text (`None`: a directory).
+struct Spec {
+    path: &'static str,
+    perm: u32,
+    text: Option<Text>,
+}
+
+const fn file(path: &'static str, text: Text) -> Spec {
+    Spec { path, perm: 0o444, text: Some(text) }
+}
+
+const fn dir(path: &'static str) -> Spec {
+    Spec { path, perm: 0o555, text: None }
+}
+
+const FILES: &[Spec] = &[
+    file("cgroups", cgroups),
+    file("cmdline", |_| "console=ttyS0 root=/dev/root rw\n".into()),
+    file("consoles", |_| "ttyS0                -W- (EC   a)    4:64\n".into()),
+    file("cpuinfo", cpuinfo),
+    file("devices", |_| DEVICES.into()),
+    file("diskstats", |_| String::new()),
+    file("execdomains", |_| "0-0\tLinux           \t[kernel]\n".into()),
+    file("filesystems", filesystems),
+    file("interrupts", |_| "           CPU0       \n  5:          0  RISC-V INTC   5 Edge      riscv-timer\n".into()),
+    file("iomem", |_| String::new()),
+    file("ioports", |_| String::new()),
+    file("loadavg", loadavg),
+    file("locks", |_| String::new()),
+    file("meminfo", meminfo),
+    file("misc", |_| "229 fuse\n".into()),
+    file("modules", |_| String::new()),
+    file("partitions", |_| "major minor  #blocks  name\n\n".into()),
+    file("softirqs", |_| "                    CPU0       \n       TIMER:          0\n".into()),
+    file("stat", stat),
+    file("swaps", |_| "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()),
+    file("uptime", uptime),
+    file("version", version),
+    file("vmstat", vmstat),
+    dir("bus"),
+    dir("driver"),
+    dir("fs"),
+    dir("irq"),
+    dir("sysvipc"),
+    file("sysvipc/msg", |_| {
+        "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n".into()
+    }),
+    file("sysvipc/sem", |_| {
+        "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n".into()
+    }),
+    file("sysvipc/shm", crate::sysv::proc_shm),
+    dir("tty"),
+    file("tty/drivers", |_| TTY_DRIVERS.into()),
+    file("tty/ldiscs", |_| "n_tty       0\n".into()),
+];
+
+const DEVICES: &str = "Character devices:
+  1 mem
+  4 ttyS
+  5 /dev/tty
+  5 /dev/console
+  5 /dev/ptmx
+ 10 misc
+128 ptm
+136 pts
+
+Block devices:
+254 virtblk
+";
+
+const TTY_DRIVERS: &str = "\
+/dev/tty             /dev/tty        5       0 system:/dev/tty
+/dev/console         /dev/console    5       1 system:console
+/dev/ptmx            /dev/ptmx       5       2 system
+serial               /dev/ttyS       4 64-67 serial
+pty_slave            /dev/pts      136 0-1048575 pty:slave
+pty_master           /dev/ptm      128 0-1048575 pty:master
+";
+
+/// The name of `path` when it is directly in `parent`.
+fn name_in<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
+    let rest = if parent.is_empty() { path } else { path.strip_prefix(parent)?.strip_prefix('/')? };
+    (!rest.contains('/')).then_some(rest)
+}
+
+/// The entry `name` of the directory `parent` (`""` for /proc itself).
+pub(super) fn lookup(fs: &Rc<ProcFs>, parent: &'static str, name: &[u8]) -> Result<InodeRef> {
+    let found = FILES.iter().find(|spec| name_in(parent, spec.path).is_some_and(|known| known.as_bytes() == name));
+    let spec = found.ok_or(Errno::ENOENT)?;
+    let (maker, ino) = (fs.maker(), ino_of(spec.path.as_bytes(), 1));
+    let Some(text) = spec.text else {
+        return Ok(maker.dir(ino, SystemDir { fs: Rc::clone(fs), path: spec.path }));
+    };
+    let fs = Rc::clone(fs);
+    Ok(maker.read_only(ino, spec.perm, move || Ok(text(&fs.kernel()?).into_bytes())))
+}
+
+/// The entries of the directory `parent`.
+pub(super) fn entries(parent: &str) -> Vec<Entry> {
+    let specs = FILES.iter().filter_map(|spec| Some((name_in(parent, spec.path)?, spec)));
+    specs
+        .map(|(name, spec)| Entry {
+            name: name.as_bytes().to_vec(),
+            ino: ino_of(spec.path.as_bytes(), 1),
+            file_type: if spec.text.is_some() { S_IFREG } else { kind(true) },
+        })
+        .collect()
+}
+
+struct SystemDir {
+    fs: Rc<ProcFs>,
+    path: &'static str,
+}
+
+impl Dir for SystemDir {
+    fn lookup(&self, name: &[u8]) -> Result<InodeRef> {
+        lookup(&self.fs, self.path, name)
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        Ok(entries(self.path))
+    }
+}
+
+/// Nanoseconds since boot.
+pub(super) fn uptime_ns(kernel: &Kernel) -> u64 {
+    kernel.clock.now().since(kernel.boot)
+}
+
+fn cgroups(kernel: &Rc<Kernel>) -> String {
+    let count = kernel.cgroup_root.descendant_count() + 1;
+    let mut text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_string();
+    for name in ["cpu", "io", "memory", "pids"] {
+        let _ = writeln!(text, "{name}\t0\t{count}\t1");
+    }
+    text
+}
+
+fn cpuinfo(_: &Rc<Kernel>) -> String {
+    let isa = "rv64imafdc_zicntr_zicsr_zifencei";
+    format!(
+        "processor\t: 0\nhart\t\t: 0\nisa\t\t: {isa}\nmmu\t\t: sv48\nuarch\t\t: drydock,rv64\n\
+         mvendorid\t: 0x0\nmarchid\t\t: 0x0\nmimpid\t\t: 0x0\nhart isa\t: {isa}\n\n"
+    )
+}
+
+fn filesystems(kernel: &Rc<Kernel>) -> String {
+    kernel.registry.names().iter().map(|name| format!("nodev\t{name}\n")).collect()
+}
+
+/// The exponential averages, brought up to date when somebody looks.
+#[derive(Default)]
+struct LoadAverage {
+    at: Cell<Instant>,
+    busy_ns: Cell<u64>,
+    loads: Cell<[f64; 3]>,
+}
+
+impl LoadAverage {
+    fn update(&self, now: Instant, busy_ns: u64) -> [f64; 3] {
+        let elapsed = now.since(self.at.get());
+        if elapsed > 0 {
+            let active = (busy_ns - self.busy_ns.get().min(busy_ns)) as f64 / elapsed as f64;
+            let mut loads = self.loads.get();
+            for (load, minutes) in loads.iter_mut().zip([1.0, 5.0, 15.0]) {
+                let kept = (-(elapsed as f64) / (minutes * 60.0 * NANOS_PER_SEC as f64)).exp();
+                *load = *load * kept + active * (1.0 - kept);
+            }
+            self.loads.set(loads);
+            self.at.set(now);
+            self.busy_ns.set(busy_ns);
+        }
+        self.loads.get()
+    }
+}
+
+/// The three load averages, also for `sysinfo(2)`.
+#[must_use]
+pub fn load_averages(kernel: &Kernel) -> [f64; 3] {
+    let cpu = &kernel.cgroup_root.cpu;
+    let busy = cpu.user_ns.get() + cpu.system_ns.get();
+    kernel.extension(LoadAverage::default).update(kernel.clock.now(), busy)
+}
+
+fn loadavg(kernel: &Rc<Kernel>) -> String {
+    let [one, five, fifteen] = load_averages(kernel);
+    let (running, all) = task_counts(kernel);
+    let last = kernel.init_ns.pid.last_pid();
+    format!("{one:.2} {five:.2} {fifteen:.2} {}/{all} {last}\n", running.max(1))
+}
+
+/// Runnable and all tasks.
+fn task_counts(kernel: &Kernel) -> (usize, usize) {
+    let tasks = kernel.tasks.borrow();
+    let running = tasks.values().filter(|task| task.state() == TaskState::Runnable).count();
+    (running, tasks.len())
+}
+
+fn meminfo(kernel: &Rc<Kernel>) -> String {
+    let memory = &kernel.cgroup_root.memory;
+    let total = kernel.config.memory / 1024;
+    let used = memory.current.get() / 1024;
+    let free = total.saturating_sub(used);
+    let (anon, shmem) = (memory.anon.get() / 1024, memory.shmem.get() / 1024);
+    let mut text = String::with_capacity(1300);
+    for (name, value) in [
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", free),
+        ("Buffers", 0),
+        ("Cached", shmem),
+        ("SwapCached", 0),
+        ("Active", 0),
+        ("Inactive", anon + shmem),
+        ("Active(anon)", 0),
+        ("Inactive(anon)", anon + shmem),
+        ("Active(file)", 0),
+        ("Inactive(file)", 0),
+        ("Unevictable", 0),
+        ("Mlocked", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", anon),
+        ("Mapped", shmem),
+        ("Shmem", shmem),
+        ("KReclaimable", 0),
+        ("Slab", 0),
+        ("SReclaimable", 0),
+        ("SUnreclaim", 0),
+        ("KernelStack", 0),
+        ("PageTables", 0),
+        ("NFS_Unstable", 0),
+        ("Bounce", 0),
+        ("WritebackTmp", 0),
+        ("CommitLimit", total / 2),
+        ("Committed_AS", used),
+        ("VmallocTotal", 67_108_863),
+        ("VmallocUsed", 0),
+        ("VmallocChunk", 0),
+        ("Percpu", 0),
+    ] {
+        let label = format!("{name}:");
+        let _ = writeln!(text, "{label:<15} {value:>8} kB");
+    }
+    for name in ["HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:", "HugePages_Surp:"] {
+        let _ = writeln!(text, "{name:<15} {:>8}", 0);
+    }
+    text.push_str("Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    text
+}
+
+/// User, system and idle time since boot, in nanoseconds.
+fn cpu_times(kernel: &Kernel) -> (u64, u64, u64) {
+    let cpu = &kernel.cgroup_root.cpu;
+    let (user, system) = (cpu.user_ns.get(), cpu.system_ns.get());
+    (user, system, uptime_ns(kernel).saturating_sub(user + system))
+}
+
+fn stat(kernel: &Rc<Kernel>) -> String {
+    let (user, system, idle) = cpu_times(kernel);
+    let (user, system, idle) = (ticks(user), ticks(system), ticks(idle));
+    let boot_time = kernel.clock.unix_seconds().saturating_sub(uptime_ns(kernel) / NANOS_PER_SEC);
+    let (running, _) = task_counts(kernel);
+    let blocked = kernel.tasks.borrow().values().filter(|task| task.state_letter() == 'D').count();
+    let (switches, forks) = (kernel.switches.get(), kernel.forks.get());
+    format!(
+        "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\ncpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n\
+         intr {switches} 0 0 0 0 0\nctxt {switches}\nbtime {boot_time}\nprocesses {forks}\n\
+         procs_running {}\nprocs_blocked {blocked}\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
+        running.max(1)
+    )
+}
+
+fn uptime(kernel: &Rc<Kernel>) -> String {
+    let seconds = |nanos: u64| format!("{}.{:02}", nanos / NANOS_PER_SEC, nanos / 10_000_000 % 100);
+    let (_, _, idle) = cpu_times(kernel);
+    format!("{} {}\n", seconds(uptime_ns(kernel)), seconds(idle))
+}
+
+/// What `uname -v` says.
+pub const VERSION: &str = "#1 SMP Drydock";
+
+fn version(kernel: &Rc<Kernel>) -> String {
+    format!("Linux version {} (drydock@drydock) (rustc) {VERSION}\n", kernel.config.release)
+}
+
+fn vmstat(kernel: &Rc<Kernel>) -> String {
+    let root: &Rc<Cgroup> = &kernel.cgroup_root;
+    let memory = &root.memory;
+    let pages = |bytes: u64| bytes / 4096;
+    let free = pages(kernel.config.memory.saturating_sub(memory.current.get()));
+    let mut text = String::new();
+    for (name, value) in [
+        ("nr_free_pages", free),
+        ("nr_inactive_anon", pages(memory.anon.get())),
+        ("nr_active_anon", 0),
+        ("nr_inactive_file", 0),
+        ("nr_active_file", 0),
+        ("nr_anon_pages", pages(memory.anon.get())),
+        ("nr_mapped", pages(memory.shmem.get())),
+        ("nr_file_pages", pages(memory.shmem.get())),
+        ("nr_dirty", 0),
+        ("nr_writeback", 0),
+        ("nr_shmem", pages(memory.shmem.get())),
+        ("pgpgin", root.io.read_bytes.get() / 1024),
+        ("pgpgout", root.io.written_bytes.get() / 1024),
+        ("pswpin", 0),
+        ("pswpout", 0),
+        ("pgfault", memory.faults.get()),
+        ("pgmajfault", memory.major_faults.get()),
+        ("oom_kill", memory.events.oom_kill.get()),
+    ] {
+        let _ = writeln!(text, "{name} {value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_approaches_load_1_and_an_idle_one_0() {
+        let load = LoadAverage::default();
+        let minute = 60 * NANOS_PER_SEC;
+        let [one, five, _] = load.update(Instant(3 * minute), 3 * minute);
+        assert!(one > 0.94 && one < 0.96 && five < one, "{one} {five}");
+        let [one, ..] = load.update(Instant(13 * minute), 3 * minute);
+        assert!(one < 0.01);
+    }
+
+    #[test]
+    fn names_in_directories() {
+        assert_eq!(name_in("", "stat"), Some("stat"));
+        assert_eq!(name_in("", "tty/drivers"), None);
+        assert_eq!(name_in("tty", "tty/drivers"), Some("drivers"));
+        assert_eq!(name_in("tt", "tty/drivers"), None);
+    }
+}

@@ -1,0 +1,226 @@
+//! sysfs: the few files of `/sys` that programs read (`sysfs(5)`).
+//!
+//! One table of paths and texts; directories follow from the paths. `/sys/class/net` shows the
+//! interfaces of whoever looks.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::{Rc, Weak};
+
+use abi::{Errno, Result};
+use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFLNK, S_IFREG, StatFs, Timestamp};
+
+use crate::Kernel;
+use crate::namespaces::NetNs;
+use crate::pseudo::{Dir, Entry, Maker, NodeCache, ino_of};
+
+/// `SYSFS_MAGIC`.
+pub const MAGIC: u64 = 0x6265_6572;
+
+enum What {
+    /// An empty directory, or one with entries of its own.
+    Dir,
+    /// Fixed text.
+    Text(&'static str),
+    /// Text that depends on the network namespace of whoever looks.
+    Net(fn(&NetNs) -> String),
+    /// A symbolic link.
+    Link(&'static str),
+}
+
+use What::{Link, Net, Text};
+
+const FILES: &[(&str, What)] = &[
+    ("block", What::Dir),
+    ("bus", What::Dir),
+    ("class/block", What::Dir),
+    ("class/net/lo", Link("../../devices/virtual/net/lo")),
+    ("class/tty", What::Dir),
+    ("dev/block", What::Dir),
+    ("dev/char", What::Dir),
+    ("devices/system/clocksource/clocksource0/available_clocksource", Text("riscv_clocksource\n")),
+    ("devices/system/clocksource/clocksource0/current_clocksource", Text("riscv_clocksource\n")),
+    ("devices/system/cpu/cpu0/topology/core_cpus", Text("1\n")),
+    ("devices/system/cpu/cpu0/topology/core_cpus_list", Text("0\n")),
+    ("devices/system/cpu/cpu0/topology/core_id", Text("0\n")),
+    ("devices/system/cpu/cpu0/topology/core_siblings", Text("1\n")),
+    ("devices/system/cpu/cpu0/topology/core_siblings_list", Text("0\n")),
+    ("devices/system/cpu/cpu0/topology/physical_package_id", Text("0\n")),
+    ("devices/system/cpu/cpu0/topology/thread_siblings", Text("1\n")),
+    ("devices/system/cpu/cpu0/topology/thread_siblings_list", Text("0\n")),
+    ("devices/system/cpu/isolated", Text("\n")),
+    ("devices/system/cpu/kernel_max", Text("0\n")),
+    ("devices/system/cpu/offline", Text("\n")),
+    ("devices/system/cpu/online", Text("0\n")),
+    ("devices/system/cpu/possible", Text("0\n")),
+    ("devices/system/cpu/present", Text("0\n")),
+    ("devices/system/node/has_cpu", Text("0\n")),
+    ("devices/system/node/has_memory", Text("0\n")),
+    ("devices/system/node/node0/cpulist", Text("0\n")),
+    ("devices/system/node/node0/cpumap", Text("1\n")),
+    ("devices/system/node/node0/distance", Text("10\n")),
+    ("devices/system/node/online", Text("0\n")),
+    ("devices/system/node/possible", Text("0\n")),
+    ("devices/virtual/net/lo/addr_len", Text("6\n")),
+    ("devices/virtual/net/lo/address", Text("00:00:00:00:00:00\n")),
+    ("devices/virtual/net/lo/broadcast", Text("00:00:00:00:00:00\n")),
+    ("devices/virtual/net/lo/carrier", Net(|ns| if ns.loopback_up.get() { "1\n".into() } else { "0\n".into() })),
+    ("devices/virtual/net/lo/flags", Net(|ns| if ns.loopback_up.get() { "0x9\n".into() } else { "0x8\n".into() })),
+    ("devices/virtual/net/lo/ifindex", Text("1\n")),
+    ("devices/virtual/net/lo/iflink", Text("1\n")),
+    ("devices/virtual/net/lo/mtu", Text("65536\n")),
+    ("devices/virtual/net/lo/operstate", Net(|ns| if ns.loopback_up.get() { "unknown\n".into() } else { "down\n".into() })),
+    ("devices/virtual/net/lo/statistics/rx_bytes", Net(|ns| format!("{}\n", ns.loopback_bytes.get()))),
+    ("devices/virtual/net/lo/statistics/rx_dropped", Text("0\n")),
+    ("devices/virtual/net/lo/statistics/rx_errors", Text("0\n")),
+    ("devices/virtual/net/lo/statistics/rx_packets", Net(|ns| format!("{}\n", ns.loopback_packets.get()))),
+    ("devices/virtual/net/lo/statistics/tx_bytes", Net(|ns| format!("{}\n", ns.loopback_bytes.get()))),
+    ("devices/virtual/net/lo/statistics/tx_dropped", Text("0\n")),
+    ("devices/virtual/net/lo/statistics/tx_errors", Text("0\n")),
+    ("devices/virtual/net/lo/statistics/tx_packets", Net(|ns| format!("{}\n", ns.loopback_packets.get()))),
+    ("devices/virtual/net/lo/tx_queue_len", Text("1000\n")),
+    ("devices/virtual/net/lo/type", Text("772\n")),
+    ("firmware", What::Dir),
+    ("fs/cgroup", What::Dir),
+    ("hypervisor", What::Dir),
+    ("kernel/mm/hugepages", What::Dir),
+    ("kernel/mm/transparent_hugepage/defrag", Text("always defer defer+madvise madvise [never]\n")),
+    ("kernel/mm/transparent_hugepage/enabled", Text("always madvise [never]\n")),
+    ("kernel/mm/transparent_hugepage/hpage_pmd_size", Text("2097152\n")),
+    ("kernel/mm/transparent_hugepage/shmem_enabled", Text("always within_size advise [never] deny force\n")),
+    ("kernel/security", What::Dir),
+    ("module", What::Dir),
+    ("power", What::Dir),
+];
+
+/// The sysfs of a machine.
+pub struct SysFs {
+    kernel: Weak<Kernel>,
+    cache: Rc<NodeCache>,
+    time: Timestamp,
+    me: Weak<SysFs>,
+}
+
+#[derive(Default)]
+struct Mounted(RefCell<Weak<SysFs>>);
+
+impl SysFs {
+    /// The sysfs of a machine; the same one as long as it is mounted.
+    #[must_use]
+    pub fn of(kernel: &Rc<Kernel>) -> Rc<SysFs> {
+        let mounted = kernel.extension(Mounted::default);
+        let known = mounted.0.borrow().upgrade();
+        known.unwrap_or_else(|| {
+            let fs = Rc::new_cyclic(|me| SysFs {
+                kernel: Rc::downgrade(kernel),
+                cache: Rc::default(),
+                time: vfs::context::timestamp(&kernel.clock),
+                me: me.clone(),
+            });
+            *mounted.0.borrow_mut() = Rc::downgrade(&fs);
+            fs
+        })
+    }
+
+    fn maker(self: &Rc<Self>) -> Maker {
+        let fs: Rc<dyn FileSystem> = self.clone();
+        Maker { cache: Rc::clone(&self.cache), fs, owner: (0, 0), size: 4096, time: self.time }
+    }
+
+    fn node(self: &Rc<Self>, path: String) -> Result<InodeRef> {
+        let (maker, ino) = (self.maker(), ino_of(path.as_bytes(), 2));
+        let spec = FILES.iter().find(|(known, _)| *known == path);
+        match spec.map(|(_, what)| what) {
+            Some(Text(text)) => Ok(maker.text(ino, 0o444, *text)),
+            Some(Link(target)) => Ok(maker.link(ino, move || Ok(target.as_bytes().to_vec()))),
+            Some(&Net(text)) => {
+                let kernel = self.kernel.clone();
+                Ok(maker.read_only(ino, 0o444, move || {
+                    let kernel = kernel.upgrade().ok_or(Errno::ENODEV)?;
+                    let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+                    Ok(text(&ns.net).into_bytes())
+                }))
+            }
+            Some(What::Dir) => Ok(maker.lasting_dir(ino, 0o755, SysDir { fs: Rc::clone(self), path })),
+            None if has_children(&path) => Ok(maker.lasting_dir(ino, 0o755, SysDir { fs: Rc::clone(self), path })),
+            None => Err(Errno::ENOENT),
+        }
+    }
+}
+
+fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
+    if dir.is_empty() { Some(path) } else { path.strip_prefix(dir)?.strip_prefix('/') }
+}
+
+fn has_children(dir: &str) -> bool {
+    FILES.iter().any(|(path, _)| below(path, dir).is_some())
+}
+
+impl FileSystem for SysFs {
+    fn name(&self) -> &'static str {
+        "sysfs"
+    }
+
+    fn root(&self) -> InodeRef {
+        match self.me.upgrade() {
+            Some(fs) => fs.maker().lasting_dir(1, 0o555, SysDir { fs: Rc::clone(&fs), path: String::new() }),
+            None => unreachable!("a file system that answers is alive"),
+        }
+    }
+
+    fn statfs(&self) -> StatFs {
+        StatFs { magic: MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() }
+    }
+}
+
+struct SysDir {
+    fs: Rc<SysFs>,
+    path: String,
+}
+
+impl SysDir {
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}/{name}", self.path) }
+    }
+}
+
+impl Dir for SysDir {
+    fn lookup(&self, name: &[u8]) -> Result<InodeRef> {
+        let name = std::str::from_utf8(name).map_err(|_| Errno::ENOENT)?;
+        self.fs.node(self.join(name))
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let names: BTreeSet<&str> = FILES
+            .iter()
+            .filter_map(|(path, _)| below(path, &self.path))
+            .filter_map(|rest| rest.split('/').next())
+            .collect();
+        let entry = |name: &str| {
+            let path = self.join(name);
+            let spec = FILES.iter().find(|(known, _)| *known == path);
+            let file_type = match spec.map(|(_, what)| what) {
+                Some(Text(_) | Net(_)) => S_IFREG,
+                Some(Link(_)) => S_IFLNK,
+                Some(What::Dir) | None => S_IFDIR,
+            };
+            Entry { name: name.as_bytes().to_vec(), ino: ino_of(path.as_bytes(), 2), file_type }
+        };
+        Ok(names.into_iter().map(entry).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_a_tree() {
+        for (path, what) in FILES {
+            let is_dir = matches!(what, What::Dir);
+            assert!(is_dir || !has_children(path), "{path} is a file with children");
+            assert_eq!(FILES.iter().filter(|(other, _)| other == path).count(), 1, "{path} twice");
+        }
+        assert!(has_children("devices/system") && !has_children("devices/sys"));
+    }
+}
