@@ -10,6 +10,7 @@ use abi::{Errno, Result};
 use super::node::{Lower, Node};
 use super::{OPAQUE, ORIGIN, REDIRECT, is_whiteout};
 use crate::inode::InodeRef;
+use crate::walk::PATH_MAX;
 
 /// What one layer has under a name.
 enum Hit {
@@ -104,27 +105,31 @@ impl Node {
         while next < stack.len() {
             let Lower { layer, inode: dir } = stack[next].clone();
             next += 1;
-            let (hit, opaque_above) = descend(dir, &wanted)?;
-            let (inode, is_dir) = match hit {
-                Hit::Nothing if opaque_above => break,
-                Hit::Nothing => continue,
+            let descent = descend(dir, &wanted)?;
+            match descent.hit {
+                Hit::Nothing => {}
                 Hit::Hidden => break,
-                Hit::File { inode, is_dir } => (inode, is_dir),
-            };
-            if !is_dir {
-                if !only_dirs {
+                Hit::File {
+                    inode,
+                    is_dir: true,
+                } => {
+                    only_dirs = true;
                     found.push(Lower { layer, inode });
                 }
+                Hit::File {
+                    inode,
+                    is_dir: false,
+                } => {
+                    if !only_dirs {
+                        found.push(Lower { layer, inode });
+                    }
+                    break;
+                }
+            }
+            if descent.ends {
                 break;
             }
-            only_dirs = true;
-            let ends = opaque_above || is_opaque(&inode);
-            let redirect = if ends { None } else { redirect_of(&inode)? };
-            found.push(Lower { layer, inode });
-            if ends {
-                break;
-            }
-            if let Some(redirect) = redirect {
+            if let Some(redirect) = descent.redirect {
                 let was_absolute = wanted.first() == Some(&b'/');
                 wanted = redirect;
                 if wanted.first() == Some(&b'/') && !was_absolute {
@@ -223,32 +228,80 @@ pub(super) fn origin_ino(upper: &InodeRef) -> Option<u64> {
     value.try_into().ok().map(u64::from_le_bytes)
 }
 
-/// Goes down `wanted` in one layer. Also tells whether a directory on the way was opaque, so that
-/// layers further down do not count.
-fn descend(dir: InodeRef, wanted: &[u8]) -> Result<(Hit, bool)> {
-    let mut names = wanted
-        .strip_prefix(b"/")
-        .unwrap_or(wanted)
-        .split(|&byte| byte == b'/')
-        .peekable();
+/// What one layer says about a name or path.
+struct Descent {
+    hit: Hit,
+    /// A directory on the way was opaque: layers further down do not count.
+    ends: bool,
+    /// A directory on the way was renamed: layers further down have the file here.
+    redirect: Option<Rc<[u8]>>,
+}
+
+/// Goes down `wanted` in one layer.
+fn descend(dir: InodeRef, wanted: &[u8]) -> Result<Descent> {
     let mut here = dir;
-    let mut opaque = false;
-    while let Some(name) = names.next() {
-        let hit = look(&here, name)?;
-        if names.peek().is_none() {
-            return Ok((hit, opaque));
-        }
-        match hit {
+    let mut descent = Descent {
+        hit: Hit::Nothing,
+        ends: false,
+        redirect: None,
+    };
+    // The path in the layers further down; what is left of it is the same at every step.
+    let mut below: Vec<u8> = wanted.to_vec();
+    let mut start = usize::from(wanted.first() == Some(&b'/'));
+    while start < wanted.len() {
+        let end = wanted[start..]
+            .iter()
+            .position(|&b| b == b'/')
+            .map_or(wanted.len(), |n| start + n);
+        let rest = &wanted[end..];
+        match look(&here, &wanted[start..end])? {
             Hit::File {
                 inode,
                 is_dir: true,
             } => {
-                opaque |= is_opaque(&inode);
-                here = inode;
+                let opaque = is_opaque(&inode);
+                let redirect = if opaque { None } else { redirect_of(&inode)? };
+                // A redirect from the root leads out of an opaque directory above.
+                let absolute = redirect
+                    .as_ref()
+                    .is_some_and(|path| path.first() == Some(&b'/'));
+                descent.ends = opaque || (descent.ends && !absolute);
+                if let Some(redirect) = redirect {
+                    let before = below.len() - rest.len() - (end - start);
+                    let kept = if absolute { 0 } else { before };
+                    below.truncate(kept);
+                    below.extend_from_slice(&redirect);
+                    below.extend_from_slice(rest);
+                    if below.len() >= PATH_MAX {
+                        return Err(Errno::ENAMETOOLONG);
+                    }
+                    descent.redirect = Some(Rc::from(&below[..]));
+                }
+                here = Rc::clone(&inode);
+                if rest.is_empty() {
+                    descent.hit = Hit::File {
+                        inode,
+                        is_dir: true,
+                    };
+                }
             }
-            Hit::Nothing => return Ok((Hit::Nothing, opaque)),
-            _ => return Ok((Hit::Hidden, opaque)),
+            Hit::Nothing => break,
+            Hit::File {
+                inode,
+                is_dir: false,
+            } if rest.is_empty() => {
+                descent.hit = Hit::File {
+                    inode,
+                    is_dir: false,
+                };
+                break;
+            }
+            _ => {
+                descent.hit = Hit::Hidden;
+                break;
+            }
         }
+        start = end + 1;
     }
-    Ok((Hit::Nothing, opaque))
+    Ok(descent)
 }

@@ -6,10 +6,10 @@ use clock::Rng;
 use crate::script::{World, ok};
 
 /// Names are few, so that operations meet.
-const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn path(rng: &Rng) -> String {
-    let depth = 1 + rng.next_u64() % 3;
+    let depth = [1, 1, 2, 2, 3][(rng.next_u64() % 5) as usize];
     let name = |_| NAMES[(rng.next_u64() % NAMES.len() as u64) as usize];
     format!("/{}", (0..depth).map(name).collect::<Vec<_>>().join("/"))
 }
@@ -18,8 +18,8 @@ fn path(rng: &Rng) -> String {
 fn command(rng: &Rng) -> String {
     let (one, two, n) = (path(rng), path(rng), rng.next_u64() % 1000);
     match rng.next_u64() % 22 {
-        0 | 1 => format!("mkdir @{one}"),
-        2 | 3 => format!("write @{one} text{n}"),
+        0..=2 => format!("mkdir @{one}"),
+        3 => format!("write @{one} text{n}"),
         4 => format!("append @{one} +{n}"),
         5 | 6 => format!("rm @{one}"),
         7 | 8 => format!("rmdir @{one}"),
@@ -105,7 +105,9 @@ fn run(seed: u64, nested: bool) {
     let step = |world: &mut World, log: &mut Vec<String>, line: String| {
         let here = world.run(&line.replace('@', &format!("{top}/m")));
         let plain = world.run(&line.replace('@', "/plain"));
-        log.push(format!("{line} -> {plain}"));
+        if here != plain || !plain.starts_with('!') {
+            log.push(format!("{line} -> {plain}"));
+        }
         assert_eq!(here, plain, "{}", log.join("\n"));
     };
     for _ in 0..30 {
