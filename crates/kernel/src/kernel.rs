@@ -158,6 +158,7 @@ impl Kernel {
             config,
         });
         crate::dev::init(&kernel);
+        crate::os_impl::boot::register(&kernel);
         kernel.make_init();
         kernel
     }

@@ -16,7 +16,7 @@ use vfs::FsContext;
 
 use crate::kernel::Kernel;
 use crate::mm::{
-    Backing, FaultError, Layout, Mm, PAGE, PIE_BASE, Placement, STACK_TOP, USER_END, Vma, VmaFlags,
+    Backing, FaultError, Mm, PAGE, PIE_BASE, Placement, STACK_TOP, USER_END, Vma, VmaFlags,
     page_down, page_up,
 };
 use crate::task::{RLIMIT_STACK, Task};
