@@ -30,6 +30,7 @@ mod sys_signal;
 mod sys_socket;
 mod sys_splice;
 mod sys_stat;
+mod sys_sync;
 mod sys_time;
 mod sys_tty;
 mod sys_xattr;

@@ -141,6 +141,7 @@ const FAMILIES: &[&[Row]] = &[
     super::sys_socket::ROWS,
     super::sys_splice::ROWS,
     super::sys_stat::ROWS,
+    super::sys_sync::ROWS,
     super::sys_time::ROWS,
     super::sys_tty::ROWS,
     super::sys_xattr::ROWS,
