@@ -9,6 +9,10 @@
 // is relative to it.
 "use strict";
 
+/** Size of worker_bg.wasm, which no header tells when it comes compressed; `cargo xtask stage`
+ * writes it here. 0 is unknown. */
+const PROGRAM_BYTES = 0;
+
 /** The program's worker object, once it is there. */
 let worker = null;
 /** Messages that came before. */
@@ -81,10 +85,10 @@ const cacheKey = (url, range) => {
 };
 
 /** Reads a body chunk by chunk, telling how far it is; of how many bytes is 0 if unknown. */
-const readBody = async (response, told) => {
+const readBody = async (response, told, known = 0) => {
   // A compressed body says how long it is before decompression.
   const encoded = response.headers.has("content-encoding");
-  const total = encoded ? 0 : Number(response.headers.get("content-length") ?? 0);
+  const total = known || (encoded ? 0 : Number(response.headers.get("content-length") ?? 0));
   const reader = response.body?.getReader();
   const chunks = [];
   let done = 0;
@@ -164,7 +168,8 @@ const start = async () => {
   // copy is counted.
   const counted = response.clone();
   const loaded = wasm_bindgen({ module_or_path: response });
-  const { length } = await readBody(counted, (done, total) => progress("engine", done, total));
+  const told = (done, total) => progress("engine", done, total);
+  const { length } = await readBody(counted, told, PROGRAM_BYTES);
   progress("engine", length, length);
   await loaded;
   worker = new wasm_bindgen.DrydockWorker();

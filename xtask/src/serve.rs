@@ -5,17 +5,20 @@ pub mod http;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{images, setup, tools};
 
-const USAGE: &str = "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-images] [--no-build]
+const USAGE: &str =
+    "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-images] [--no-build] [--measure]
 
   --port N        listen on 127.0.0.1:N (8080; 0 takes a free one)
   --base /PATH/   serve below a path, as a host with other pages would
   --no-images     don't look whether the images are up to date
-  --no-build      serve dist/ as it is";
+  --no-build      serve dist/ as it is
+  --measure       measure the page in Chromium and end, instead of serving on";
 
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
@@ -23,6 +26,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut base = "/".to_owned();
     let mut build = true;
     let mut with_images = true;
+    let mut measuring = false;
     let mut args = args.iter();
     while let Some(argument) = args.next() {
         let mut value = || {
@@ -33,6 +37,7 @@ pub fn run(args: &[String]) -> Result<()> {
             "--port" => port = value()?.parse().context("--port takes a number")?,
             "--base" => base = value()?.clone(),
             "--no-build" => build = false,
+            "--measure" => measuring = true,
             "--no-images" => with_images = false,
             "-h" | "--help" => {
                 println!("{USAGE}");
@@ -52,11 +57,37 @@ pub fn run(args: &[String]) -> Result<()> {
     if !dist.join("index.html").is_file() {
         bail!("there is no dist/index.html; run without --no-build first");
     }
-    let server = http::Server::bind(&dist, &base, port)
+    if measuring {
+        println!("{}", measure()?);
+        return Ok(());
+    }
+    let server = http::Server::bind(&dist, &base, port, http::Line::new(0))
         .with_context(|| format!("listening on 127.0.0.1:{port} (--port takes another)"))?;
     println!("\n  Drydock is at  {}\n  Ctrl+C ends it.\n", server.url());
     server.run();
     Ok(())
+}
+
+/// Bytes per second of the line a first visit is measured on: 20 Mbit/s.
+const COLD_LINE: u64 = 20_000_000 / 8;
+
+/// Measures `dist/` in Chromium, as JSON: a first visit on a slow line with an empty cache, a
+/// second one on a fast line, and commands. `tests/browser/measure.mjs` has the details.
+pub fn measure() -> Result<String> {
+    setup::browser_tests()?;
+    let dist = tools::root().join("dist");
+    let (cold, warm) = (http::Line::new(COLD_LINE), http::Line::new(0));
+    let mut node = tools::command("node", &["tests/browser/measure.mjs"])?;
+    node.env("CHROMIUM", setup::chromium()?);
+    let cold_server = http::Server::bind(&dist, "/", 0, Arc::clone(&cold))?;
+    let warm_server = http::Server::bind(&dist, "/", 0, warm)?;
+    node.env("DRYDOCK_COLD_URL", cold_server.url());
+    node.env("DRYDOCK_URL", warm_server.url());
+    std::thread::spawn(move || cold_server.run());
+    std::thread::spawn(move || warm_server.run());
+    let printed = tools::output(node)?;
+    let times = printed.trim().trim_start_matches('{');
+    Ok(format!("{{\"cold_bytes\":{},{times}", cold.sent()))
 }
 
 /// Builds `dist/` as it is published.
@@ -69,10 +100,23 @@ pub fn build_page() -> Result<()> {
 }
 
 /// `cargo xtask stage`, which Trunk calls before it moves a build into place: puts the images
-/// into it. Links, not copies: they are large and never change.
+/// into it (links, not copies: they are large and never change) and tells the worker's loader how
+/// large its program is.
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
+    let program = staging.join("worker_bg.wasm");
+    let bytes = fs::metadata(&program).with_context(|| format!("reading {}", program.display()))?;
+    let loader = staging.join("worker_loader.js");
+    let text = fs::read_to_string(&loader).context("reading worker_loader.js")?;
+    let (unknown, known) = (
+        "const PROGRAM_BYTES = 0;",
+        format!("const PROGRAM_BYTES = {};", bytes.len()),
+    );
+    if !text.contains(unknown) {
+        bail!("{} has no {unknown:?}", loader.display());
+    }
+    fs::write(&loader, text.replace(unknown, &known)).context("writing worker_loader.js")?;
     let images = tools::root().join("target/images/v2");
     if !images.is_dir() {
         setup::say("no images in target/images yet: the page will have none (cargo xtask images)");

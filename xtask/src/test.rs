@@ -149,7 +149,7 @@ fn browser() -> Result<()> {
         ("DRYDOCK_URL", "/"),
         ("DRYDOCK_DEEP_URL", "/some/where/deep/"),
     ] {
-        let server = serve::http::Server::bind(&dist, base, 0)?;
+        let server = serve::http::Server::bind(&dist, base, 0, serve::http::Line::new(0))?;
         playwright.env(variable, server.url());
         std::thread::spawn(move || server.run());
     }

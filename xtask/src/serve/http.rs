@@ -1,15 +1,21 @@
 //! A server of one folder of static files, for development and for the browser tests.
 //!
 //! HTTP/1.1 (RFC 9110, 9112) as far as a browser needs it for such a folder: GET and HEAD,
-//! keep-alive, one byte range, validators. It sends no header a plain web host would not, so that
-//! what works here works there. Loopback only; not for publishing.
+//! keep-alive, one byte range, validators, gzip. It sends no header a plain web host would not, so
+//! that what works here works there. For measurements it can be as slow as a line, and counts what
+//! it sent. Loopback only; not for publishing.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// Bytes of request line and headers that are read before giving up.
 const HEAD_BYTES_MAX: u64 = 32 * 1024;
@@ -17,44 +23,95 @@ const HEAD_BYTES_MAX: u64 = 32 * 1024;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Bytes written at a time.
+const CHUNK_BYTES: usize = 16 * 1024;
+
 /// A bound server.
 pub struct Server {
     listener: TcpListener,
-    folder: Arc<PathBuf>,
-    base: Arc<str>,
+    site: Arc<Site>,
+}
+
+/// What all connections share.
+struct Site {
+    /// Canonical, so that what is inside can be told.
+    folder: PathBuf,
+    /// Begins and ends with a slash.
+    base: String,
+    line: Arc<Line>,
+    /// Compressed files by validator.
+    compressed: Mutex<HashMap<String, Arc<Vec<u8>>>>,
+}
+
+/// The line to the browser.
+#[derive(Default)]
+pub struct Line {
+    /// How fast it is; 0 is as fast as it goes.
+    bytes_per_second: u64,
+    sent: AtomicU64,
+    /// When what has been sent will have passed.
+    free: Mutex<Option<Instant>>,
+}
+
+impl Line {
+    /// A line of this speed, shared by all connections.
+    pub fn new(bytes_per_second: u64) -> Arc<Line> {
+        Arc::new(Line {
+            bytes_per_second,
+            ..Line::default()
+        })
+    }
+
+    /// Bytes sent so far, headers included.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            self.wait(chunk.len() as u64);
+            output.write_all(chunk)?;
+            self.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, bytes: u64) {
+        let Some(nanos) = (bytes * 1_000_000_000).checked_div(self.bytes_per_second) else {
+            return;
+        };
+        let until = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = free.map_or_else(Instant::now, |free| free.max(Instant::now()));
+            *free.insert(begin + Duration::from_nanos(nanos))
+        };
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    }
 }
 
 impl Server {
     /// Binds to loopback. `base` is the path the folder appears under.
-    pub fn bind(folder: &Path, base: &str, port: u16) -> io::Result<Server> {
-        let inner = base.trim_matches('/');
-        let base = match inner {
-            "" => "/".to_owned(),
-            _ => format!("/{inner}/"),
-        };
+    pub fn bind(folder: &Path, base: &str, port: u16, line: Arc<Line>) -> io::Result<Server> {
         Ok(Server {
             listener: TcpListener::bind((Ipv4Addr::LOCALHOST, port))?,
-            folder: Arc::new(folder.canonicalize()?),
-            base: base.into(),
+            site: Arc::new(Site::new(folder, base, line)?),
         })
     }
 
     /// Where the page is.
     pub fn url(&self) -> String {
-        let port = self
-            .listener
-            .local_addr()
-            .map_or(0, |address| address.port());
-        format!("http://127.0.0.1:{port}{}", self.base)
+        let address = self.listener.local_addr();
+        let port = address.map_or(0, |address| address.port());
+        format!("http://127.0.0.1:{port}{}", self.site.base)
     }
 
     /// Serves until the process ends.
     pub fn run(self) {
         for stream in self.listener.incoming().flatten() {
-            let (folder, base) = (Arc::clone(&self.folder), Arc::clone(&self.base));
+            let site = Arc::clone(&self.site);
             std::thread::spawn(move || {
                 // A connection that breaks is the browser's business.
-                let _ = connection(stream, &folder, &base);
+                let _ = site.connection(stream);
             });
         }
     }
@@ -68,21 +125,8 @@ struct Request {
     range: Option<String>,
     if_range: Option<String>,
     if_none_match: Option<String>,
+    gzip: bool,
     close: bool,
-}
-
-fn connection(stream: TcpStream, folder: &Path, base: &str) -> io::Result<()> {
-    stream.set_read_timeout(Some(IDLE))?;
-    stream.set_nodelay(true)?;
-    let mut input = BufReader::new(stream.try_clone()?);
-    let mut output = stream;
-    while let Some(request) = read_request(&mut input)? {
-        answer(&request, folder, base).send(&mut output, request.method == "HEAD")?;
-        if request.close {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Reads a request without a body. `None` is the end of the connection.
@@ -111,6 +155,7 @@ fn read_request(input: &mut impl BufRead) -> io::Result<Option<Request>> {
             "range" => request.range = Some(value),
             "if-range" => request.if_range = Some(value),
             "if-none-match" => request.if_none_match = Some(value),
+            "accept-encoding" => request.gzip = value.contains("gzip"),
             "connection" => request.close = value.eq_ignore_ascii_case("close"),
             // Nothing here takes a body; the rest of the connection would be misread.
             "content-length" | "transfer-encoding" => request.close = true,
@@ -128,6 +173,7 @@ struct Answer {
 
 enum Body {
     Text(&'static str),
+    Bytes(Arc<Vec<u8>>),
     Part { file: File, first: u64, length: u64 },
 }
 
@@ -140,9 +186,10 @@ impl Answer {
         }
     }
 
-    fn send(self, output: &mut impl Write, head_only: bool) -> io::Result<()> {
+    fn send(self, output: &mut impl Write, head_only: bool, line: &Line) -> io::Result<()> {
         let length = match &self.body {
             Body::Text(text) => text.len() as u64,
+            Body::Bytes(bytes) => bytes.len() as u64,
             Body::Part { length, .. } => *length,
         };
         let mut head = format!("HTTP/1.1 {}\r\n", self.status);
@@ -153,44 +200,157 @@ impl Answer {
             head.push_str(&format!("content-length: {length}\r\n"));
         }
         head.push_str("\r\n");
-        output.write_all(head.as_bytes())?;
+        line.write(output, head.as_bytes())?;
         if head_only {
             return output.flush();
         }
         match self.body {
-            Body::Text(text) => output.write_all(text.as_bytes())?,
+            Body::Text(text) => line.write(output, text.as_bytes())?,
+            Body::Bytes(bytes) => line.write(output, &bytes)?,
             Body::Part {
                 mut file,
                 first,
                 length,
             } => {
                 file.seek(SeekFrom::Start(first))?;
-                io::copy(&mut file.take(length), output)?;
+                let mut file = file.take(length);
+                let mut chunk = vec![0; CHUNK_BYTES];
+                loop {
+                    match file.read(&mut chunk)? {
+                        0 => break,
+                        count => line.write(output, &chunk[..count])?,
+                    }
+                }
             }
         }
         output.flush()
     }
 }
 
-fn answer(request: &Request, folder: &Path, base: &str) -> Answer {
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
-        let mut answer = Answer::plain("405 Method Not Allowed");
-        answer.headers.push(("allow", "GET, HEAD".to_owned()));
-        return answer;
+impl Site {
+    fn new(folder: &Path, base: &str, line: Arc<Line>) -> io::Result<Site> {
+        let base = match base.trim_matches('/') {
+            "" => "/".to_owned(),
+            inner => format!("/{inner}/"),
+        };
+        Ok(Site {
+            folder: folder.canonicalize()?,
+            base,
+            line,
+            compressed: Mutex::default(),
+        })
     }
-    let path = request.target.split(['?', '#']).next().unwrap_or_default();
-    if base != "/" && path == base.trim_end_matches('/') {
-        let mut answer = Answer::plain("308 Permanent Redirect");
-        answer.headers.push(("location", base.to_owned()));
-        return answer;
+
+    fn connection(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(IDLE))?;
+        stream.set_nodelay(true)?;
+        let mut input = BufReader::new(stream.try_clone()?);
+        let mut output = stream;
+        while let Some(request) = read_request(&mut input)? {
+            let head_only = request.method == "HEAD";
+            self.answer(&request)
+                .send(&mut output, head_only, &self.line)?;
+            if request.close {
+                break;
+            }
+        }
+        Ok(())
     }
-    let file = path
-        .strip_prefix(base)
-        .and_then(percent_decode)
-        .and_then(|path| resolve(folder, &path));
-    match file.and_then(|path| Some((File::open(&path).ok()?, path))) {
-        Some((file, path)) => serve_file(request, file, &path),
-        None => Answer::plain("404 Not Found"),
+
+    fn answer(&self, request: &Request) -> Answer {
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            let mut answer = Answer::plain("405 Method Not Allowed");
+            answer.headers.push(("allow", "GET, HEAD".to_owned()));
+            return answer;
+        }
+        let path = request.target.split(['?', '#']).next().unwrap_or_default();
+        if self.base != "/" && path == self.base.trim_end_matches('/') {
+            let mut answer = Answer::plain("308 Permanent Redirect");
+            answer.headers.push(("location", self.base.clone()));
+            return answer;
+        }
+        let file = path
+            .strip_prefix(&self.base)
+            .and_then(percent_decode)
+            .and_then(|path| resolve(&self.folder, &path));
+        match file.and_then(|path| Some((File::open(&path).ok()?, path))) {
+            Some((file, path)) => self.serve_file(request, file, &path),
+            None => Answer::plain("404 Not Found"),
+        }
+    }
+
+    fn serve_file(&self, request: &Request, mut file: File, path: &Path) -> Answer {
+        let Ok(metadata) = file.metadata() else {
+            return Answer::plain("404 Not Found");
+        };
+        let size = metadata.len();
+        let packed = request.gzip && request.range.is_none() && compressible(path) && size > 1024;
+        let etag = etag(&metadata, packed);
+        let mut headers = vec![
+            ("content-type", content_type(path).to_owned()),
+            ("cache-control", cache_control(path).to_owned()),
+            ("accept-ranges", "bytes".to_owned()),
+            ("etag", etag.clone()),
+        ];
+        if compressible(path) {
+            headers.push(("vary", "accept-encoding".to_owned()));
+        }
+        let known = request.if_none_match.as_deref().unwrap_or_default();
+        if known.split(',').any(|tag| tag.trim() == etag) {
+            return Answer {
+                status: "304 Not Modified",
+                headers,
+                body: Body::Text(""),
+            };
+        }
+        if packed && let Ok(bytes) = self.pack(&etag, &mut file) {
+            headers.push(("content-encoding", "gzip".to_owned()));
+            return Answer {
+                status: "200 OK",
+                headers,
+                body: Body::Bytes(bytes),
+            };
+        }
+        let same = request.if_range.as_ref().is_none_or(|tag| *tag == etag);
+        let range = request.range.as_deref().filter(|_| same);
+        let (status, first, length) = match range.map(|range| byte_range(range, size)) {
+            None | Some(Range::Whole) => ("200 OK", 0, size),
+            Some(Range::Part(first, last)) => {
+                headers.push(("content-range", format!("bytes {first}-{last}/{size}")));
+                ("206 Partial Content", first, last - first + 1)
+            }
+            Some(Range::Outside) => {
+                let mut answer = Answer::plain("416 Range Not Satisfiable");
+                let size = format!("bytes */{size}");
+                answer.headers.push(("content-range", size));
+                return answer;
+            }
+        };
+        Answer {
+            status,
+            headers,
+            body: Body::Part {
+                file,
+                first,
+                length,
+            },
+        }
+    }
+
+    /// A file's compressed form, made once.
+    fn pack(&self, etag: &str, file: &mut File) -> io::Result<Arc<Vec<u8>>> {
+        let mut compressed = self
+            .compressed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = compressed.get(etag) {
+            return Ok(Arc::clone(bytes));
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        io::copy(file, &mut encoder)?;
+        let bytes = Arc::new(encoder.finish()?);
+        compressed.insert(etag.to_owned(), Arc::clone(&bytes));
+        Ok(bytes)
     }
 }
 
@@ -207,53 +367,6 @@ fn resolve(folder: &Path, path: &str) -> Option<PathBuf> {
     // What links lead to counts, not what they are called.
     let file = file.canonicalize().ok()?;
     (file.starts_with(folder) && file.is_file()).then_some(file)
-}
-
-fn serve_file(request: &Request, file: File, path: &Path) -> Answer {
-    let Ok(metadata) = file.metadata() else {
-        return Answer::plain("404 Not Found");
-    };
-    let size = metadata.len();
-    let etag = etag(&metadata);
-    let mut headers = vec![
-        ("content-type", content_type(path).to_owned()),
-        ("cache-control", cache_control(path).to_owned()),
-        ("accept-ranges", "bytes".to_owned()),
-        ("etag", etag.clone()),
-    ];
-    let known = request.if_none_match.as_deref().unwrap_or_default();
-    if known.split(',').any(|tag| tag.trim() == etag) {
-        return Answer {
-            status: "304 Not Modified",
-            headers,
-            body: Body::Text(""),
-        };
-    }
-    let same = request.if_range.as_ref().is_none_or(|tag| *tag == etag);
-    let range = request.range.as_deref().filter(|_| same);
-    let (status, first, length) = match range.map(|range| byte_range(range, size)) {
-        None | Some(Range::Whole) => ("200 OK", 0, size),
-        Some(Range::Part(first, last)) => {
-            headers.push(("content-range", format!("bytes {first}-{last}/{size}")));
-            ("206 Partial Content", first, last - first + 1)
-        }
-        Some(Range::Outside) => {
-            let mut answer = Answer::plain("416 Range Not Satisfiable");
-            answer
-                .headers
-                .push(("content-range", format!("bytes */{size}")));
-            return answer;
-        }
-    };
-    Answer {
-        status,
-        headers,
-        body: Body::Part {
-            file,
-            first,
-            length,
-        },
-    }
 }
 
 /// What a `Range` header asks of a file (RFC 9110 §14).
@@ -291,11 +404,19 @@ fn byte_range(header: &str, size: u64) -> Range {
     }
 }
 
-fn etag(metadata: &fs::Metadata) -> String {
+/// What web hosts compress: text, and programs.
+fn compressible(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.unwrap_or_default();
+    matches!(extension, "html" | "js" | "css" | "json" | "svg" | "wasm")
+}
+
+fn etag(metadata: &fs::Metadata, packed: bool) -> String {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let since = since.unwrap_or_default().as_nanos();
-    format!("\"{:x}-{since:x}\"", metadata.len())
+    let form = if packed { "-gz" } else { "" };
+    format!("\"{:x}-{since:x}{form}\"", metadata.len())
 }
 
 fn content_type(path: &Path) -> &'static str {
@@ -400,11 +521,12 @@ mod tests {
     fn ask(folder: &Path, base: &str, head: &str) -> String {
         let head = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
         let request = read_request(&mut head.as_bytes()).unwrap().unwrap();
-        let root = folder.join("dist").canonicalize().unwrap();
+        let site = Site::new(&folder.join("dist"), base, Line::new(0)).unwrap();
         let mut bytes = Vec::new();
-        answer(&request, &root, base)
-            .send(&mut bytes, request.method == "HEAD")
+        site.answer(&request)
+            .send(&mut bytes, request.method == "HEAD", &site.line)
             .unwrap();
+        assert_eq!(site.line.sent(), bytes.len() as u64);
         String::from_utf8(bytes).unwrap()
     }
 
