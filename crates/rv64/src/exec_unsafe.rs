@@ -26,6 +26,8 @@ use crate::slow::{self, Outcome};
 const PAGE_MASK: u64 = !(PAGE_SIZE as u64 - 1);
 /// The sign of a double.
 const SIGN: u64 = 1 << 63;
+/// The sign of a single.
+const SIGN_SINGLE: u64 = 1 << 31;
 const TWO_31: f64 = 2_147_483_648.0;
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
 
@@ -138,6 +140,29 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
             }};
         }
 
+        macro_rules! atomic {
+            ($op:expr) => {{
+                let op: &Op = $op;
+                let (address, operand) = (x!(op.b), x!(op.c));
+                let mut result = 0;
+                let reservation = &mut (*hart).reservation;
+                let outcome = slow::atomic(
+                    &mut *space,
+                    &*code,
+                    reservation,
+                    op,
+                    address,
+                    operand,
+                    &mut result,
+                );
+                if outcome == Outcome::Done || outcome == Outcome::CodeChanged {
+                    x!(op.a) = result;
+                }
+                if outcome != Outcome::Done {
+                    leave!(op, 0, Stop::Memory(outcome));
+                }
+            }};
+        }
         // Fields of fused operations.
         macro_rules! low {
             ($op:expr) => {
@@ -205,6 +230,23 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 }
             }};
         }
+        macro_rules! sum {
+            ($op:expr, $a:expr, $b:expr) => {{
+                let (a, b): (f64, f64) = ($a, $b);
+                let value = a + b;
+                if quick!($op) && fast::finite(value.to_bits()) {
+                    x!($op.a) = value.to_bits();
+                } else if (*hart).fcsr & 0xe1 | $op.imm as u32 & STATIC_ROUNDING == 0
+                    && value.abs() < fast::SUM_MAX
+                {
+                    // An exact sum must not raise "inexact", and many programs only ever have those.
+                    (*hart).fcsr |= u32::from(fast::sum_error(a, b, value) != 0.0);
+                    x!($op.a) = value.to_bits();
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
         macro_rules! float_single {
             ($op:expr, $value:expr, $good:ident) => {{
                 let bits = ($value).to_bits();
@@ -232,6 +274,18 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 let value = fast::fused_single($a, wide!($op.c), $c);
                 if quick!($op) && fast::normal_single(value.to_bits()) {
                     x!($op.a) = u64::from(value.to_bits()) | BOX;
+                } else {
+                    slow_float!($op);
+                }
+            }};
+        }
+        macro_rules! cast {
+            ($op:expr, $value:expr, $limit:expr) => {{
+                let value: f64 = $value;
+                if $op.imm == 1 && value.abs() < $limit {
+                    let truncated = value as i64;
+                    (*hart).fcsr |= u32::from(truncated as f64 != value);
+                    x!($op.a) = truncated as u64;
                 } else {
                     slow_float!($op);
                 }
@@ -408,23 +462,79 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Remw => alu!(muldiv::remw(x!(op.b), x!(op.c))),
                     Code::Remuw => alu!(muldiv::remuw(x!(op.b), x!(op.c))),
 
-                    Code::LrW | Code::LrD | Code::ScW | Code::ScD | Code::AmoW | Code::AmoD => {
-                        let (address, operand) = (x!(op.b), x!(op.c));
-                        let mut result = 0;
-                        let outcome = slow::atomic(
-                            &mut *space,
-                            &*code,
-                            &mut (*hart).reservation,
-                            op,
-                            address,
-                            operand,
-                            &mut result,
-                        );
-                        if outcome == Outcome::Done || outcome == Outcome::CodeChanged {
-                            alu!(result);
+                    Code::AmoW => {
+                        let (va, operand) = (x!(op.b), x!(op.c));
+                        let entry = &*write.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 3 == 0 {
+                            let at = (va as usize).wrapping_add(entry.addend) as *mut i32;
+                            let old = *at as u64;
+                            *at = slow::modify(op.imm, old, operand as i32 as u64) as i32;
+                            alu!(old);
+                        } else {
+                            atomic!(op);
                         }
-                        if outcome != Outcome::Done {
-                            leave!(op, 0, Stop::Memory(outcome));
+                    }
+                    Code::AmoD => {
+                        let (va, operand) = (x!(op.b), x!(op.c));
+                        let entry = &*write.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 7 == 0 {
+                            let at = (va as usize).wrapping_add(entry.addend) as *mut u64;
+                            let old = *at;
+                            *at = slow::modify(op.imm, old, operand);
+                            alu!(old);
+                        } else {
+                            atomic!(op);
+                        }
+                    }
+                    Code::LrW => {
+                        let va = x!(op.b);
+                        let entry = &*read.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 3 == 0 {
+                            let at = (va as usize).wrapping_add(entry.addend) as *const i32;
+                            let old = *at as u64;
+                            (*hart).reservation = Some((va, old));
+                            alu!(old);
+                        } else {
+                            atomic!(op);
+                        }
+                    }
+                    Code::LrD => {
+                        let va = x!(op.b);
+                        let entry = &*read.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 7 == 0 {
+                            let old = *((va as usize).wrapping_add(entry.addend) as *const u64);
+                            (*hart).reservation = Some((va, old));
+                            alu!(old);
+                        } else {
+                            atomic!(op);
+                        }
+                    }
+                    Code::ScW => {
+                        let (va, operand) = (x!(op.b), x!(op.c));
+                        let entry = &*write.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 3 == 0 {
+                            let at = (va as usize).wrapping_add(entry.addend) as *mut i32;
+                            let kept = (*hart).reservation.take() == Some((va, *at as u64));
+                            if kept {
+                                *at = operand as i32;
+                            }
+                            alu!(u64::from(!kept));
+                        } else {
+                            atomic!(op);
+                        }
+                    }
+                    Code::ScD => {
+                        let (va, operand) = (x!(op.b), x!(op.c));
+                        let entry = &*write.add((va >> 12) as usize % TLB_SIZE);
+                        if entry.tag == va & PAGE_MASK && va & 7 == 0 {
+                            let at = (va as usize).wrapping_add(entry.addend) as *mut u64;
+                            let kept = (*hart).reservation.take() == Some((va, *at));
+                            if kept {
+                                *at = operand;
+                            }
+                            alu!(u64::from(!kept));
+                        } else {
+                            atomic!(op);
                         }
                     }
 
@@ -441,8 +551,8 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         }
                     }
 
-                    Code::FaddD => float!(op, double!(op.b) + double!(op.c), finite),
-                    Code::FsubD => float!(op, double!(op.b) - double!(op.c), finite),
+                    Code::FaddD => sum!(op, double!(op.b), double!(op.c)),
+                    Code::FsubD => sum!(op, double!(op.b), -double!(op.c)),
                     Code::FmulD => float!(op, double!(op.b) * double!(op.c), normal),
                     Code::FdivD => float!(op, double!(op.b) / double!(op.c), normal),
                     Code::FsqrtD => float!(op, double!(op.b).sqrt(), normal),
@@ -484,45 +594,82 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         let value = double!(op.b) as f32;
                         float_single!(op, value, normal_single)
                     }
-                    // As C casts: towards zero, in range.
-                    Code::FcvtWD | Code::FcvtLD => {
-                        let value = double!(op.b);
-                        let truncated = value as i64;
-                        let in_range = value.abs()
-                            < if op.code == Code::FcvtWD {
-                                TWO_31
-                            } else {
-                                TWO_63
-                            };
-                        if op.imm == 1 && in_range {
-                            (*hart).fcsr |= u32::from(truncated as f64 != value);
-                            alu!(truncated as u64);
+                    Code::FcvtDL => {
+                        let value = x!(op.b) as i64;
+                        if value.unsigned_abs() <= 1 << 53 || quick!(op) {
+                            alu!((value as f64).to_bits());
                         } else {
                             slow_float!(op);
                         }
                     }
+                    Code::FcvtDLu => {
+                        let value = x!(op.b);
+                        if value <= 1 << 53 || quick!(op) {
+                            alu!((value as f64).to_bits());
+                        } else {
+                            slow_float!(op);
+                        }
+                    }
+                    Code::FcvtSW | Code::FcvtSL => {
+                        let value = x!(op.b) as i64;
+                        let value = if op.code == Code::FcvtSW {
+                            i64::from(value as i32)
+                        } else {
+                            value
+                        };
+                        if value.unsigned_abs() <= 1 << 24 || quick!(op) {
+                            alu!(u64::from((value as f32).to_bits()) | BOX);
+                        } else {
+                            slow_float!(op);
+                        }
+                    }
+                    // As C casts: towards zero, in range.
+                    Code::FcvtWD => cast!(op, double!(op.b), TWO_31),
+                    Code::FcvtLD => cast!(op, double!(op.b), TWO_63),
+                    Code::FcvtWS => cast!(op, wide!(op.b), TWO_31),
+                    Code::FcvtLS => cast!(op, wide!(op.b), TWO_63),
+                    Code::FminD => {
+                        let (a, b) = (double!(op.b), double!(op.c));
+                        // Equal numbers may be zeros of different sign.
+                        if a < b {
+                            alu!(a.to_bits());
+                        } else if b < a {
+                            alu!(b.to_bits());
+                        } else {
+                            slow_float!(op);
+                        }
+                    }
+                    Code::FmaxD => {
+                        let (a, b) = (double!(op.b), double!(op.c));
+                        // Equal numbers may be zeros of different sign.
+                        if a > b {
+                            alu!(a.to_bits());
+                        } else if b > a {
+                            alu!(b.to_bits());
+                        } else {
+                            slow_float!(op);
+                        }
+                    }
+                    Code::FsgnjS => {
+                        let (a, b) = (fpu::unbox(x!(op.b)), fpu::unbox(x!(op.c)));
+                        alu!(b & SIGN_SINGLE | a & !SIGN_SINGLE | BOX);
+                    }
+                    Code::FsgnjnS => {
+                        let (a, b) = (fpu::unbox(x!(op.b)), fpu::unbox(x!(op.c)));
+                        alu!(!b & SIGN_SINGLE | a & !SIGN_SINGLE | BOX);
+                    }
+                    Code::FmvWX => alu!(x!(op.b) | BOX),
                     Code::FminS
                     | Code::FmaxS
-                    | Code::FminD
-                    | Code::FmaxD
-                    | Code::FsgnjS
-                    | Code::FsgnjnS
                     | Code::FsgnjxS
                     | Code::FclassS
                     | Code::FclassD
-                    | Code::FcvtWS
                     | Code::FcvtWuS
-                    | Code::FcvtLS
                     | Code::FcvtLuS
-                    | Code::FcvtSW
                     | Code::FcvtSWu
-                    | Code::FcvtSL
                     | Code::FcvtSLu
                     | Code::FcvtWuD
                     | Code::FcvtLuD
-                    | Code::FcvtDL
-                    | Code::FcvtDLu
-                    | Code::FmvWX
                     | Code::FmvXW
                     | Code::FmvXD
                     | Code::FmvDX => slow_float!(op),

@@ -172,13 +172,13 @@ pub fn lower(insn: &Insn, at: i32, count: u16) -> Op {
             }
         }
         // Conversions to integers look at the mode themselves.
-        FcvtWD | FcvtLD => Op {
+        FcvtWD | FcvtLD | FcvtWS | FcvtLS => Op {
             b: f(rs1),
             imm: i32::from(rm),
             ..op
         },
-        FeqS | FltS | FleS | FeqD | FltD | FleD | FclassS | FclassD | FcvtWS | FcvtWuS | FcvtLS
-        | FcvtLuS | FcvtWuD | FcvtLuD => Op {
+        FeqS | FltS | FleS | FeqD | FltD | FleD | FclassS | FclassD | FcvtWuS | FcvtLuS
+        | FcvtWuD | FcvtLuD => Op {
             b: f(rs1),
             c: f(rs2),
             ..fp

@@ -115,7 +115,11 @@ pub fn atomic(
         }
         _ => {
             *result = old;
-            modify(op.imm, wide, old, operand)
+            modify(
+                op.imm,
+                old,
+                if wide { operand } else { operand as i32 as u64 },
+            )
         }
     };
     page.write(offset, &new.to_le_bytes()[..size]);
@@ -126,10 +130,9 @@ pub fn atomic(
     }
 }
 
-/// What an AMO stores.
-fn modify(funct5: i32, wide: bool, old: u64, operand: u64) -> u64 {
-    // 32-bit values are compared sign-extended; that also orders unsigned ones right.
-    let operand = if wide { operand } else { operand as i32 as u64 };
+/// What an AMO stores. 32-bit values come sign-extended; that also orders unsigned ones right.
+#[inline(always)]
+pub fn modify(funct5: i32, old: u64, operand: u64) -> u64 {
     match funct5 {
         amo::ADD => old.wrapping_add(operand),
         amo::XOR => old ^ operand,

@@ -14,6 +14,9 @@ use super::{BOX, unbox};
 const D_INFINITY: u64 = 0x7ff0_0000_0000_0000;
 const S_INFINITY: u32 = 0x7f80_0000;
 
+/// Below this, the intermediate values of [`sum_error`] do not overflow.
+pub const SUM_MAX: f64 = 1e300;
+
 /// True when a double is not infinite and not NaN.
 #[inline(always)]
 pub fn finite(bits: u64) -> bool {
@@ -94,7 +97,7 @@ fn double(code: Code, operands: [u64; 3]) -> Option<(u64, bool)> {
             let b = if code == Code::FsubD { -b } else { b };
             let result = a + b;
             // The intermediate values of TwoSum must not overflow; an infinite operand is exact.
-            if result.abs() < 1e300 {
+            if result.abs() < SUM_MAX {
                 (result, sum_error(a, b, result) == 0.0)
             } else if result.is_infinite() && (a.is_infinite() || b.is_infinite()) {
                 (result, true)
@@ -164,7 +167,7 @@ fn single(code: Code, operands: [u64; 3]) -> Option<(u64, bool)> {
 
 /// What `a + b` lost when it was rounded to `sum` (Knuth).
 #[inline(always)]
-fn sum_error(a: f64, b: f64, sum: f64) -> f64 {
+pub fn sum_error(a: f64, b: f64, sum: f64) -> f64 {
     let b_part = sum - a;
     let a_part = sum - b_part;
     (a - a_part) + (b - b_part)
