@@ -413,8 +413,46 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     for program in programs {
         tree.remove(&program);
     }
+    for server in [
+        "git-daemon",
+        "git-http-backend",
+        "git-http-push",
+        "git-imap-send",
+    ] {
+        tree.remove(&format!("usr/lib/git-core/{server}"));
+    }
+    same_programs_once(tree);
+    // The bundle has them all.
+    tree.remove("usr/share/ca-certificates/mozilla");
     unused_completions(tree);
     Ok(())
+}
+
+/// Debian ships some of git's programs twice; the second becomes a link to the first.
+fn same_programs_once(tree: &mut Tree) {
+    let links: Vec<(String, String)> = tree
+        .children("usr/lib/git-core")
+        .filter_map(|(path, node)| {
+            let Kind::File(bytes) = &node.kind else {
+                return None;
+            };
+            let name = path.rsplit('/').next()?;
+            let same = tree.read(&format!("usr/bin/{name}")) == Some(bytes);
+            same.then(|| (path.to_string(), format!("../../bin/{name}")))
+        })
+        .collect();
+    for (path, target) in links {
+        // Hard links to the removed copy go with it, so they are made anew as symbolic links.
+        let others: Vec<String> = tree
+            .children("usr/lib/git-core")
+            .filter(|(_, node)| node.kind == Kind::Hardlink(path.clone()))
+            .map(|(other, _)| other.to_string())
+            .collect();
+        tree.remove(&path);
+        for link in others.iter().chain([&path]) {
+            tree.symlink(link, &target);
+        }
+    }
 }
 
 /// Keeps completions of commands that are there; a listing of a thousand files costs every start.

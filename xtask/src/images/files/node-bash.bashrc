@@ -5,11 +5,11 @@
 shopt -s checkwinsize
 
 # The completion library is large; it is read at the first Tab, not before the first prompt.
+# Reading it puts its own loader in this one's place, which then finds the command's completion.
 _drydock_completion() {
-  complete -r -D
   . /usr/share/bash-completion/bash_completion
-  _comp_load "$1" && return 124
-  declare -F _comp_complete_load >/dev/null && complete -D -F _comp_complete_load -o bashdefault -o default
-  return 124
+  unset -f _drydock_completion
+  _comp_complete_load "$@"
 }
-[ -r /usr/share/bash-completion/bash_completion ] && complete -D -F _drydock_completion -o bashdefault -o default
+[ -r /usr/share/bash-completion/bash_completion ] &&
+  complete -D -F _drydock_completion
