@@ -88,7 +88,6 @@ pub(super) fn register(k: &Rc<Kernel>) {
 pub fn populated(clock: &clock::Clock) -> Result<Rc<Tmpfs>> {
     let options = TmpfsOptions {
         mode: 0o755,
-        shown: "mode=755".to_string(),
         ..TmpfsOptions::default()
     };
     let fs = Tmpfs::new(clock, options);
