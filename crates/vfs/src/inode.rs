@@ -273,6 +273,17 @@ pub trait Inode: Any {
         Err(Errno::ENODEV)
     }
 
+    /// `lseek(2)` with `SEEK_DATA` (`data`) or `SEEK_HOLE`: where the next data or hole is; `ENXIO` when
+    /// there is none. Default: a file without holes, but for the one at its end.
+    fn seek_data(&self, offset: u64, data: bool) -> Result<u64> {
+        let size = self.attr()?.size;
+        match offset < size {
+            true if data => Ok(offset),
+            true => Ok(size),
+            false => Err(Errno::ENXIO),
+        }
+    }
+
     /// `fallocate(2)`.
     fn allocate(&self, _mode: u32, _offset: u64, _len: u64) -> Result<()> {
         Err(Errno::EOPNOTSUPP)

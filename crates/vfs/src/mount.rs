@@ -8,7 +8,7 @@
 //! `mountinfo`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
@@ -419,8 +419,8 @@ impl Mount {
         if !recurse {
             return top;
         }
-        let mut work = vec![(Rc::clone(self), Rc::clone(&top))];
-        while let Some((old, new)) = work.pop() {
+        let mut work = VecDeque::from([(Rc::clone(self), Rc::clone(&top))]);
+        while let Some((old, new)) = work.pop_front() {
             for child in old.children() {
                 let Some(place) = child.mount_point() else {
                     continue;
@@ -436,7 +436,7 @@ impl Mount {
                     dentry: place.dentry,
                 });
                 copied(&child, &copy);
-                work.push((child, copy));
+                work.push_back((child, copy));
             }
         }
         top

@@ -34,7 +34,9 @@ impl MountNamespace {
     /// The mounts a task with this root sees, as `/proc/PID/mountinfo` lists them.
     #[must_use]
     pub fn list(&self, root: &Path) -> Vec<MountInfo> {
-        self.mounts()
+        let mut mounts = self.mounts();
+        mounts.sort_by_key(|mount| mount.id);
+        mounts
             .iter()
             .filter_map(|mount| info(mount, root))
             .collect()

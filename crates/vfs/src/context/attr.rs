@@ -161,7 +161,10 @@ impl<'a> FsContext<'a> {
         use_effective: bool,
         follow_last: bool,
     ) -> Result<()> {
-        if use_effective {
+        // The usual case: nothing to build.
+        if use_effective
+            || (self.creds.uid == self.creds.fsuid && self.creds.gid == self.creds.fsgid)
+        {
             return self.access_at(&self.resolve(base, path, follow_last)?, mask);
         }
         let creds = real_credentials(self.creds);

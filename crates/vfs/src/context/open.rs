@@ -176,11 +176,19 @@ impl<'a> FsContext<'a> {
     /// The open itself, with access already granted.
     fn open_file(&self, path: Path, flags: OpenFlags) -> Result<Rc<OpenFile>> {
         let inode = path.inode();
-        let file = match Rc::clone(&inode).open(flags) {
+        let mut how = flags;
+        how.set(OpenFlags::NOATIME, !self.keeps_atime(&path, flags));
+        let file = match Rc::clone(&inode).open(how) {
             Err(Errno::ENXIO) => self.open_special(&path, flags)?,
             other => other?,
         };
         Ok(OpenFile::new(file, Some(path), flags))
+    }
+
+    /// Whether reading this file renews its access time.
+    fn keeps_atime(&self, path: &Path, flags: OpenFlags) -> bool {
+        let quiet = path.mount.flags.get().contains(MountFlags::NOATIME);
+        !flags.contains(OpenFlags::NOATIME) && !quiet && !path.mount.is_read_only()
     }
 
     /// Device files and FIFOs on a file system that only stores them.

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use abi::{Errno, Result};
 
 use super::node::{Lower, Node};
-use super::{OPAQUE, ORIGIN, REDIRECT, is_whiteout};
+use super::{Core, OPAQUE, ORIGIN, REDIRECT, is_whiteout};
 use crate::inode::InodeRef;
 use crate::walk::PATH_MAX;
 
@@ -191,7 +191,8 @@ impl Node {
         };
         if let Some(upper) = &upper {
             let attr = upper.attr()?;
-            if !attr.is_dir() && attr.nlink > 1 {
+            // Also with one link left: a node may be alive from when there were more.
+            if !attr.is_dir() && (attr.nlink > 1 || self.core.has_node(upper)) {
                 return self.hard_linked(name, upper, ino);
             }
         }
@@ -219,6 +220,14 @@ impl Node {
             .borrow_mut()
             .insert(key, Rc::downgrade(&node));
         Ok(node)
+    }
+}
+
+impl Core {
+    fn has_node(&self, upper: &InodeRef) -> bool {
+        self.hard_links
+            .borrow()
+            .contains_key(&Rc::as_ptr(upper).cast::<()>())
     }
 }
 

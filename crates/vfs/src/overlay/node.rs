@@ -260,6 +260,10 @@ impl Inode for Node {
         self.real()?.page(index, write)
     }
 
+    fn seek_data(&self, offset: u64, data: bool) -> Result<u64> {
+        self.real()?.seek_data(offset, data)
+    }
+
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<()> {
         self.copy_up(true)?;
         self.upper()?.allocate(mode, offset, len)

@@ -135,22 +135,6 @@ impl Content {
         Ok(Some(page))
     }
 
-    /// Makes the pages of a range exist (`fallocate`), without changing the size.
-    pub fn reserve(
-        &mut self,
-        offset: u64,
-        len: u64,
-        mut take: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
-        for index in offset / PAGE..offset.saturating_add(len).div_ceil(PAGE) {
-            if let std::collections::btree_map::Entry::Vacant(slot) = self.pages.entry(index) {
-                take()?;
-                slot.insert(Page::zeroed());
-            }
-        }
-        Ok(())
-    }
-
     /// Puts a page in place, which then is shared with who gave it. True when the place was empty.
     pub fn put(&mut self, index: u64, page: Page) -> bool {
         self.pages.insert(index, page).is_none()

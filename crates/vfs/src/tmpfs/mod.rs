@@ -37,7 +37,7 @@ pub struct TmpfsOptions {
     pub uid: u32,
     /// Group of the root directory.
     pub gid: u32,
-    /// What to show in `/proc/mounts`.
+    /// What `/proc/mounts` shows; empty: what differs from the defaults.
     pub shown: String,
 }
 
@@ -152,6 +152,13 @@ impl Core {
         Ok(())
     }
 
+    /// `ENOSPC` when the limit leaves no room for so many bytes more.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
+        let wanted = (self.pages.get() * PAGE_SIZE as u64).saturating_add(bytes);
+        let full = self.limits.borrow().size.is_some_and(|size| wanted > size);
+        if full { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
     pub(crate) fn give_pages(&self, count: u64) {
         self.pages.set(self.pages.get().saturating_sub(count));
     }
@@ -208,11 +215,33 @@ impl FileSystem for Tmpfs {
     }
 
     fn show_options(&self) -> String {
-        self.core.limits.borrow().shown.clone()
+        let (limits, usual) = (self.core.limits.borrow(), TmpfsOptions::default());
+        if !limits.shown.is_empty() {
+            return limits.shown.clone();
+        }
+        let mut shown = Vec::new();
+        if let Some(size) = limits.size {
+            shown.push(format!(
+                "size={}k",
+                size.div_ceil(PAGE_SIZE as u64) * (PAGE_SIZE as u64 / 1024)
+            ));
+        }
+        shown.extend(limits.inodes.map(|count| format!("nr_inodes={count}")));
+        if limits.mode != usual.mode {
+            shown.push(format!("mode={:o}", limits.mode));
+        }
+        if limits.uid != 0 {
+            shown.push(format!("uid={}", limits.uid));
+        }
+        if limits.gid != 0 {
+            shown.push(format!("gid={}", limits.gid));
+        }
+        shown.join(",")
     }
 
     fn remount(&self, data: &[u8]) -> Result<()> {
         let mut options = self.core.limits.borrow().clone();
+        options.shown.clear();
         parse_options(data, &mut options)?;
         let used = self.core.pages.get() * PAGE_SIZE as u64;
         if options.size.is_some_and(|size| size < used) {
@@ -223,11 +252,22 @@ impl FileSystem for Tmpfs {
     }
 }
 
-/// The factory for the registry.
+/// The factory for the registry: no limits unless the options set them.
 pub fn mount(request: &MountRequest<'_>) -> Result<Rc<dyn FileSystem>> {
-    let mut options = TmpfsOptions::default();
+    mount_limited(request, None)
+}
+
+/// A factory that limits what does not ask for a limit: a machine registers it with half of its
+/// memory, which is Linux's default for size and number of inodes.
+pub fn mount_limited(request: &MountRequest<'_>, size: Option<u64>) -> Result<Rc<dyn FileSystem>> {
+    let inodes = size.map(|size| size / PAGE_SIZE as u64);
+    let mut options = TmpfsOptions {
+        size,
+        inodes,
+        ..TmpfsOptions::default()
+    };
+    // ramfs takes any option and knows none.
     if request.fstype == b"tmpfs" {
-        // The kernel's default is half of the memory; a machine registers its own factory to say so.
         parse_options(request.data, &mut options)?;
     }
     Ok(Tmpfs::new(request.context.clock, options))
@@ -235,44 +275,24 @@ pub fn mount(request: &MountRequest<'_>) -> Result<Rc<dyn FileSystem>> {
 
 /// Reads mount options into `options`.
 pub fn parse_options(data: &[u8], options: &mut TmpfsOptions) -> Result<()> {
-    let mut shown = Vec::new();
     for (name, value) in split_options(data) {
         let text = std::str::from_utf8(value).map_err(|_| Errno::EINVAL)?;
         let octal = || u32::from_str_radix(text, 8).map_err(|_| Errno::EINVAL);
         let decimal = || text.parse().map_err(|_| Errno::EINVAL);
         match name {
-            b"size" => {
-                options.size = Some(scaled(text)?).filter(|&size| size > 0);
-                if let Some(size) = options.size {
-                    let size = size.div_ceil(PAGE_SIZE as u64) * PAGE_SIZE as u64;
-                    shown.push(format!("size={}k", size / 1024));
-                }
-            }
+            b"size" => options.size = Some(scaled(text)?).filter(|&size| size > 0),
             b"nr_blocks" => {
-                options.size = Some(scaled(text)?.saturating_mul(PAGE_SIZE as u64));
-                options.size = options.size.filter(|&size| size > 0);
+                let size = scaled(text)?.saturating_mul(PAGE_SIZE as u64);
+                options.size = Some(size).filter(|&size| size > 0);
             }
-            b"nr_inodes" => {
-                options.inodes = Some(scaled(text)?).filter(|&count| count > 0);
-                shown.extend(options.inodes.map(|count| format!("nr_inodes={count}")));
-            }
-            b"mode" => {
-                options.mode = octal()? & 0o7777;
-                shown.push(format!("mode={:o}", options.mode));
-            }
-            b"uid" => {
-                options.uid = decimal()?;
-                shown.push(format!("uid={}", options.uid));
-            }
-            b"gid" => {
-                options.gid = decimal()?;
-                shown.push(format!("gid={}", options.gid));
-            }
+            b"nr_inodes" => options.inodes = Some(scaled(text)?).filter(|&count| count > 0),
+            b"mode" => options.mode = octal()? & 0o7777,
+            b"uid" => options.uid = decimal()?,
+            b"gid" => options.gid = decimal()?,
             b"huge" | b"mpol" | b"inode32" | b"inode64" | b"noswap" | b"source" => {}
             _ => return Err(Errno::EINVAL),
         }
     }
-    options.shown = shown.join(",");
     Ok(())
 }
 

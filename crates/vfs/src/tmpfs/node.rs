@@ -48,6 +48,8 @@ pub struct Node {
     mtime: Cell<Timestamp>,
     ctime: Cell<Timestamp>,
     btime: Timestamp,
+    /// Made by `O_TMPFILE` and without a name so far.
+    linkable: Cell<bool>,
     data: Data,
     xattrs: Xattrs,
     attachments: Attachments,
@@ -75,6 +77,7 @@ impl Node {
             mtime: Cell::new(now),
             ctime: Cell::new(now),
             btime: now,
+            linkable: Cell::new(false),
             data,
             xattrs: Xattrs::default(),
             attachments: Attachments::default(),
@@ -219,14 +222,6 @@ impl Node {
         }
         Ok(())
     }
-
-    /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`.
-    pub fn seek_data(&self, offset: u64, data: bool) -> Result<u64> {
-        self.content()?
-            .borrow()
-            .seek(offset, data)
-            .ok_or(Errno::ENXIO)
-    }
 }
 
 impl Inode for Node {
@@ -322,7 +317,9 @@ impl Inode for Node {
     fn tmpfile(&self, node: &NewNode<'_>) -> Result<InodeRef> {
         self.entries()?;
         self.core.check_inode()?;
-        Ok(Node::new(&self.core, node))
+        let file = Node::new(&self.core, node);
+        file.linkable.set(true);
+        Ok(file)
     }
 
     fn link(&self, name: &[u8], target: &InodeRef) -> Result<()> {
@@ -336,6 +333,11 @@ impl Inode for Node {
         if self.nlink.get() == 0 {
             return Err(Errno::ENOENT);
         }
+        // A removed file stays removed; only one that never had a name may get one.
+        if target.nlink.get() == 0 && !target.linkable.get() {
+            return Err(Errno::ENOENT);
+        }
+        target.linkable.set(false);
         target.add_link(1);
         self.enter(name, &target)
     }
@@ -464,6 +466,13 @@ impl Inode for Node {
         Ok(page)
     }
 
+    fn seek_data(&self, offset: u64, data: bool) -> Result<u64> {
+        self.content()?
+            .borrow()
+            .seek(offset, data)
+            .ok_or(Errno::ENXIO)
+    }
+
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<()> {
         let end = offset
             .checked_add(len)
@@ -475,17 +484,8 @@ impl Inode for Node {
         let content = self.content().map_err(|_| Errno::ENODEV)?;
         let keep = mode & FALLOC_FL_KEEP_SIZE != 0;
         match mode & !FALLOC_FL_KEEP_SIZE {
-            0 => {
-                let used = content.borrow().page_count();
-                let reserved = content
-                    .borrow_mut()
-                    .reserve(offset, len, || self.core.take_page());
-                if let Err(errno) = reserved {
-                    // What fitted stays, as holes filled with zeros: it reads the same.
-                    debug_assert!(content.borrow().page_count() >= used);
-                    return Err(errno);
-                }
-            }
+            // Room is checked, not taken: a guest that reserves a terabyte costs nothing.
+            0 => self.core.check_room(len)?,
             FALLOC_FL_PUNCH_HOLE if keep => {
                 let freed = content.borrow_mut().punch(offset, len);
                 self.core.give_pages(freed);

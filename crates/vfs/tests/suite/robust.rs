@@ -269,15 +269,15 @@ fn mounts_are_listed_as_proc_shows_them() {
     };
     assert_eq!(
         lines(&world, true),
-        "1 1 0:32 / / rw,relatime - tmpfs rootfs rw\n\
+        "1 1 0:32 / / rw,relatime - tmpfs rootfs rw,mode=755\n\
          2 1 0:33 / /n rw,relatime - tmpfs tmpfs rw,size=64k,mode=755\n\
-         3 1 0:32 /m/a /m/a ro,nosuid,relatime - tmpfs rootfs rw\n"
+         3 1 0:32 /m/a /m/a ro,nosuid,relatime - tmpfs rootfs rw,mode=755\n"
     );
     assert_eq!(
         lines(&world, false),
-        "rootfs / tmpfs rw,relatime 0 0\n\
+        "rootfs / tmpfs rw,relatime,mode=755 0 0\n\
          tmpfs /n tmpfs rw,relatime,size=64k,mode=755 0 0\n\
-         rootfs /m/a tmpfs ro,nosuid,relatime 0 0\n"
+         rootfs /m/a tmpfs ro,nosuid,relatime,mode=755 0 0\n"
     );
     ok(&mut world, "chroot /n");
     assert_eq!(lines(&world, true).lines().count(), 1);
