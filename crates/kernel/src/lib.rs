@@ -54,10 +54,13 @@ pub mod pseudo;
 pub mod sys;
 pub mod sysv;
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod harness;
 
 pub use abi::{Errno, Result};
 pub use kernel::{Config, Kernel};
+pub use os_impl::KernelOs;
+pub use os_impl::boot::mount_standard;
 pub use syscalls::{Block, Restart, Stop, SysResult};
 pub use task::{Task, ThreadGroup};
 pub use turn::Turn;
