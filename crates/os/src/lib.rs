@@ -11,6 +11,7 @@
 //! Errors are error numbers; who calls adds what it was doing.
 
 pub mod ext;
+pub mod testsuite;
 mod types;
 
 use std::rc::Rc;
