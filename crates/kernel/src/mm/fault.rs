@@ -39,7 +39,9 @@ impl Mm {
     /// Makes the access possible, or says why it is not. `stack_limit` is RLIMIT_STACK. Gives true when
     /// content had to be fetched.
     pub fn fault(&self, fault: Fault, stack_limit: u64, waker: &Waker) -> Result<(), FaultError> {
-        let vma = match self.vmas.borrow().find(fault.addr).cloned() {
+        // A statement of its own: the borrow must end before the stack grows.
+        let known = self.vmas.borrow().find(fault.addr).cloned();
+        let vma = match known {
             Some(vma) => vma,
             None => self.grow_stack(fault.addr, stack_limit).ok_or_else(|| segv(si::SEGV_MAPERR, fault.addr))?,
         };
