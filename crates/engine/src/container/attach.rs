@@ -1,0 +1,81 @@
+//! `POST /containers/{id}/attach`: the streams of a container on the client's connection.
+
+use engine_api::container::attach::Attach;
+use engine_api::container::logs::Logs;
+use engine_api::error::{ApiError, Result};
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+use crate::logs;
+use crate::streams::Connection;
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn container_attach(&self, mut context: Context) -> Result<Response> {
+        let container = self.find_container(context.param(0))?;
+        let attach = Attach::parse(&context.query)?;
+        {
+            let state = &container.data.borrow().state;
+            if state.paused {
+                return Err(ApiError::conflict(format!(
+                    "container {} is paused, unpause the container before attach",
+                    container.id
+                )));
+            }
+            if state.restarting {
+                return Err(ApiError::conflict(format!(
+                    "container {} is restarting, wait until the container is running",
+                    container.id
+                )));
+            }
+        }
+        let config = container.data.borrow().config.clone();
+        let (response, upgraded) = context.hijack(config.tty)?;
+        // Before the client hears anything: it starts the container when it does.
+        let attached = attach
+            .stream
+            .then(|| container.streams.attach(attach.stdout, attach.stderr));
+        let engine = self.rc();
+        self.container_event(&container, "attach", &[]);
+        self.os.executor().spawn(async move {
+            let Ok(io) = upgraded.stream().await else {
+                return;
+            };
+            let connection = Connection {
+                io,
+                tty: config.tty,
+                stdin: attach.stdin && config.open_stdin,
+                close_stdin: config.stdin_once && !config.tty,
+                detach_keys: if config.tty {
+                    attach.detach_keys.clone()
+                } else {
+                    Vec::new()
+                },
+            };
+            if attach.logs {
+                let wanted = Logs {
+                    stdout: attach.stdout,
+                    stderr: attach.stderr,
+                    follow: false,
+                    timestamps: false,
+                    since: None,
+                    until: None,
+                    tail: None,
+                };
+                for entry in logs::select(container.log.reader().read(), &wanted) {
+                    let (channel, text) = logs::render(&entry, false);
+                    if connection.write(channel, &text).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            if let Some(attached) = attached
+                && connection.carry(&container.streams, &attached).await
+            {
+                engine.container_event(&container, "detach", &[]);
+            }
+        });
+        Ok(response)
+    }
+}

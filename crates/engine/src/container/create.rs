@@ -1,0 +1,290 @@
+//! `POST /containers/create`: an image's configuration and the user's become a container.
+
+use engine_api::container::create::Create;
+use engine_api::error::{ApiError, Result};
+use engine_api::types::{Config, CreateBody, CreateResponse, HostConfig, State};
+use engine_api::{json, timestamp};
+use layers::{Image, StoreError};
+use os::{OsExt, View};
+use runtime::defaults;
+use serve::Response;
+
+use crate::Engine;
+use crate::container::validate;
+use crate::dispatch::Context;
+use crate::spec::merge_env;
+use crate::state::{Container, Data};
+
+/// The image's defaults under the user's wishes.
+fn merge(config: &mut Config, image: &oci::ContainerConfig) {
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    let ports = config.exposed_ports.get_or_insert_default();
+    for (port, value) in &image.exposed_ports {
+        ports.entry(port.clone()).or_insert(*value);
+    }
+    let mut env = image.env.clone();
+    let own: Vec<String> = config.env.take().unwrap_or_default();
+    // `-e NAME` without a value removes what the image sets.
+    merge_env(&mut env, own.iter());
+    config.env = Some(env);
+    for (name, value) in &image.labels {
+        config
+            .labels
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
+    }
+    if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd.clone_from(&image.cmd);
+        }
+        config.entrypoint.clone_from(&image.entrypoint);
+    } else if config.entrypoint.as_ref().is_some_and(|list| *list == [""]) {
+        // `--entrypoint ""` takes the image's away.
+        config.entrypoint = None;
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    if !image.volumes.is_empty() {
+        let volumes = config.volumes.get_or_insert_default();
+        for (path, value) in &image.volumes {
+            volumes.entry(path.clone()).or_insert(*value);
+        }
+    }
+    if config.stop_signal.is_empty() {
+        config.stop_signal = image.stop_signal.clone().unwrap_or_default();
+    }
+    if config.healthcheck.is_none() {
+        config.healthcheck.clone_from(&image.healthcheck);
+    }
+}
+
+/// What Docker fills in.
+fn host_defaults(host: &mut HostConfig) {
+    let fill = |text: &mut String, default: &str| {
+        if text.is_empty() {
+            *text = default.to_string();
+        }
+    };
+    fill(&mut host.network_mode, "bridge");
+    if host.network_mode == "default" {
+        host.network_mode = "bridge".to_string();
+    }
+    fill(&mut host.ipc_mode, "private");
+    fill(&mut host.cgroupns_mode, "private");
+    fill(&mut host.log_config.kind, "json-file");
+    fill(&mut host.restart_policy.name, "no");
+    fill(&mut host.runtime, "runc");
+    if host.shm_size == 0 {
+        host.shm_size = defaults::SHM_SIZE;
+    }
+    // Docker's default: as much swap as memory.
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    if host.privileged {
+        host.masked_paths = None;
+        host.readonly_paths = None;
+    } else {
+        host.masked_paths.get_or_insert_with(defaults::masked_paths);
+        host.readonly_paths
+            .get_or_insert_with(defaults::readonly_paths);
+    }
+    for list in [&mut host.dns, &mut host.dns_options, &mut host.dns_search] {
+        list.get_or_insert_default();
+    }
+}
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn container_create(&self, context: Context) -> Result<Response> {
+        let body: CreateBody = json::read(context.body).await?;
+        let create = Create::parse(&context.query, body)?;
+        let (id, warnings) = self.create(create).await?;
+        Ok(json::emit(201, &CreateResponse { id, warnings }))
+    }
+
+    async fn create(&self, create: Create) -> Result<(String, Vec<String>)> {
+        let CreateBody {
+            mut config,
+            mut host_config,
+            networking_config,
+        } = create.body;
+        if let Some(wanted) = networking_config
+            .endpoints_config
+            .keys()
+            .next()
+            .filter(|_| matches!(host_config.network_mode.as_str(), "" | "default"))
+        {
+            host_config.network_mode.clone_from(wanted);
+        }
+        host_defaults(&mut host_config);
+        validate::host_config(self, &host_config)?;
+        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+            return Err(ApiError::invalid(format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                config.working_dir
+            )));
+        }
+        if !config.stop_signal.is_empty() {
+            engine_api::container::kill::parse_signal(&config.stop_signal)?;
+        }
+        let image = self.image_for_container(&config.image, &create.platform)?;
+        merge(&mut config, &image.config.config);
+        let args: Vec<String> = config
+            .entrypoint
+            .iter()
+            .chain(&config.cmd)
+            .flatten()
+            .cloned()
+            .collect();
+        let Some((path, args)) = args.split_first() else {
+            return Err(ApiError::invalid("no command specified"));
+        };
+        let id = self.os.rng().hex(32);
+        if config.hostname.is_empty() {
+            config.hostname = match host_config.network_mode.as_str() {
+                "host" => self.hostname(),
+                _ => id[..12].to_string(),
+            };
+        }
+        let name = self.reserve_name(&create.name, &id)?;
+        let data = Data {
+            id: id.clone(),
+            created_nanos: self.now(),
+            name: name.clone(),
+            path: path.clone(),
+            args: args.to_vec(),
+            image: image.id.to_string(),
+            config,
+            state: State {
+                status: "created".to_string(),
+                started_at: timestamp::ZERO.to_string(),
+                finished_at: timestamp::ZERO.to_string(),
+                ..State::default()
+            },
+            networking: networking_config,
+            host_config,
+            ..Data::default()
+        };
+        let outcome = self.make(data, &image).await;
+        self.release_name(&name);
+        if outcome.is_err() {
+            let _ = self.store.remove_container(&id);
+            let directory = format!("{}/containers/{id}", self.config.root);
+            let _ = self.os.remove_all(View::Host, directory.as_bytes());
+        }
+        outcome.map(|warnings| (id, warnings))
+    }
+
+    async fn make(&self, mut data: Data, image: &Image) -> Result<Vec<String>> {
+        let failed = |what: String| ApiError::system(what);
+        let mut warnings = Vec::new();
+        if image.config.architecture != oci::Platform::host().architecture {
+            warnings.push(format!(
+                "The requested image's platform ({}/{}) does not match the detected host platform ({}) and no \
+                 specific platform was requested",
+                image.config.os,
+                image.config.architecture,
+                oci::Platform::host()
+            ));
+        }
+        let directory = format!("{}/containers/{}", self.config.root, data.id);
+        self.os
+            .mkdir_all(View::Host, directory.as_bytes(), 0o710)
+            .map_err(|errno| failed(format!("mkdir {directory}: {}", errno.go_description())))?;
+        self.store
+            .create_container(&data.id, &image.id)
+            .map_err(|error| failed(error.to_string()))?;
+        data.mounts = self.mount_points(&data)?;
+        let container = Container::new(&self.os, &self.config.root, data);
+        self.containers
+            .borrow_mut()
+            .insert(container.id.clone(), std::rc::Rc::clone(&container));
+        container.update(&self.os, |_| {});
+        self.container_event(&container, "create", &[]);
+        Ok(warnings)
+    }
+
+    fn image_for_container(&self, name: &str, platform: &str) -> Result<Image> {
+        if name.is_empty() {
+            return Err(ApiError::invalid("no image specified"));
+        }
+        let image = self.store.resolve(name).map_err(|error| match error {
+            StoreError::NoSuchImage(_) => {
+                let shown = oci::Reference::parse(name).map_or(name.to_string(), |reference| {
+                    reference.with_default_tag().familiar()
+                });
+                ApiError::not_found(format!("No such image: {shown}"))
+            }
+            other => crate::image::store_error(other),
+        })?;
+        if let Some(wanted) = oci::Platform::parse(platform)
+            && (wanted.os != image.config.os || wanted.architecture != image.config.architecture)
+        {
+            return Err(ApiError::not_found(format!(
+                "image with reference {name} was found but its platform ({}/{}) does not match the specified \
+                 platform ({wanted})",
+                image.config.os, image.config.architecture
+            )));
+        }
+        Ok(image)
+    }
+
+    /// The machine's own name.
+    pub(crate) fn hostname(&self) -> String {
+        let text = self
+            .os
+            .read_file_now(View::Host, b"/proc/sys/kernel/hostname");
+        String::from_utf8_lossy(&text.unwrap_or_default())
+            .trim()
+            .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entrypoint_and_command() {
+        let list = |items: &[&str]| Some(items.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let image = oci::ContainerConfig {
+            entrypoint: list(&["/entry"]),
+            cmd: list(&["default"]),
+            env: vec!["PATH=/bin".to_string(), "A=1".to_string()],
+            ..oci::ContainerConfig::default()
+        };
+        type Row = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+        );
+        let cases: [Row; 4] = [
+            (&[], &[], &["/entry", "default"]),
+            (&[], &["own"], &["/entry", "own"]),
+            (&["/mine"], &[], &["/mine"]),
+            (&[""], &["sh"], &["sh"]),
+        ];
+        for (entrypoint, cmd, expected) in cases {
+            let mut config = Config {
+                entrypoint: list(entrypoint).filter(|list| !list.is_empty()),
+                cmd: list(cmd).filter(|list| !list.is_empty()),
+                env: list(&["A=2"]),
+                ..Config::default()
+            };
+            merge(&mut config, &image);
+            let args: Vec<String> = config
+                .entrypoint
+                .iter()
+                .chain(&config.cmd)
+                .flatten()
+                .cloned()
+                .collect();
+            assert_eq!(args, expected);
+            assert_eq!(config.env, list(&["PATH=/bin", "A=2"]));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `GET /containers/json`.
+
+use std::rc::Rc;
+
+use engine_api::container::list::List;
+use engine_api::error::{ApiError, Result};
+use engine_api::json;
+use engine_api::types::{
+    ContainerSummary, EndpointSettings, HostConfigSummary, NetworkSettingsSummary, Port,
+};
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+use crate::state::Container;
+
+/// Path and arguments on one line, as `docker ps` shows them.
+fn command(path: &str, args: &[String]) -> String {
+    let mut text = path.to_string();
+    for arg in args {
+        text.push(' ');
+        match arg.contains(' ') {
+            true => text.push_str(&format!("'{arg}'")),
+            false => text.push_str(arg),
+        }
+    }
+    text
+}
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn container_list(&self, context: Context) -> Result<Response> {
+        let list = List::parse(&context.query)?;
+        let rows: Vec<ContainerSummary> = self
+            .select(&list)?
+            .iter()
+            .map(|container| self.summary(container, list.size))
+            .collect();
+        Ok(json::emit(200, &rows))
+    }
+
+    fn select(&self, list: &List) -> Result<Vec<Rc<Container>>> {
+        let filters = &list.filters;
+        // A filter for a state looks at all, as does a limit.
+        let everything =
+            list.all || list.limit > 0 || filters.has("status") || filters.has("exited");
+        let moment = |key: &str| match filters.values(key).next() {
+            Some(name) => self
+                .find_container(name)
+                .map(|found| Some(found.data.borrow().created_nanos)),
+            None => Ok(None),
+        };
+        let (before, since) = (moment("before")?, moment("since")?);
+        let mut ancestors = Vec::new();
+        for name in filters.values("ancestor") {
+            if let Ok(image) = self.store.resolve(name) {
+                ancestors.extend(image.chain.last().copied());
+            }
+        }
+        let names: Vec<regex_lite::Regex> = filters
+            .values("name")
+            .map(|pattern| {
+                regex_lite::Regex::new(pattern)
+                    .map_err(|_| ApiError::invalid(format!("invalid filter 'name={pattern}'")))
+            })
+            .collect::<Result<_>>()?;
+        for value in filters.values("status") {
+            const STATES: [&str; 7] = [
+                "created",
+                "running",
+                "paused",
+                "restarting",
+                "removing",
+                "exited",
+                "dead",
+            ];
+            if !STATES.contains(&value) {
+                return Err(ApiError::invalid(format!(
+                    "invalid filter 'status={value}'"
+                )));
+            }
+        }
+        let wanted = |container: &Rc<Container>| {
+            let data = container.data.borrow();
+            let exited = filters.any("exited", |value| {
+                container.status() == "exited" && value.parse() == Ok(data.state.exit_code)
+            });
+            let ancestor = !filters.has("ancestor") || {
+                let chain = data
+                    .image
+                    .parse()
+                    .ok()
+                    .and_then(|id| self.store.image(&id))
+                    .map(|image| image.chain)
+                    .unwrap_or_default();
+                ancestors.iter().any(|top| chain.contains(top))
+            };
+            let volume = filters.any("volume", |value| {
+                data.mounts
+                    .iter()
+                    .any(|mount| mount.point.name == value || mount.point.destination == value)
+            });
+            let expose = |value: &str| {
+                let ports = data.config.exposed_ports.iter().flatten();
+                ports
+                    .into_iter()
+                    .any(|(port, _)| port == value || port.split('/').next() == Some(value))
+            };
+            (everything || data.state.running)
+                && filters.exact("status", container.status())
+                && exited
+                && ancestor
+                && volume
+                && before.is_none_or(|before| data.created_nanos < before)
+                && since.is_none_or(|since| data.created_nanos > since)
+                && filters.any("id", |value| container.id.starts_with(value))
+                && (names.is_empty()
+                    || names.iter().any(|name| {
+                        name.is_match(&data.name) || name.is_match(&format!("/{}", data.name))
+                    }))
+                && filters.any("network", |value| {
+                    data.host_config.network_mode == value
+                        || crate::network::id_of(&self.id, &data.host_config.network_mode) == value
+                })
+                && filters.exact("health", "none")
+                && filters.exact("is-task", "false")
+                && filters.any("expose", expose)
+                && !filters.has("publish")
+                && filters.labels(&data.config.labels)
+        };
+        let mut found: Vec<_> = self.all_containers().into_iter().filter(wanted).collect();
+        if let Ok(limit @ 1..) = usize::try_from(list.limit) {
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    /// A row of the list.
+    pub(crate) fn summary(&self, container: &Container, size: bool) -> ContainerSummary {
+        let data = container.data.borrow();
+        let ports = data
+            .config
+            .exposed_ports
+            .iter()
+            .flatten()
+            .filter(|_| data.state.running)
+            .filter_map(|(port, _)| {
+                let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
+                Some(Port {
+                    private_port: number.parse().ok()?,
+                    kind: kind.to_string(),
+                })
+            })
+            .collect();
+        let mode = data.host_config.network_mode.clone();
+        let networks = match mode.starts_with("container:") {
+            true => Default::default(),
+            false => [(mode.clone(), self.endpoint(&mode))].into(),
+        };
+        let (size_rw, size_root_fs) = self.sizes(container, &data.image, size);
+        ContainerSummary {
+            id: container.id.clone(),
+            names: vec![format!("/{}", data.name)],
+            image: self.shown_image(&data.config.image, &data.image),
+            image_id: data.image.clone(),
+            command: command(&data.path, &data.args),
+            created: data.created_nanos / 1_000_000_000,
+            ports,
+            size_rw,
+            size_root_fs,
+            labels: data.config.labels.clone(),
+            state: container.status().to_string(),
+            status: container.status_text(self.now()),
+            host_config: HostConfigSummary { network_mode: mode },
+            network_settings: NetworkSettingsSummary { networks },
+            mounts: data
+                .mounts
+                .iter()
+                .map(|mount| mount.point.clone())
+                .collect(),
+        }
+    }
+
+    /// The image by the name it was created with, while that name still leads to it.
+    fn shown_image(&self, name: &str, id: &str) -> String {
+        match self.store.resolve(name) {
+            Ok(image) if image.id.to_string() == id => name.to_string(),
+            _ => id.to_string(),
+        }
+    }
+
+    /// Bytes of the writable layer, and of everything.
+    pub(crate) fn sizes(
+        &self,
+        container: &Container,
+        image: &str,
+        wanted: bool,
+    ) -> (Option<u64>, Option<u64>) {
+        if !wanted {
+            return (None, None);
+        }
+        let own = self.store.size_rw(&container.id).unwrap_or(0);
+        let below = image
+            .parse()
+            .ok()
+            .and_then(|id| self.store.image(&id))
+            .map_or(0, |image| image.size);
+        (Some(own).filter(|&own| own > 0), Some(own + below))
+    }
+
+    /// How a container is on a network: without an address, for now.
+    pub(crate) fn endpoint(&self, network: &str) -> EndpointSettings {
+        EndpointSettings {
+            network_id: crate::network::id_of(&self.id, network),
+            ..EndpointSettings::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        let args = ["-c", "echo hi"].map(str::to_string);
+        assert_eq!(command("sh", &args), "sh -c 'echo hi'");
+        assert_eq!(command("sh", &[]), "sh");
+    }
+}

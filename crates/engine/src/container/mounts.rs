@@ -1,0 +1,419 @@
+//! Mount points: `-v`, `--mount`, `--tmpfs`, `--volumes-from` and the volumes of the image.
+
+use engine_api::error::{ApiError, Result};
+use engine_api::types::{MountPoint, MountSpec};
+use os::{Errno, OpenFlags, OsExt, View, ext};
+use runtime::path::{clean, secure_join};
+
+use crate::Engine;
+use crate::state::{Container, Data, Mount};
+
+/// Options of a tmpfs that says nothing else.
+const TMPFS_OPTIONS: [&str; 3] = ["noexec", "nosuid", "nodev"];
+/// Options `-v` takes behind the second colon.
+const MODES: [&str; 13] = [
+    "ro",
+    "rw",
+    "z",
+    "Z",
+    "nocopy",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "cached",
+    "delegated",
+];
+
+/// `source:target[:options]` or `target`, in parts.
+fn parse_bind(text: &str) -> Result<(Option<&str>, &str, Vec<&str>)> {
+    let invalid = || ApiError::invalid(format!("invalid volume specification: '{text}'"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, mode) = match parts[..] {
+        [target] => (None, target, ""),
+        // What stands behind the colon is a path or a mode.
+        [first, second] if !second.starts_with('/') => (None, first, second),
+        [source, target] => (Some(source), target, ""),
+        [source, target, mode] => (Some(source), target, mode),
+        _ => return Err(invalid()),
+    };
+    let modes: Vec<&str> = mode.split(',').filter(|mode| !mode.is_empty()).collect();
+    if let Some(unknown) = modes.iter().find(|mode| !MODES.contains(mode)) {
+        return Err(ApiError::invalid(format!("invalid mode: {unknown}")));
+    }
+    if source == Some("") || target.is_empty() {
+        return Err(invalid());
+    }
+    if !target.starts_with('/') {
+        return Err(ApiError::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"volume\": invalid mount \
+             path: '{target}' mount path must be absolute"
+        )));
+    }
+    if clean(target) == "/" {
+        return Err(ApiError::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config: destination can't be '/'"
+        )));
+    }
+    Ok((source, target, modes))
+}
+
+fn propagation(modes: &[&str]) -> String {
+    modes
+        .iter()
+        .find(|mode| {
+            mode.ends_with("private") || mode.ends_with("slave") || mode.ends_with("shared")
+        })
+        .map_or_else(|| "rprivate".to_string(), ToString::to_string)
+}
+
+fn bind_mount(source: &str, target: &str, modes: &[&str]) -> Mount {
+    Mount {
+        point: MountPoint {
+            kind: "bind".to_string(),
+            source: clean(source),
+            destination: clean(target),
+            mode: modes.join(","),
+            rw: !modes.contains(&"ro"),
+            propagation: propagation(modes),
+            ..MountPoint::default()
+        },
+        ..Mount::default()
+    }
+}
+
+fn tmpfs_mount(target: &str, options: Vec<String>) -> Mount {
+    let rw = !options.iter().any(|option| option == "ro");
+    Mount {
+        point: MountPoint {
+            kind: "tmpfs".to_string(),
+            destination: clean(target),
+            rw,
+            ..MountPoint::default()
+        },
+        tmpfs_options: options,
+        ..Mount::default()
+    }
+}
+
+impl Engine {
+    /// All mount points of a container, volumes made where they are missing.
+    pub(crate) fn mount_points(&self, data: &Data) -> Result<Vec<Mount>> {
+        let mut found: Vec<Mount> = Vec::new();
+        let host = &data.host_config;
+        for text in host.volumes_from.iter().flatten() {
+            let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+            let other = self.find_container(name)?;
+            for mount in &other.data.borrow().mounts {
+                let mut mount = mount.clone();
+                mount.point.rw &= mode != "ro";
+                mount.copy = false;
+                replace(&mut found, mount);
+            }
+        }
+        let mut own: Vec<Mount> = Vec::new();
+        for text in host.binds.iter().flatten() {
+            let mount = self.bind(text)?;
+            add(&mut own, mount)?;
+        }
+        for spec in host.mounts.iter().flatten() {
+            let mount = self.mount_spec(spec)?;
+            add(&mut own, mount)?;
+        }
+        for (target, options) in host.tmpfs.iter().flatten() {
+            let mut all: Vec<String> = TMPFS_OPTIONS.map(str::to_string).to_vec();
+            for option in options.split(',').filter(|option| !option.is_empty()) {
+                // `exec` takes `noexec` back, and so on.
+                all.retain(|known| known.strip_prefix("no") != Some(option));
+                all.push(option.to_string());
+            }
+            add(&mut own, tmpfs_mount(target, all))?;
+        }
+        for mount in own {
+            replace(&mut found, mount);
+        }
+        for target in data
+            .config
+            .volumes
+            .iter()
+            .flat_map(std::collections::BTreeMap::keys)
+        {
+            let (source, target, modes) = parse_bind(target)?;
+            let target = clean(target);
+            if source.is_some() || found.iter().any(|mount| mount.point.destination == target) {
+                continue;
+            }
+            let name = self.os.rng().hex(32);
+            found.push(self.volume_mount(&name, &target, &modes, true)?);
+        }
+        Ok(found)
+    }
+
+    fn bind(&self, text: &str) -> Result<Mount> {
+        let (source, target, modes) = parse_bind(text)?;
+        match source {
+            Some(path) if path.starts_with('/') => {
+                let path = clean(path);
+                // As Docker does for -v (and not for --mount).
+                self.os
+                    .mkdir_all(View::Host, path.as_bytes(), 0o755)
+                    .or_else(|errno| match errno {
+                        Errno::EEXIST | Errno::ENOTDIR | Errno::EROFS => Ok(()),
+                        errno => Err(ApiError::system(format!(
+                            "error while creating mount source path '{path}': mkdir {path}: {}",
+                            errno.go_description()
+                        ))),
+                    })?;
+                Ok(bind_mount(&path, target, &modes))
+            }
+            Some(name) => self.volume_mount(name, target, &modes, false),
+            None => self.volume_mount(&self.os.rng().hex(32), target, &modes, true),
+        }
+    }
+
+    fn volume_mount(
+        &self,
+        name: &str,
+        target: &str,
+        modes: &[&str],
+        anonymous: bool,
+    ) -> Result<Mount> {
+        let mut labels = std::collections::BTreeMap::new();
+        if anonymous {
+            labels.insert("com.docker.volume.anonymous".to_string(), String::new());
+        }
+        let volume = self.ensure_volume(name, labels)?;
+        let mut modes = modes.to_vec();
+        if modes.is_empty() && !anonymous {
+            modes.push("z");
+        }
+        Ok(Mount {
+            point: MountPoint {
+                kind: "volume".to_string(),
+                name: volume.name,
+                source: volume.mountpoint,
+                destination: clean(target),
+                driver: "local".to_string(),
+                rw: !modes.contains(&"ro"),
+                mode: modes.join(","),
+                propagation: String::new(),
+            },
+            anonymous,
+            copy: !modes.contains(&"nocopy"),
+            tmpfs_options: Vec::new(),
+        })
+    }
+
+    fn mount_spec(&self, spec: &MountSpec) -> Result<Mount> {
+        let invalid = |what: String| {
+            ApiError::invalid(format!(
+                "invalid mount config for type \"{}\": {what}",
+                spec.kind
+            ))
+        };
+        if spec.target.is_empty() {
+            return Err(invalid("field Target must not be empty".to_string()));
+        }
+        if !spec.target.starts_with('/') {
+            return Err(invalid(format!(
+                "invalid mount path: '{}' mount path must be absolute",
+                spec.target
+            )));
+        }
+        let readonly: &[&str] = if spec.read_only { &["ro"] } else { &[] };
+        match spec.kind.as_str() {
+            "bind" => {
+                if !spec.source.starts_with('/') {
+                    return Err(invalid(format!(
+                        "invalid mount path: '{}' mount path must be absolute",
+                        spec.source
+                    )));
+                }
+                let options = spec.bind_options.as_ref();
+                let create = options
+                    .and_then(|options| options.get("CreateMountpoint")?.as_bool())
+                    .unwrap_or(false);
+                if create {
+                    let _ = self.os.mkdir_all(View::Host, spec.source.as_bytes(), 0o755);
+                } else if !self.os.exists(View::Host, spec.source.as_bytes()) {
+                    return Err(invalid(format!(
+                        "bind source path does not exist: {}",
+                        spec.source
+                    )));
+                }
+                let mut mount = bind_mount(&spec.source, &spec.target, readonly);
+                mount.point.mode = String::new();
+                if let Some(text) = options.and_then(|options| options.get("Propagation")?.as_str())
+                    && !text.is_empty()
+                {
+                    mount.point.propagation = text.to_string();
+                }
+                Ok(mount)
+            }
+            "volume" => {
+                let anonymous = spec.source.is_empty();
+                let name = match anonymous {
+                    true => self.os.rng().hex(32),
+                    false => spec.source.clone(),
+                };
+                let options = spec.volume_options.clone().unwrap_or_default();
+                if !options.subpath.is_empty() {
+                    return Err(ApiError::unsupported("volume-subpath"));
+                }
+                if !options.labels.is_empty() {
+                    self.ensure_volume(&name, options.labels)?;
+                }
+                let mut mount = self.volume_mount(&name, &spec.target, readonly, anonymous)?;
+                mount.copy &= !options.no_copy;
+                Ok(mount)
+            }
+            "tmpfs" => {
+                let mut options: Vec<String> = TMPFS_OPTIONS.map(str::to_string).to_vec();
+                if let Some(tmpfs) = &spec.tmpfs_options {
+                    if tmpfs.size_bytes > 0 {
+                        options.push(format!("size={}", tmpfs.size_bytes));
+                    }
+                    if tmpfs.mode > 0 {
+                        options.push(format!("mode={:o}", tmpfs.mode));
+                    }
+                }
+                if spec.read_only {
+                    options.push("ro".to_string());
+                }
+                Ok(tmpfs_mount(&spec.target, options))
+            }
+            other => Err(ApiError::invalid(format!(
+                "mount type unknown: \"{other}\""
+            ))),
+        }
+    }
+
+    /// Makes the directories of volumes, and fills empty ones with what the image has there.
+    pub(crate) async fn prepare_volumes(&self, container: &Container, merged: &str) -> Result<()> {
+        let mounts = container.data.borrow().mounts.clone();
+        for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
+            let source = mount.point.source.as_bytes();
+            let failed = |errno: Errno| {
+                ApiError::system(format!(
+                    "failed to populate volume: error while mounting volume '{}': {}",
+                    mount.point.source,
+                    errno.go_description()
+                ))
+            };
+            self.os
+                .mkdir_all(View::Host, source, 0o755)
+                .map_err(failed)?;
+            if !mount.copy
+                || !self
+                    .os
+                    .read_dir(View::Host, source)
+                    .map_err(failed)?
+                    .is_empty()
+            {
+                continue;
+            }
+            let target = mount.point.destination.as_bytes();
+            let from =
+                secure_join(&self.os, View::Host, merged.as_bytes(), target).map_err(failed)?;
+            if self
+                .os
+                .metadata(View::Host, &from, true)
+                .is_ok_and(|found| found.is_dir())
+            {
+                self.copy_tree(&from, source).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `cp -a from/. to` on the machine.
+    async fn copy_tree(&self, from: &[u8], to: &[u8]) -> os::Result<()> {
+        let os = &self.os;
+        let mut pending = vec![(from.to_vec(), to.to_vec())];
+        while let Some((from, to)) = pending.pop() {
+            let metadata = os.metadata(View::Host, &from, false)?;
+            match metadata.file_type() {
+                0o040_000 => {
+                    match os.mkdir(View::Host, &to, metadata.mode & 0o7777) {
+                        Ok(()) | Err(Errno::EEXIST) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                    for entry in os.read_dir(View::Host, &from)? {
+                        pending.push((
+                            [&from[..], b"/", &entry.name].concat(),
+                            [&to[..], b"/", &entry.name].concat(),
+                        ));
+                    }
+                }
+                0o120_000 => os.symlink(View::Host, &os.read_link(View::Host, &from)?, &to)?,
+                0o100_000 => {
+                    let reading = OpenFlags {
+                        read: true,
+                        ..OpenFlags::default()
+                    };
+                    let writing = OpenFlags {
+                        write: true,
+                        create: true,
+                        ..OpenFlags::default()
+                    };
+                    let source = os.open(View::Host, &from, reading, 0)?;
+                    let target = os.open(View::Host, &to, writing, 0o600)?;
+                    let mut buf = vec![0; 64 * 1024];
+                    let mut offset = 0;
+                    loop {
+                        let count = ext::read_at(&source, offset, &mut buf).await?;
+                        if count == 0 {
+                            break;
+                        }
+                        let mut done = 0;
+                        while done < count {
+                            done += target.write_at(offset + done as u64, &buf[done..count])?;
+                        }
+                        offset += count as u64;
+                    }
+                }
+                _ => os.mknod(View::Host, &to, metadata.mode, metadata.rdev)?,
+            }
+            os.lchown(View::Host, &to, metadata.uid, metadata.gid)?;
+            if !metadata.is_symlink() {
+                os.chmod(View::Host, &to, metadata.mode & 0o7777)?;
+            }
+            os.set_times(View::Host, &to, metadata.atime, metadata.mtime)?;
+        }
+        Ok(())
+    }
+}
+
+fn add(list: &mut Vec<Mount>, mount: Mount) -> Result<()> {
+    let target = &mount.point.destination;
+    if list.iter().any(|known| known.point.destination == *target) {
+        return Err(ApiError::invalid(format!(
+            "Duplicate mount point: {target}"
+        )));
+    }
+    list.push(mount);
+    Ok(())
+}
+
+fn replace(list: &mut Vec<Mount>, mount: Mount) {
+    list.retain(|known| known.point.destination != mount.point.destination);
+    list.push(mount);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds() {
+        assert_eq!(parse_bind("/a:/b:ro"), Ok((Some("/a"), "/b", vec!["ro"])));
+        assert_eq!(parse_bind("name:/b"), Ok((Some("name"), "/b", vec![])));
+        assert_eq!(parse_bind("/b"), Ok((None, "/b", vec![])));
+        assert_eq!(parse_bind("/b:ro"), Ok((None, "/b", vec!["ro"])));
+        for bad in ["a:b:c:d", ":/x", "/a:/b:what", "/a:b", "/a:/"] {
+            assert!(parse_bind(bad).is_err(), "{bad}");
+        }
+    }
+}

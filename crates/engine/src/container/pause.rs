@@ -1,0 +1,55 @@
+//! `POST /containers/{id}/pause` and `…/unpause`.
+
+use engine_api::error::{ApiError, Result};
+use engine_api::json;
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+
+impl Engine {
+    /// Freezes.
+    pub(crate) async fn container_pause(&self, context: Context) -> Result<Response> {
+        let container = self.find_container(context.param(0))?;
+        let state = container.data.borrow().state.clone();
+        if state.paused {
+            return Err(ApiError::conflict(format!(
+                "container {} is already paused",
+                container.id
+            )));
+        }
+        if state.restarting {
+            return Err(ApiError::conflict(format!(
+                "Container {} is restarting, wait until the container is running",
+                container.id
+            )));
+        }
+        let failed =
+            |error| ApiError::system(format!("cannot pause container {}: {error}", container.id));
+        container.running()?.pause().map_err(failed)?;
+        container.update(&self.os, |data| data.state.paused = true);
+        self.container_event(&container, "pause", &[]);
+        Ok(json::no_content())
+    }
+
+    /// Thaws.
+    pub(crate) async fn container_unpause(&self, context: Context) -> Result<Response> {
+        let container = self.find_container(context.param(0))?;
+        if !container.data.borrow().state.paused {
+            return Err(ApiError::conflict(format!(
+                "Container {} is not paused",
+                container.id
+            )));
+        }
+        let failed = |error| {
+            ApiError::system(format!(
+                "cannot unpause container {}: {error}",
+                container.id
+            ))
+        };
+        container.running()?.resume().map_err(failed)?;
+        container.update(&self.os, |data| data.state.paused = false);
+        self.container_event(&container, "unpause", &[]);
+        Ok(json::no_content())
+    }
+}

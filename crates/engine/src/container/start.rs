@@ -1,0 +1,284 @@
+//! `POST /containers/{id}/start`: from a configuration to a running program.
+
+use std::rc::Rc;
+
+use engine_api::error::{ApiError, Result};
+use engine_api::stream::Channel;
+use engine_api::{json, timestamp};
+use os::{OsExt, View};
+use runtime::{RuntimeError, Stdio};
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+use crate::state::{Container, Live};
+use crate::streams::pump;
+
+/// What a failed start means: the container's exit code and the answer (as dockerd decides it).
+pub(crate) fn start_failure(error: &RuntimeError) -> (i32, ApiError) {
+    let text = error.to_string();
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("permission denied") || lower.contains("is a directory") {
+        return (126, ApiError::invalid(text));
+    }
+    if lower.contains("not a directory") {
+        let hint = "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \
+                    host path exists and is the expected type";
+        return (127, ApiError::invalid(format!("{text}: {hint}")));
+    }
+    if lower.contains("executable file not found") || lower.contains("no such file or directory") {
+        return (127, ApiError::invalid(text));
+    }
+    match error {
+        RuntimeError::Daemon(_) => (128, ApiError::invalid(text)),
+        _ => (128, ApiError::system(text)),
+    }
+}
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn container_start(&self, context: Context) -> Result<Response> {
+        let container = self.find_container(context.param(0))?;
+        self.start(&container).await?;
+        Ok(json::no_content())
+    }
+
+    /// Starts a container because somebody asked for it.
+    pub(crate) async fn start(&self, container: &Rc<Container>) -> Result<()> {
+        let _guard = container.lock.take().await;
+        {
+            let state = &container.data.borrow().state;
+            match () {
+                () if container.removed.get() => {
+                    return Err(ApiError::not_found(format!(
+                        "No such container: {}",
+                        container.id
+                    )));
+                }
+                () if state.paused => {
+                    return Err(ApiError::conflict(
+                        "cannot start a paused container, try unpause instead",
+                    ));
+                }
+                () if state.running && !state.restarting => return Err(ApiError::not_modified()),
+                () => {}
+            }
+        }
+        container.restart_delay.set(0);
+        container.update(&self.os, |data| {
+            data.has_been_manually_stopped = false;
+            data.restart_count = 0;
+        });
+        self.bring_up(container).await
+    }
+
+    /// Starts a container because its restart policy wants it.
+    pub(crate) async fn start_again(&self, container: &Rc<Container>) -> Result<()> {
+        let _guard = container.lock.take().await;
+        if container.removed.get() || container.live.borrow().is_some() {
+            return Ok(());
+        }
+        self.bring_up(container).await
+    }
+
+    /// The lock is held by the caller.
+    async fn bring_up(&self, container: &Rc<Container>) -> Result<()> {
+        let Err((exit_code, error)) = self.try_bring_up(container).await else {
+            return Ok(());
+        };
+        let _ = self.store.unmount_container(&container.id);
+        container.streams.end();
+        container.exits.set(container.exits.get() + 1);
+        container.update(&self.os, |data| {
+            data.state.running = false;
+            data.state.restarting = false;
+            data.state.exit_code = exit_code;
+            data.state.error.clone_from(&error.message);
+        });
+        if container.data.borrow().host_config.auto_remove {
+            let (engine, container) = (self.rc(), Rc::clone(container));
+            self.os.executor().spawn(async move {
+                let _ = engine.remove(&container, true, true).await;
+            });
+        }
+        Err(error)
+    }
+
+    async fn try_bring_up(
+        &self,
+        container: &Rc<Container>,
+    ) -> std::result::Result<(), (i32, ApiError)> {
+        let failed = |error: ApiError| (128, error);
+        let network = container.data.borrow().host_config.network_mode.clone();
+        self.check_network(&network).map_err(failed)?;
+        let mount = self
+            .store
+            .mount_container(&container.id)
+            .map_err(|error| (128, ApiError::system(error.to_string())))?;
+        self.write_files(container).map_err(failed)?;
+        self.prepare_volumes(container, &mount.merged)
+            .await
+            .map_err(failed)?;
+        let spec = self
+            .runtime_spec(container, &mount.merged)
+            .map_err(failed)?;
+        let stdio = Stdio {
+            stdin: container.data.borrow().config.open_stdin,
+        };
+        let (runtime, ends) = runtime::create(&self.os, &spec, stdio)
+            .await
+            .map_err(|error| start_failure(&error))?;
+        let runtime = Rc::new(runtime);
+        *container.live.borrow_mut() = Some(Live {
+            runtime: Rc::clone(&runtime),
+            console: ends.console,
+        });
+        container
+            .streams
+            .open_stdin(ends.stdin.filter(|_| stdio.stdin));
+        let outputs = [
+            (Channel::Stdout, ends.stdout),
+            (Channel::Stderr, ends.stderr),
+        ];
+        let pumps = outputs
+            .into_iter()
+            .filter_map(|(channel, handle)| Some((channel, handle?)))
+            .map(|(channel, handle)| {
+                let container = Rc::clone(container);
+                self.os.executor().spawn(pump(handle, move |bytes| {
+                    let container = Rc::clone(&container);
+                    async move {
+                        container.log.append(channel, &bytes);
+                        container.streams.publish(channel, bytes).await;
+                    }
+                }))
+            })
+            .collect();
+        runtime
+            .start()
+            .await
+            .map_err(|error| start_failure(&error))?;
+        let now = timestamp::format(self.now());
+        container.update(&self.os, |data| {
+            data.has_been_started_before = true;
+            let state = &mut data.state;
+            (state.running, state.paused, state.restarting) = (true, false, false);
+            (state.exit_code, state.oom_killed) = (0, false);
+            state.pid = runtime.init().0;
+            state.error.clear();
+            state.started_at = now;
+        });
+        for mount in container
+            .data
+            .borrow()
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume")
+        {
+            let more = [
+                ("container", container.id.clone()),
+                ("destination", mount.point.destination.clone()),
+                ("read/write", mount.point.rw.to_string()),
+            ];
+            self.volume_event("mount", &mount.point.name, &more);
+        }
+        self.container_event(container, "start", &[]);
+        self.watch(container, runtime, pumps);
+        Ok(())
+    }
+
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` of a container.
+    fn write_files(&self, container: &Container) -> Result<()> {
+        let data = container.data.borrow();
+        let mut hosts = String::from(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\t\
+             ip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+        );
+        if data.host_config.network_mode == "host"
+            && let Ok(own) = self.os.read_file_now(View::Host, b"/etc/hosts")
+        {
+            hosts = String::from_utf8_lossy(&own).into_owned();
+        }
+        for entry in data.host_config.extra_hosts.iter().flatten() {
+            if let Some((name, address)) = entry.split_once([':', '=']) {
+                hosts.push_str(&format!("{address}\t{name}\n"));
+            }
+        }
+        let resolv = self.resolv_conf(&data.host_config);
+        let hostname = format!("{}\n", data.config.hostname);
+        for (name, content) in [
+            ("hosts", hosts),
+            ("resolv.conf", resolv),
+            ("hostname", hostname),
+        ] {
+            let path = format!("{}/{name}", container.directory);
+            self.os
+                .write_file(View::Host, path.as_bytes(), content.as_bytes(), 0o644)
+                .map_err(|errno| {
+                    ApiError::system(format!("open {path}: {}", errno.go_description()))
+                })?;
+        }
+        Ok(())
+    }
+
+    fn resolv_conf(&self, host: &engine_api::types::HostConfig) -> String {
+        let mut text = String::new();
+        for server in host.dns.iter().flatten() {
+            text.push_str(&format!("nameserver {server}\n"));
+        }
+        if text.is_empty() {
+            let own = self
+                .os
+                .read_file_now(View::Host, b"/etc/resolv.conf")
+                .unwrap_or_default();
+            text = String::from_utf8_lossy(&own).into_owned();
+        }
+        for (word, list) in [("search", &host.dns_search), ("options", &host.dns_options)] {
+            if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
+                text.push_str(&format!("{word} {}\n", list.join(" ")));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine_api::error::Class;
+
+    #[test]
+    fn failures_have_dockers_exit_codes() {
+        for (text, code, class) in [
+            (
+                "exec: \"foo\": executable file not found in $PATH",
+                127,
+                Class::InvalidParameter,
+            ),
+            (
+                "exec: \"/x\": stat /x: no such file or directory",
+                127,
+                Class::InvalidParameter,
+            ),
+            (
+                "exec: \"/etc\": is a directory",
+                126,
+                Class::InvalidParameter,
+            ),
+            (
+                "exec: \"/etc/passwd\": permission denied",
+                126,
+                Class::InvalidParameter,
+            ),
+            ("something else", 128, Class::System),
+        ] {
+            let (exit_code, error) = start_failure(&RuntimeError::Create(text.to_string()));
+            assert_eq!((exit_code, error.class), (code, class), "{text}");
+            assert!(error.message.starts_with(
+                "failed to create task for container: failed to create shim task: OCI runtime create \
+                 failed: runc create failed: unable to start container process: "
+            ));
+            assert!(error.message.ends_with(": unknown"));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! From a request to its operation, and from an operation's outcome to a response.
+
+use std::rc::Rc;
+
+use engine_api::error::{ApiError, Result};
+use engine_api::stream::content_type;
+use engine_api::{Operation, Query, Support, Version, routes, version};
+use http::HeaderValue;
+use http::header::{CONNECTION, CONTENT_TYPE, SERVER, UPGRADE};
+use serve::upgrade::{OnUpgrade, on_upgrade};
+use serve::{Body, Request, Response};
+
+use crate::Engine;
+
+/// What an operation gets.
+pub(crate) struct Context {
+    pub(crate) version: Version,
+    pub(crate) query: Query,
+    pub(crate) body: Body,
+    params: Vec<String>,
+    upgrade: Option<OnUpgrade>,
+    /// The client asked for an upgrade by name.
+    wants_upgrade: bool,
+}
+
+impl Context {
+    /// A path parameter; the route table guarantees that it is there.
+    pub(crate) fn param(&self, index: usize) -> &str {
+        self.params.get(index).map_or("", String::as_str)
+    }
+
+    /// Takes the connection: the answer to give, and the promise of the stream.
+    pub(crate) fn hijack(&mut self, tty: bool) -> Result<(Response, OnUpgrade)> {
+        let upgrade = self.upgrade.take().ok_or_else(|| {
+            ApiError::invalid(
+                "error attaching, invalid argument: the connection cannot be hijacked",
+            )
+        })?;
+        let mut response = Response::new(Body::empty());
+        let kind = match self.wants_upgrade {
+            true => content_type(tty, self.version),
+            false => "application/vnd.docker.raw-stream",
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.wants_upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+            *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        } else {
+            response.extensions_mut().insert(serve::h1::server::Hijack);
+        }
+        Ok((response, upgrade))
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn answer(engine: Rc<Engine>, request: Request) -> Response {
+    let mut response = match route(&engine, request).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    let server = format!("Drydock/{} (linux)", engine.config.version);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("api-version", version::NEWEST.to_string()),
+        ("docker-experimental", "false".to_string()),
+        ("ostype", "linux".to_string()),
+        (SERVER.as_str(), server),
+    ] {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(&value),
+        ) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
+    let upgrade = on_upgrade(&mut request);
+    let (head, body) = request.into_parts();
+    let (version, path) = Version::split(head.uri.path())?;
+    let (route, params) = routes::find(head.method.as_str(), path, version)?;
+    if route.operation.needs_swarm() {
+        return Err(ApiError::unavailable(
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
+             node to swarm and try again.",
+        ));
+    }
+    if route.support == Support::None {
+        return Err(ApiError::unsupported(format!(
+            "{} {}",
+            route.method, route.pattern
+        )));
+    }
+    let context = Context {
+        version,
+        query: Query::parse(head.uri.query().unwrap_or_default()),
+        body,
+        params,
+        upgrade,
+        wants_upgrade: head.headers.contains_key(UPGRADE),
+    };
+    run(engine, route.operation, context).await
+}
+
+/// The operations that are there, each by the method of its name.
+async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Result<Response> {
+    match operation {
+        Operation::ContainerList => engine.container_list(context).await,
+        Operation::ContainerCreate => engine.container_create(context).await,
+        Operation::ContainerPrune => engine.container_prune(context).await,
+        Operation::ContainerInspect => engine.container_inspect(context).await,
+        Operation::ContainerTop => engine.container_top(context).await,
+        Operation::ContainerLogs => engine.container_logs(context).await,
+        Operation::ContainerChanges => engine.container_changes(context).await,
+        Operation::ContainerExport => engine.container_export(context).await,
+        Operation::ContainerStats => engine.container_stats(context).await,
+        Operation::ContainerResize => engine.container_resize(context).await,
+        Operation::ContainerStart => engine.container_start(context).await,
+        Operation::ContainerStop => engine.container_stop(context).await,
+        Operation::ContainerRestart => engine.container_restart(context).await,
+        Operation::ContainerKill => engine.container_kill(context).await,
+        Operation::ContainerUpdate => engine.container_update(context).await,
+        Operation::ContainerRename => engine.container_rename(context).await,
+        Operation::ContainerPause => engine.container_pause(context).await,
+        Operation::ContainerUnpause => engine.container_unpause(context).await,
+        Operation::ContainerAttach => engine.container_attach(context).await,
+        Operation::ContainerWait => engine.container_wait(context).await,
+        Operation::ContainerDelete => engine.container_delete(context).await,
+        Operation::ContainerArchiveInfo => engine.container_archive_info(context).await,
+        Operation::ContainerArchiveGet => engine.container_archive_get(context).await,
+        Operation::ContainerArchivePut => engine.container_archive_put(context).await,
+        Operation::ExecCreate => engine.exec_create(context).await,
+        Operation::ExecStart => engine.exec_start(context).await,
+        Operation::ExecResize => engine.exec_resize(context).await,
+        Operation::ExecInspect => engine.exec_inspect(context).await,
+        Operation::ImageList => engine.image_list(context).await,
+        Operation::ImageCreate => engine.image_create(context).await,
+        Operation::ImageSearch => engine.image_search(context).await,
+        Operation::ImagePrune => engine.image_prune(context).await,
+        Operation::ImageInspect => engine.image_inspect(context).await,
+        Operation::ImageHistory => engine.image_history(context).await,
+        Operation::ImageTag => engine.image_tag(context).await,
+        Operation::ImageDelete => engine.image_delete(context).await,
+        Operation::NetworkList => engine.network_list(context).await,
+        Operation::NetworkInspect => engine.network_inspect(context).await,
+        Operation::NetworkPrune => engine.network_prune(context).await,
+        Operation::NetworkDelete => engine.network_delete(context).await,
+        Operation::VolumeList => engine.volume_list(context).await,
+        Operation::VolumeCreate => engine.volume_create(context).await,
+        Operation::VolumePrune => engine.volume_prune(context).await,
+        Operation::VolumeInspect => engine.volume_inspect(context).await,
+        Operation::VolumeDelete => engine.volume_delete(context).await,
+        Operation::Ping | Operation::PingHead => engine.ping(context).await,
+        Operation::SystemVersion => engine.system_version(context).await,
+        Operation::SystemInfo => engine.system_info(context).await,
+        Operation::SystemEvents => engine.system_events(context).await,
+        Operation::SystemDiskUsage => engine.system_disk_usage(context).await,
+        Operation::PluginList => Ok(engine_api::json::emit(200, &[0_u8; 0])),
+        other => Err(ApiError::unsupported(format!("{other:?}"))),
+    }
+}

@@ -1,0 +1,37 @@
+//! `POST /images/{name}/tag`.
+
+use engine_api::error::{ApiError, Result};
+use engine_api::json;
+use oci::Reference;
+use serve::{Body, Response};
+
+use super::store_error;
+use crate::Engine;
+use crate::dispatch::Context;
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn image_tag(&self, context: Context) -> Result<Response> {
+        let image = self.find_image(context.param(0))?;
+        let (repo, tag) = (context.query.text("repo"), context.query.text("tag"));
+        let reference = tag_reference(repo, tag)?;
+        self.store.tag(&image.id, &reference).map_err(store_error)?;
+        self.image_event("tag", &image.id.to_string(), &reference.familiar());
+        Ok(json::response(201, Body::empty(), None))
+    }
+}
+
+/// The name an image gets.
+fn tag_reference(repo: &str, tag: &str) -> Result<Reference> {
+    let invalid = |error: oci::ReferenceError| ApiError::invalid(error.to_string());
+    let reference = Reference::parse(repo).map_err(invalid)?;
+    if reference.digest().is_some() {
+        return Err(ApiError::invalid(
+            "refusing to create a tag with a digest reference",
+        ));
+    }
+    match tag {
+        "" => Ok(reference.with_default_tag()),
+        tag => reference.with_tag(tag).map_err(invalid),
+    }
+}

@@ -1,0 +1,192 @@
+//! The end of a container: exit code, restart policy, automatic removal.
+
+use std::rc::Rc;
+
+use clock::JoinHandle;
+use engine_api::timestamp;
+use futures_util::future::{Either, select};
+
+use crate::Engine;
+use crate::state::{Container, Data};
+
+/// Nanoseconds the streams of an ended container may still take.
+const DRAIN: u64 = 2_000_000_000;
+/// The first delay of a restart; it doubles.
+const DELAY_FIRST: u64 = 100_000_000;
+/// The longest delay of a restart.
+const DELAY_MAX: u64 = 60_000_000_000;
+/// Who ran this long starts with the first delay again.
+const DELAY_RESET: u64 = 10_000_000_000;
+
+/// Whether the policy of `data` wants a restart after this end.
+fn wants_restart(data: &Data, exit_code: i32) -> bool {
+    let policy = &data.host_config.restart_policy;
+    if data.has_been_manually_stopped {
+        return false;
+    }
+    match policy.name.as_str() {
+        "always" | "unless-stopped" => true,
+        "on-failure" => {
+            exit_code != 0
+                && (policy.maximum_retry_count == 0
+                    || i64::from(data.restart_count) < policy.maximum_retry_count)
+        }
+        _ => false,
+    }
+}
+
+/// `future`, or `None` when it takes longer.
+pub(crate) async fn timeout<T>(
+    clock: &clock::Clock,
+    nanos: u64,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    match select(std::pin::pin!(future), clock.sleep(nanos)).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
+    }
+}
+
+impl Engine {
+    /// Waits for the end of a container that has been started.
+    pub(crate) fn watch(
+        &self,
+        container: &Rc<Container>,
+        runtime: Rc<runtime::Container>,
+        pumps: Vec<JoinHandle<()>>,
+    ) {
+        let (engine, container) = (self.rc(), Rc::clone(container));
+        self.os.executor().spawn(async move {
+            let exit_code = runtime.wait().await.unwrap_or(255);
+            let oom_killed = runtime::cgroup::oom_kills(&engine.os, runtime.cgroup()) > 0;
+            // With a shared pid namespace, children that hold the streams outlive their parent.
+            runtime.delete();
+            for pump in pumps {
+                let handle = std::pin::pin!(pump);
+                timeout(&engine.os.clock(), DRAIN, handle).await;
+            }
+            engine.ended(&container, exit_code, oom_killed).await;
+        });
+    }
+
+    async fn ended(&self, container: &Rc<Container>, exit_code: i32, oom_killed: bool) {
+        // A start that is still going on finishes first.
+        let guard = container.lock.take().await;
+        container.live.borrow_mut().take();
+        container.log.flush();
+        let _ = self.store.unmount_container(&container.id);
+        let now = self.now();
+        let started = timestamp::parse_rfc3339(&container.data.borrow().state.started_at);
+        let ran_for = now.saturating_sub(started.unwrap_or(now));
+        let restart =
+            wants_restart(&container.data.borrow(), exit_code) && !container.removed.get();
+        container.exits.set(container.exits.get() + 1);
+        container.restart_cancelled.set(false);
+        container.update(&self.os, |data| {
+            let state = &mut data.state;
+            state.running = restart;
+            state.restarting = restart;
+            state.paused = false;
+            state.pid = 0;
+            state.exit_code = exit_code;
+            state.oom_killed = oom_killed;
+            state.finished_at = timestamp::format(now);
+        });
+        container.streams.end();
+        if oom_killed {
+            self.container_event(container, "oom", &[]);
+        }
+        self.container_event(
+            container,
+            "die",
+            &[
+                ("execDuration", (ran_for / 1_000_000_000).to_string()),
+                ("exitCode", exit_code.to_string()),
+            ],
+        );
+        for mount in container
+            .data
+            .borrow()
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume")
+        {
+            let id = ("container", container.id.clone());
+            self.volume_event("unmount", &mount.point.name, &[id]);
+        }
+        drop(guard);
+        if restart {
+            self.restart_later(container, ran_for);
+        } else if container.data.borrow().host_config.auto_remove {
+            let (engine, container) = (self.rc(), Rc::clone(container));
+            self.os.executor().spawn(async move {
+                let _ = engine.remove(&container, true, true).await;
+            });
+        }
+    }
+
+    fn restart_later(&self, container: &Rc<Container>, ran_for: u64) {
+        let delay = match container.restart_delay.get() {
+            0 => DELAY_FIRST,
+            _ if ran_for >= DELAY_RESET => DELAY_FIRST,
+            delay => (delay * 2).min(DELAY_MAX),
+        };
+        container.restart_delay.set(delay);
+        let (engine, container) = (self.rc(), Rc::clone(container));
+        self.os.executor().spawn(async move {
+            let cancelled = container.changed.wait_for(|| {
+                (container.restart_cancelled.get() || container.removed.get()).then_some(())
+            });
+            let cancelled = timeout(&engine.os.clock(), delay, cancelled)
+                .await
+                .is_some();
+            if cancelled {
+                container.update(&engine.os, |data| {
+                    data.state.running = false;
+                    data.state.restarting = false;
+                });
+                return;
+            }
+            container.update(&engine.os, |data| data.restart_count += 1);
+            // Why it does not start is in its state.
+            let _ = engine.start_again(&container).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies() {
+        let data = |name: &str, maximum, count| {
+            let mut data = Data {
+                restart_count: count,
+                ..Data::default()
+            };
+            data.host_config.restart_policy.name = name.to_string();
+            data.host_config.restart_policy.maximum_retry_count = maximum;
+            data
+        };
+        for (name, maximum, count, exit_code, expected) in [
+            ("", 0, 0, 1, false),
+            ("no", 0, 0, 1, false),
+            ("always", 0, 9, 0, true),
+            ("unless-stopped", 0, 9, 0, true),
+            ("on-failure", 0, 9, 1, true),
+            ("on-failure", 0, 9, 0, false),
+            ("on-failure", 3, 2, 1, true),
+            ("on-failure", 3, 3, 1, false),
+        ] {
+            assert_eq!(
+                wants_restart(&data(name, maximum, count), exit_code),
+                expected,
+                "{name}"
+            );
+        }
+        let mut stopped = data("always", 0, 0);
+        stopped.has_been_manually_stopped = true;
+        assert!(!wants_restart(&stopped, 0));
+    }
+}

@@ -1,0 +1,170 @@
+//! Numbers of a running container, from its cgroup.
+
+use engine_api::timestamp;
+use os::{OsExt, View};
+use runtime::cgroup;
+use serde_json::{Value, json};
+
+use crate::Engine;
+use crate::state::Container;
+
+/// One reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Nanoseconds since 1970; 0: nothing was read.
+    pub(crate) time: u64,
+    pub(crate) cpu_total: u64,
+    pub(crate) cpu_user: u64,
+    pub(crate) cpu_kernel: u64,
+    /// Nanoseconds of CPU time the machine has had in all.
+    pub(crate) system_cpu: u64,
+    pub(crate) online_cpus: u32,
+    pub(crate) memory: u64,
+    pub(crate) memory_limit: u64,
+    pub(crate) memory_stat: Vec<(String, u64)>,
+    pub(crate) pids: u64,
+    pub(crate) pids_limit: Option<u64>,
+    pub(crate) throttling: [u64; 3],
+}
+
+/// Nanoseconds of all CPUs, from the first line of `/proc/stat` (in hundredths of a second).
+fn system_cpu(stat: &str) -> u64 {
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: u64 = line
+        .split_whitespace()
+        .skip(1)
+        .take(7)
+        .filter_map(|text| text.parse::<u64>().ok())
+        .sum();
+    ticks.saturating_mul(10_000_000)
+}
+
+impl Engine {
+    /// Reads the numbers of a container; all zero when it does not run.
+    pub(crate) fn sample(&self, container: &Container) -> Sample {
+        let Ok(runtime) = container.running() else {
+            return Sample::default();
+        };
+        let read = |file: &str| cgroup::read(&self.os, runtime.cgroup(), file);
+        let number = |file: &str| read(file).trim().parse::<u64>().ok();
+        let cpu = read("cpu.stat");
+        let micros = |key: &str| cgroup::keyed(&cpu, key).unwrap_or(0).saturating_mul(1000);
+        let stat = self
+            .os
+            .read_file_now(View::Host, b"/proc/stat")
+            .unwrap_or_default();
+        let memory_stat = read("memory.stat")
+            .lines()
+            .filter_map(|line| {
+                let (name, value) = line.split_once(' ')?;
+                Some((name.to_string(), value.trim().parse().ok()?))
+            })
+            .collect();
+        Sample {
+            time: self.now(),
+            cpu_total: micros("usage_usec"),
+            cpu_user: micros("user_usec"),
+            cpu_kernel: micros("system_usec"),
+            system_cpu: system_cpu(&String::from_utf8_lossy(&stat)),
+            online_cpus: self.cpu_count(),
+            memory: number("memory.current").unwrap_or(0),
+            memory_limit: number("memory.max").unwrap_or_else(|| self.memory_total()),
+            memory_stat,
+            pids: number("pids.current").unwrap_or(0),
+            pids_limit: number("pids.max"),
+            throttling: [
+                cgroup::keyed(&cpu, "nr_periods").unwrap_or(0),
+                cgroup::keyed(&cpu, "nr_throttled").unwrap_or(0),
+                micros("throttled_usec"),
+            ],
+        }
+    }
+
+    /// Bytes of memory of the machine.
+    pub(crate) fn memory_total(&self) -> u64 {
+        let text = self
+            .os
+            .read_file_now(View::Host, b"/proc/meminfo")
+            .unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .map_or(0, |kilobytes| kilobytes * 1024)
+    }
+}
+
+fn cpu(sample: &Sample) -> Value {
+    if sample.time == 0 {
+        return json!({
+            "cpu_usage": { "total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
+            "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
+        });
+    }
+    json!({
+        "cpu_usage": {
+            "total_usage": sample.cpu_total,
+            "usage_in_kernelmode": sample.cpu_kernel,
+            "usage_in_usermode": sample.cpu_user,
+        },
+        "system_cpu_usage": sample.system_cpu,
+        "online_cpus": sample.online_cpus,
+        "throttling_data": {
+            "periods": sample.throttling[0],
+            "throttled_periods": sample.throttling[1],
+            "throttled_time": sample.throttling[2],
+        },
+    })
+}
+
+/// The document of one reading, `before` being the one before it.
+pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> Value {
+    let time = |sample: &Sample| match sample.time {
+        0 => timestamp::ZERO.to_string(),
+        time => timestamp::format(time),
+    };
+    let (mut pids, mut memory) = (json!({}), json!({}));
+    if now.time != 0 {
+        let stats: serde_json::Map<String, Value> = now
+            .memory_stat
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
+        memory = json!({ "usage": now.memory, "stats": stats, "limit": now.memory_limit });
+        pids = json!({ "current": now.pids, "limit": now.pids_limit.unwrap_or(u64::MAX) });
+    }
+    json!({
+        "read": time(now),
+        "preread": time(before),
+        "pids_stats": pids,
+        "blkio_stats": {
+            "io_service_bytes_recursive": null,
+            "io_serviced_recursive": null,
+            "io_queue_recursive": null,
+            "io_service_time_recursive": null,
+            "io_wait_time_recursive": null,
+            "io_merged_recursive": null,
+            "io_time_recursive": null,
+            "sectors_recursive": null,
+        },
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": cpu(now),
+        "precpu_stats": cpu(before),
+        "memory_stats": memory,
+        "name": format!("/{}", container.name()),
+        "id": container.id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_time() {
+        assert_eq!(
+            system_cpu("cpu  1 2 3 4 0 0 0 9 9 9\ncpu0 1\n"),
+            100_000_000
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! `GET /info`.
+
+use engine_api::error::Result;
+use engine_api::{json, timestamp};
+use os::{OsExt, View};
+use serde_json::json;
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+
+/// The value of `NAME=value` in `os-release(5)`.
+fn os_release(text: &str, name: &str) -> String {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim().trim_matches('"').to_string())
+        .unwrap_or_default()
+}
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn system_info(&self, _context: Context) -> Result<Response> {
+        let containers = self.all_containers();
+        let count = |status: &str| {
+            containers
+                .iter()
+                .filter(|container| container.status() == status)
+                .count()
+        };
+        let (running, paused) = (count("running") + count("restarting"), count("paused"));
+        let release = self
+            .os
+            .read_file(View::Host, b"/etc/os-release")
+            .await
+            .unwrap_or_default();
+        let release = String::from_utf8_lossy(&release).into_owned();
+        let answer = json!({
+            "ID": self.id,
+            "Containers": containers.len(),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": containers.len() - running - paused,
+            "Images": self.store.images().len(),
+            "Driver": "overlay2",
+            "DriverStatus": [
+                ["Backing Filesystem", "tmpfs"],
+                ["Supports d_type", "true"],
+                ["Using metacopy", "false"],
+                ["Native Overlay Diff", "true"],
+                ["userxattr", "false"],
+            ],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": null,
+                "Log": ["json-file"],
+            },
+            "MemoryLimit": true,
+            "SwapLimit": true,
+            "CpuCfsPeriod": true,
+            "CpuCfsQuota": true,
+            "CPUShares": true,
+            "CPUSet": true,
+            "PidsLimit": true,
+            "IPv4Forwarding": true,
+            "Debug": false,
+            "NFd": 0,
+            "OomKillDisable": false,
+            "NGoroutines": 0,
+            "SystemTime": timestamp::format(self.now()),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": "2",
+            "NEventsListener": 0,
+            "KernelVersion": self.kernel_version(),
+            "OperatingSystem": os_release(&release, "PRETTY_NAME"),
+            "OSVersion": os_release(&release, "VERSION_ID"),
+            "OSType": "linux",
+            "Architecture": "riscv64",
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": {
+                "InsecureRegistryCIDRs": [],
+                "IndexConfigs": {
+                    "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true },
+                },
+                "Mirrors": null,
+            },
+            "NCPU": self.cpu_count(),
+            "MemTotal": self.memory_total(),
+            "GenericResources": null,
+            "DockerRootDir": self.config.root,
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Name": self.hostname(),
+            "Labels": [],
+            "ExperimentalBuild": false,
+            "ServerVersion": self.config.version,
+            "Runtimes": { "runc": { "path": "runc" } },
+            "DefaultRuntime": "runc",
+            "Swarm": {
+                "NodeID": "",
+                "NodeAddr": "",
+                "LocalNodeState": "inactive",
+                "ControlAvailable": false,
+                "Error": "",
+                "RemoteManagers": null,
+            },
+            "LiveRestoreEnabled": false,
+            "Isolation": "",
+            "InitBinary": "docker-init",
+            "ContainerdCommit": { "ID": "" },
+            "RuncCommit": { "ID": "" },
+            "InitCommit": { "ID": "" },
+            "SecurityOptions": ["name=cgroupns"],
+            "CDISpecDirs": [],
+            "Warnings": ["WARNING: containers have a loopback interface only: this version of Drydock has no container network"],
+        });
+        Ok(json::emit(200, &answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::os_release;
+
+    #[test]
+    fn release_names() {
+        let text = "PRETTY_NAME=\"Debian GNU/Linux 13\"\nVERSION_ID=13\n";
+        assert_eq!(os_release(text, "PRETTY_NAME"), "Debian GNU/Linux 13");
+        assert_eq!(os_release(text, "VERSION_ID"), "13");
+        assert_eq!(os_release(text, "NAME"), "");
+    }
+}

@@ -1,0 +1,7 @@
+//! Operations on the daemon itself, a verb a file.
+
+mod df;
+mod events;
+mod info;
+mod ping;
+mod version;

@@ -1,0 +1,28 @@
+//! `HEAD /_ping` and `GET /_ping`: what clients negotiate the version with.
+
+use engine_api::error::Result;
+use engine_api::json;
+use http::HeaderValue;
+use serve::{Body, Response};
+
+use crate::Engine;
+use crate::dispatch::Context;
+
+impl Engine {
+    /// The operation.
+    pub(crate) async fn ping(&self, _context: Context) -> Result<Response> {
+        let mut response = json::response(200, Body::from("OK"), Some("text/plain; charset=utf-8"));
+        for (name, value) in [
+            // The classic builder, not BuildKit.
+            ("builder-version", "1"),
+            ("swarm", "inactive"),
+            ("cache-control", "no-cache, no-store, must-revalidate"),
+            ("pragma", "no-cache"),
+        ] {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        Ok(response)
+    }
+}

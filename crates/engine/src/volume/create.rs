@@ -1,0 +1,34 @@
+//! `POST /volumes/create`.
+
+use engine_api::error::{ApiError, Result};
+use engine_api::json;
+use engine_api::types::VolumeCreateBody;
+use serve::Response;
+
+use crate::Engine;
+use crate::dispatch::Context;
+
+impl Engine {
+    /// The operation. A volume that is there already is given as it is.
+    pub(crate) async fn volume_create(&self, context: Context) -> Result<Response> {
+        let body: VolumeCreateBody = json::read_or_default(context.body).await?;
+        let mut labels = body.labels;
+        if !matches!(body.driver.as_str(), "" | "local") {
+            return Err(ApiError::not_found(format!(
+                "create {}: error looking up volume plugin {}: plugin \"{}\" not found",
+                body.name, body.driver, body.driver
+            )));
+        }
+        if !body.driver_opts.is_empty() {
+            return Err(ApiError::unsupported("a volume with driver options"));
+        }
+        let name = match body.name.as_str() {
+            "" => {
+                labels.insert("com.docker.volume.anonymous".to_string(), String::new());
+                self.os.rng().hex(32)
+            }
+            name => name.to_string(),
+        };
+        Ok(json::emit(201, &self.ensure_volume(&name, labels)?))
+    }
+}
