@@ -215,7 +215,7 @@ impl Kernel {
     pub fn with_fs<R>(&self, task: &Task, f: impl FnOnce(&FsContext<'_>) -> R) -> R {
         let fs = task.fs();
         let (root, cwd) = (fs.root(), fs.cwd());
-        let (creds, ns) = (task.creds(), task.ns());
+        let (creds, ns) = (crate::namespaces::unshare::fs_credentials(task), task.ns());
         f(&FsContext {
             root: &root,
             cwd: &cwd,

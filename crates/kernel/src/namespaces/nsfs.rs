@@ -5,7 +5,7 @@ use std::any::Any;
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
-use vfs::file::{File, OpenFlags, UserMemory};
+use vfs::file::{File, OpenFile, OpenFlags, UserMemory};
 use vfs::inode::{Attr, FileSystem, Inode, InodeRef, S_IFREG, StatFs};
 use vfs::mount::{MountFlags, MountTable};
 use vfs::mountinfo::makedev;
@@ -15,10 +15,14 @@ use super::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
     CgroupNs, IpcNs, MntNs, Namespaces, NetNs, PidNamespace, UserNs, UtsNs,
 };
+use crate::kernel::Kernel;
+use crate::task::Task;
 
 /// `NSFS_MAGIC`.
 pub const MAGIC: u64 = 0x6e73_6673;
 
+const NS_GET_USERNS: u32 = 0xb701;
+const NS_GET_PARENT: u32 = 0xb702;
 const NS_GET_NSTYPE: u32 = 0xb703;
 const NS_GET_OWNER_UID: u32 = 0xb704;
 
@@ -185,6 +189,34 @@ impl Inode for NsInode {
 
 /// An open namespace file.
 pub struct NsFile(pub NsRef);
+
+/// The `ioctl_ns(2)` requests that give a descriptor: the owning user namespace and the parent of a pid or
+/// user namespace. `None` for other requests, which the file answers itself. Namespaces above the caller's
+/// are not shown (`EPERM`).
+pub fn ioctl(kernel: &Kernel, task: &Task, file: &NsFile, request: u32) -> Option<Result<u64>> {
+    let found = match request {
+        NS_GET_USERNS => visible_user(task, Some(file.0.owner(&kernel.init_ns.user))),
+        NS_GET_PARENT => match &file.0 {
+            NsRef::User(ns) => visible_user(task, ns.parent.clone()),
+            NsRef::Pid(ns) => {
+                let parent = ns.parent.clone().filter(|parent| task.ns().pid.contains(parent));
+                parent.map(NsRef::Pid).ok_or(Errno::EPERM)
+            }
+            _ => Err(Errno::EINVAL),
+        },
+        _ => return None,
+    };
+    Some(found.and_then(|ns| {
+        let path = ns.path(kernel.init_ns.mnt.mounts.table());
+        let file = OpenFile::new(Rc::new(NsFile(ns)), Some(path), OpenFlags::empty());
+        task.files().insert(file, true, task.nofile()).map(|fd| fd as u64)
+    }))
+}
+
+fn visible_user(task: &Task, ns: Option<Rc<UserNs>>) -> Result<NsRef> {
+    let ns = ns.filter(|ns| ns.descends_from(&task.ns().user));
+    ns.map(NsRef::User).ok_or(Errno::EPERM)
+}
 
 impl File for NsFile {
     fn as_any(&self) -> &dyn Any {

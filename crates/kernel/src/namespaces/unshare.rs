@@ -212,3 +212,18 @@ fn all_capabilities(creds: &Credentials) -> Credentials {
         ..creds.clone()
     }
 }
+
+/// Who a task is to the file system. Capabilities over files are those of the machine's own user
+/// namespace: in another one a task has only what its global ids give it. What stays is CAP_SYS_ADMIN,
+/// for mounts of a mount namespace it owns.
+#[must_use]
+pub fn fs_credentials(task: &Task) -> Rc<Credentials> {
+    let (creds, ns) = (task.creds(), task.ns());
+    if ns.user.is_initial() {
+        return creds;
+    }
+    let admin = Capability::SysAdmin;
+    let mounts = ns.mnt.owner.allows(&ns.user, creds.euid, creds.effective, admin as u32);
+    let effective = if mounts { admin.bit() } else { 0 };
+    Rc::new(Credentials { effective, ..(*creds).clone() })
+}

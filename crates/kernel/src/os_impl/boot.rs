@@ -41,6 +41,11 @@ pub fn register(kernel: &Rc<Kernel>) {
         let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
         Ok(CgroupFs::of(&kernel, &ns.cgroup.root) as Rc<dyn FileSystem>)
     });
+    // As Linux: half of the memory, unless a mount says otherwise.
+    let limit = Some(kernel.config.memory / 2);
+    for fstype in ["tmpfs", "ramfs"] {
+        kernel.registry.register(fstype, move |request| vfs::tmpfs::mount_limited(request, limit));
+    }
     kernel.registry.register("sysfs", move |_| Ok(crate::sys::SysFs::of(&get()?) as Rc<dyn FileSystem>));
 }
 

@@ -11,6 +11,7 @@ use super::sys_file::{install, set_flags};
 use super::table::{Arg, Row};
 use super::{Block, Restart, Stop, SysResult};
 use crate::kernel::Kernel;
+use crate::namespaces::nsfs::{self, NsFile};
 use crate::task::Task;
 use crate::tty::{PtyMaster, PtySlave, Tty, request as r};
 
@@ -109,6 +110,11 @@ fn terminal_or_file(
             r::TIOCGPTPEER => return open_peer(t, file, master, argument),
             _ => {}
         }
+    }
+    if let Some(namespace) = file.file.as_any().downcast_ref::<NsFile>()
+        && let Some(result) = nsfs::ioctl(k, t, namespace, request)
+    {
+        return Ok(result?);
     }
     let Some(slave) = file.file.as_any().downcast_ref::<PtySlave>() else {
         return Ok(file.file.ioctl(request, argument, memory)?);
