@@ -27,7 +27,10 @@ fn busybox() -> Vec<u8> {
         Some(root.join("trees/busybox/bin/busybox")),
         Some(root.join("quick/busybox/bin/busybox")),
     ];
-    let found = candidates.into_iter().flatten().find_map(|path| std::fs::read(path).ok());
+    let found = candidates
+        .into_iter()
+        .flatten()
+        .find_map(|path| std::fs::read(path).ok());
     found.expect(
         "no riscv64 busybox: run `cargo xtask images` (or `cargo xtask images --unpack busybox DIR` and set \
          DRYDOCK_BUSYBOX=DIR/bin/busybox)",
@@ -41,9 +44,14 @@ fn machine(busybox: &[u8]) -> Rc<KernelOs> {
     mount_standard(&kernel).expect("standard mounts");
     let os = KernelOs::new(kernel);
     os.mkdir_all(View::Host, b"/bin", 0o755).expect("/bin");
-    os.write_file(View::Host, BUSYBOX.as_bytes(), busybox, 0o755).expect("busybox");
-    for applet in ["cat", "grep", "hostname", "id", "ls", "mkdir", "mount", "readlink", "sh", "sleep", "sort", "stty", "test", "tr", "true", "tty"] {
-        os.symlink(View::Host, b"busybox", format!("/bin/{applet}").as_bytes()).expect(applet);
+    os.write_file(View::Host, BUSYBOX.as_bytes(), busybox, 0o755)
+        .expect("busybox");
+    for applet in [
+        "cat", "grep", "hostname", "id", "ls", "mkdir", "mount", "readlink", "sh", "sleep", "sort",
+        "stty", "test", "tr", "true", "tty",
+    ] {
+        os.symlink(View::Host, b"busybox", format!("/bin/{applet}").as_bytes())
+            .expect(applet);
     }
     os
 }
@@ -57,7 +65,11 @@ fn run(test: &Test, busybox: &[u8]) -> Result<(), String> {
         let now = kernel.clock.now();
         match kernel.turn(now, 10_000_000) {
             Turn::Crashed(text) => break Err(format!("the kernel crashed: {text}")),
-            Turn::Ran { busy, next_deadline, used } => {
+            Turn::Ran {
+                busy,
+                next_deadline,
+                used,
+            } => {
                 instructions += used;
                 if join.is_finished() {
                     break Ok(());
@@ -88,7 +100,8 @@ fn the_kernel_passes_the_suite_of_the_seam() {
     let only = std::env::var("OS_TEST").unwrap_or_default();
     let mut failed = Vec::new();
     for test in ALL.iter().filter(|test| test.name.contains(&only)) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(test, &busybox)));
+        let outcome =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(test, &busybox)));
         match outcome {
             Ok(Ok(())) => println!("ok     {}", test.name),
             Ok(Err(text)) => {
@@ -101,5 +114,10 @@ fn the_kernel_passes_the_suite_of_the_seam() {
             }
         }
     }
-    assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), ALL.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed: {failed:#?}",
+        failed.len(),
+        ALL.len()
+    );
 }

@@ -36,8 +36,7 @@ fn segv(code: i32, address: u64) -> FaultError {
 }
 
 impl Mm {
-    /// Makes the access possible, or says why it is not. `stack_limit` is RLIMIT_STACK. Gives true when
-    /// content had to be fetched.
+    /// Makes the access possible, or says why it is not. `stack_limit` is RLIMIT_STACK.
     pub fn fault(&self, fault: Fault, stack_limit: u64, waker: &Waker) -> Result<(), FaultError> {
         // A statement of its own: the borrow must end before the stack grows.
         let known = self.vmas.borrow().find(fault.addr).cloned();
@@ -127,10 +126,16 @@ impl Mm {
         let index = vma.file_offset(address) / PAGE;
         let (page, sharing) = match &vma.backing {
             Backing::File { file, .. } => match file_page(file, index, write, address, waker)? {
-                // A page that was only read, and a hole: a store faults again and then asks to write.
+                // A page that was only read: a store faults again and then asks to write.
                 Some(page) if !write => (page, Sharing::Cow),
                 Some(page) => (page, Sharing::Shared),
-                None => (self.zero.clone(), Sharing::Cow),
+                // A hole. Where it can be written to later it is filled now, so that writes to the file
+                // are seen here too.
+                None if vma.flags.contains(VmaFlags::NEVER_WRITE) => (self.zero.clone(), Sharing::Cow),
+                None => match file_page(file, index, true, address, waker)? {
+                    Some(page) => (page, Sharing::Cow),
+                    None => (self.zero.clone(), Sharing::Cow),
+                },
             },
             Backing::Shared { pages, .. } => (pages.page(index)?, Sharing::Shared),
             Backing::Special { pages, .. } => {

@@ -46,7 +46,12 @@ impl PidNamespace {
             return Err(Errno::ENOSPC);
         }
         let max = parent.max.get();
-        Ok(Rc::new(PidNamespace::build(inode, parent.level + 1, Some(Rc::clone(parent)), max)))
+        Ok(Rc::new(PidNamespace::build(
+            inode,
+            parent.level + 1,
+            Some(Rc::clone(parent)),
+            max,
+        )))
     }
 
     fn build(inode: u64, level: u32, parent: Option<Rc<PidNamespace>>, max: u32) -> PidNamespace {
@@ -103,7 +108,12 @@ impl PidNamespace {
     /// All tasks seen from here, by number.
     #[must_use]
     pub fn tasks(&self) -> Vec<Rc<Task>> {
-        let pids: Vec<_> = self.pids.borrow().values().filter_map(Weak::upgrade).collect();
+        let pids: Vec<_> = self
+            .pids
+            .borrow()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         pids.iter().filter_map(|pid| pid.task()).collect()
     }
 
@@ -111,7 +121,11 @@ impl PidNamespace {
     #[must_use]
     pub fn processes(&self) -> Vec<Rc<ThreadGroup>> {
         let tasks = self.tasks();
-        tasks.iter().filter(|task| task.is_leader()).map(|task| Rc::clone(&task.group)).collect()
+        tasks
+            .iter()
+            .filter(|task| task.is_leader())
+            .map(|task| Rc::clone(&task.group))
+            .collect()
     }
 
     /// The first process number above or equal to `from`, for directory cursors.
@@ -291,7 +305,10 @@ mod tests {
         let inner = PidNamespace::new_child(&root, 2).unwrap();
         let first = Pid::allocate(&root).unwrap();
         let second = Pid::allocate(&inner).unwrap();
-        assert_eq!((first.global(), second.global(), second.innermost()), (1, 2, 1));
+        assert_eq!(
+            (first.global(), second.global(), second.innermost()),
+            (1, 2, 1)
+        );
         assert_eq!((first.in_ns(&inner), second.in_ns(&root)), (0, 2));
         assert!(root.contains(&inner) && !inner.contains(&root));
         drop(second);
