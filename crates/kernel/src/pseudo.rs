@@ -18,7 +18,8 @@ use std::task::Waker;
 use abi::{Errno, Result};
 use vfs::file::{DirFile, Events, File, OpenFlags};
 use vfs::inode::{
-    Attr, DirEntry, FileSystem, Inode, InodeRef, NewNode, S_IFDIR, S_IFLNK, S_IFREG, SetAttr, Timestamp,
+    Attr, DirEntry, FileSystem, Inode, InodeRef, NewNode, S_IFDIR, S_IFLNK, S_IFREG, SetAttr,
+    Timestamp,
 };
 use vfs::path::Path;
 
@@ -160,7 +161,11 @@ impl Maker {
             ino,
             perm,
             owner: self.owner,
-            size: if matches!(body, Body::File(_)) { self.size } else { 0 },
+            size: if matches!(body, Body::File(_)) {
+                self.size
+            } else {
+                0
+            },
             time: self.time,
             nlink,
             body,
@@ -192,7 +197,12 @@ impl Maker {
 
     /// A file that `read` fills.
     #[must_use]
-    pub fn read_only(&self, ino: u64, perm: u32, read: impl Fn() -> Result<Vec<u8>> + 'static) -> InodeRef {
+    pub fn read_only(
+        &self,
+        ino: u64,
+        perm: u32,
+        read: impl Fn() -> Result<Vec<u8>> + 'static,
+    ) -> InodeRef {
         self.node(ino, perm, Body::File(Rc::new(Generated(read))))
     }
 
@@ -297,7 +307,12 @@ impl Inode for Node {
         let start = usize::try_from(cursor).map_err(|_| Errno::EINVAL)?;
         for (index, entry) in entries.iter().enumerate().skip(start) {
             let next = index as u64 + 1;
-            let entry = DirEntry { name: &entry.name, ino: entry.ino, file_type: entry.file_type, next };
+            let entry = DirEntry {
+                name: &entry.name,
+                ino: entry.ino,
+                file_type: entry.file_type,
+                next,
+            };
             if !emit(entry) {
                 break;
             }
@@ -361,7 +376,9 @@ impl File for TextFile {
         }
         let text = self.text.borrow();
         let text = text.as_deref().unwrap_or_default();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(text.len());
         let count = buf.len().min(text.len() - start);
         buf[..count].copy_from_slice(&text[start..start + count]);
         Ok(count)
@@ -378,7 +395,9 @@ impl File for TextFile {
     fn poll(&self, waker: Option<&Waker>) -> Events {
         let ready = Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM;
         match self.content.version(waker) {
-            Some(version) if Some(version) != *self.seen.borrow() => ready | Events::ERR | Events::PRI,
+            Some(version) if Some(version) != *self.seen.borrow() => {
+                ready | Events::ERR | Events::PRI
+            }
             _ => ready,
         }
     }
@@ -407,7 +426,9 @@ pub fn ino_of(name: &[u8], salt: u64) -> u64 {
 
 /// A number written as text: decimal, `0x…` or octal with a leading 0, white space around it.
 pub fn parse_number(text: &[u8]) -> Result<i64> {
-    let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Errno::EINVAL)?
+        .trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -449,7 +470,13 @@ mod tests {
     }
 
     fn maker() -> Maker {
-        Maker { cache: Rc::default(), fs: Rc::new(TestFs), owner: (0, 0), size: 0, time: Timestamp::default() }
+        Maker {
+            cache: Rc::default(),
+            fs: Rc::new(TestFs),
+            owner: (0, 0),
+            size: 0,
+            time: Timestamp::default(),
+        }
     }
 
     #[test]
@@ -471,11 +498,21 @@ mod tests {
 
     #[test]
     fn numbers_as_sysctls_take_them() {
-        for (text, value) in [("5\n", Ok(5)), (" -7 ", Ok(-7)), ("0x10", Ok(16)), ("010", Ok(8)), ("0", Ok(0))] {
+        for (text, value) in [
+            ("5\n", Ok(5)),
+            (" -7 ", Ok(-7)),
+            ("0x10", Ok(16)),
+            ("010", Ok(8)),
+            ("0", Ok(0)),
+        ] {
             assert_eq!(parse_number(text.as_bytes()), value, "{text:?}");
         }
         for text in ["", "x", "1 2", "99999999999999999999"] {
-            assert_eq!(parse_number(text.as_bytes()), Err(Errno::EINVAL), "{text:?}");
+            assert_eq!(
+                parse_number(text.as_bytes()),
+                Err(Errno::EINVAL),
+                "{text:?}"
+            );
         }
     }
 }

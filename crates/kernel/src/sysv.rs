@@ -71,9 +71,21 @@ impl Segments {
     }
 
     /// `shmget(2)`.
-    pub fn get(&self, kernel: &Kernel, task: &Task, key: i32, size: u64, flags: u32) -> Result<i32> {
+    pub fn get(
+        &self,
+        kernel: &Kernel,
+        task: &Task,
+        key: i32,
+        size: u64,
+        flags: u32,
+    ) -> Result<i32> {
         self.collect();
-        let known = self.by_id.borrow().values().find(|segment| segment.key.get() == key).cloned();
+        let known = self
+            .by_id
+            .borrow()
+            .values()
+            .find(|segment| segment.key.get() == key)
+            .cloned();
         if let Some(segment) = known.filter(|_| key != IPC_PRIVATE) {
             if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 {
                 return Err(Errno::EEXIST);
@@ -82,7 +94,15 @@ impl Segments {
                 return Err(Errno::EINVAL);
             }
             if flags & 0o444 != 0 {
-                segment.check(kernel, task, if flags & 0o222 != 0 { Access::Write } else { Access::Read })?;
+                segment.check(
+                    kernel,
+                    task,
+                    if flags & 0o222 != 0 {
+                        Access::Write
+                    } else {
+                        Access::Read
+                    },
+                )?;
             }
             return Ok(segment.id.0);
         }
@@ -128,7 +148,11 @@ impl Segments {
     /// The segment whose memory this is.
     #[must_use]
     pub fn with_pages(&self, pages: &Rc<SharedPages>) -> Option<Rc<Segment>> {
-        self.by_id.borrow().values().find(|segment| Rc::ptr_eq(&segment.pages, pages)).cloned()
+        self.by_id
+            .borrow()
+            .values()
+            .find(|segment| Rc::ptr_eq(&segment.pages, pages))
+            .cloned()
     }
 
     /// The segment at a place in the table (`SHM_STAT`).
@@ -147,8 +171,14 @@ impl Segments {
     #[must_use]
     pub fn totals(&self) -> (u64, u64, u64) {
         let segments = self.by_id.borrow();
-        let pages = segments.values().map(|segment| segment.mapped_len() / PAGE).sum();
-        let resident = segments.values().map(|segment| segment.pages.resident()).sum();
+        let pages = segments
+            .values()
+            .map(|segment| segment.mapped_len() / PAGE)
+            .sum();
+        let resident = segments
+            .values()
+            .map(|segment| segment.pages.resident())
+            .sum();
         (segments.len() as u64, pages, resident)
     }
 
@@ -160,7 +190,9 @@ impl Segments {
 
     /// Frees removed segments that nobody has.
     pub fn collect(&self) {
-        self.by_id.borrow_mut().retain(|_, segment| !segment.removed.get() || segment.attach_count() > 0);
+        self.by_id
+            .borrow_mut()
+            .retain(|_, segment| !segment.removed.get() || segment.attach_count() > 0);
     }
 }
 
@@ -184,7 +216,11 @@ impl Segment {
         let user_ns = Rc::clone(&task.ns().ipc.owner);
         if access == Access::Owner {
             let admin = kernel.capable_in(task, &user_ns, Capability::SysAdmin);
-            return if owner || admin { Ok(()) } else { Err(Errno::EPERM) };
+            return if owner || admin {
+                Ok(())
+            } else {
+                Err(Errno::EPERM)
+            };
         }
         let in_group = |gid: u32| creds.egid == gid || creds.groups.contains(&gid);
         let bits = if owner {
@@ -195,7 +231,8 @@ impl Segment {
             self.mode.get()
         };
         let wanted = if access == Access::Write { 0o6 } else { 0o4 };
-        let allowed = bits & wanted == wanted || kernel.capable_in(task, &user_ns, Capability::IpcOwner);
+        let allowed =
+            bits & wanted == wanted || kernel.capable_in(task, &user_ns, Capability::IpcOwner);
         if allowed { Ok(()) } else { Err(Errno::EACCES) }
     }
 
@@ -240,7 +277,11 @@ impl Segment {
         put(64, &self.detach_time.get().to_le_bytes());
         put(72, &self.change_time.get().to_le_bytes());
         put(80, &self.creator_pid.in_ns(pids).to_le_bytes());
-        let last = self.last_pid.borrow().as_ref().map_or(0, |pid| pid.in_ns(pids));
+        let last = self
+            .last_pid
+            .borrow()
+            .as_ref()
+            .map_or(0, |pid| pid.in_ns(pids));
         put(84, &last.to_le_bytes());
         put(88, &self.attach_count().to_le_bytes());
         raw
@@ -250,10 +291,16 @@ impl Segment {
 /// `/proc/sysvipc/shm`.
 #[must_use]
 pub fn proc_shm(kernel: &Rc<Kernel>) -> String {
-    let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+    let ns = kernel
+        .current()
+        .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
     let mut text = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n".to_string();
     for segment in Segments::of(&ns.ipc).by_id.borrow().values() {
-        let last = segment.last_pid.borrow().as_ref().map_or(0, |pid| pid.in_ns(&ns.pid));
+        let last = segment
+            .last_pid
+            .borrow()
+            .as_ref()
+            .map_or(0, |pid| pid.in_ns(&ns.pid));
         text.push_str(&format!(
             "{:>10} {:>10}  {:>4o} {:>21} {:>5} {last:>5}  {:>5} {:>5} {:>5} {:>5} {:>5} {:>10} {:>10} {:>10} {:>21} {:>21}\n",
             segment.key.get(),

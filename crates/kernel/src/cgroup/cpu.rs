@@ -76,7 +76,8 @@ impl Cpu {
         let passed = now.since(self.period_start.get()) / period_ns;
         if passed > 0 {
             let owed = self.used_ns.get();
-            self.used_ns.set(owed.saturating_sub(quota_ns.saturating_mul(passed)));
+            self.used_ns
+                .set(owed.saturating_sub(quota_ns.saturating_mul(passed)));
             let start = self.period_start.get().plus(passed * period_ns);
             self.period_start.set(start);
             self.periods.set(self.periods.get() + 1);
@@ -180,7 +181,10 @@ mod tests {
         outer.cpu.quota_us.set(Some(10_000));
         assert_eq!(inner.cpu_budget(Instant(0)), Some(10 * MS));
         inner.charge_cpu(Instant(10 * MS), 6 * MS, 4 * MS);
-        assert_eq!(inner.throttled_until(Instant(10 * MS)), Some(Instant(100 * MS)));
+        assert_eq!(
+            inner.throttled_until(Instant(10 * MS)),
+            Some(Instant(100 * MS))
+        );
         assert_eq!(root.throttled_until(Instant(10 * MS)), None);
         assert_eq!(inner.throttled_until(Instant(100 * MS)), None);
         assert_eq!(outer.cpu.system_ns.get(), 4 * MS);

@@ -45,7 +45,14 @@ pub struct FileSpec {
 
 impl FileSpec {
     const fn new(name: &'static str, controller: Controllers, place: Place) -> FileSpec {
-        FileSpec { name, controller, place, read: None, write: None, version: None }
+        FileSpec {
+            name,
+            controller,
+            place,
+            read: None,
+            write: None,
+            version: None,
+        }
     }
 
     const fn core(name: &'static str, place: Place) -> FileSpec {
@@ -96,36 +103,54 @@ const PIDS: Controllers = Controllers::PIDS;
 
 /// Every file, in the order `ls -U` shows them.
 pub const FILES: &[FileSpec] = &[
-    FileSpec::core("cgroup.type", NotRoot).read(read_type).write(write_type),
-    FileSpec::core("cgroup.procs", Everywhere).read(tasks::procs).write(tasks::write_procs),
-    FileSpec::core("cgroup.threads", Everywhere).read(tasks::threads).write(tasks::write_threads),
+    FileSpec::core("cgroup.type", NotRoot)
+        .read(read_type)
+        .write(write_type),
+    FileSpec::core("cgroup.procs", Everywhere)
+        .read(tasks::procs)
+        .write(tasks::write_procs),
+    FileSpec::core("cgroup.threads", Everywhere)
+        .read(tasks::threads)
+        .write(tasks::write_threads),
     FileSpec::core("cgroup.controllers", Everywhere).read(|_, c| Ok(line(c.available().list()))),
     FileSpec::core("cgroup.subtree_control", Everywhere)
         .read(|_, c| Ok(line(c.subtree_control().list())))
         .write(|_, c, text| c.write_subtree_control(text)),
-    FileSpec::core("cgroup.events", NotRoot).read(read_events).polled(|c, waker| {
-        register(waker, &c.events_changed);
-        c.events_changed.generation()
-    }),
+    FileSpec::core("cgroup.events", NotRoot)
+        .read(read_events)
+        .polled(|c, waker| {
+            register(waker, &c.events_changed);
+            c.events_changed.generation()
+        }),
     FileSpec::core("cgroup.max.descendants", Everywhere)
         .read(|_, c| Ok(max(c.max_descendants().get())))
         .write(|_, c, text| set_max(c.max_descendants(), text)),
     FileSpec::core("cgroup.max.depth", Everywhere)
         .read(|_, c| Ok(max(c.max_depth().get())))
         .write(|_, c, text| set_max(c.max_depth(), text)),
-    FileSpec::core("cgroup.stat", Everywhere)
-        .read(|_, c| Ok(format!("nr_descendants {}\nnr_dying_descendants 0\n", c.descendant_count()))),
+    FileSpec::core("cgroup.stat", Everywhere).read(|_, c| {
+        Ok(format!(
+            "nr_descendants {}\nnr_dying_descendants 0\n",
+            c.descendant_count()
+        ))
+    }),
     FileSpec::core("cgroup.freeze", NotRoot)
         .read(|_, c| Ok(flag(c.freezer.is_asked())))
         .write(|_, c, text| parse_flag(text).map(|frozen| c.set_frozen(frozen))),
     FileSpec::core("cgroup.kill", NotRoot).write(tasks::kill_all),
     FileSpec::core("cpu.stat", Everywhere).read(read_cpu_stat),
-    FileSpec::of(CPU, "cpu.max").read(read_cpu_max).write(write_cpu_max),
+    FileSpec::of(CPU, "cpu.max")
+        .read(read_cpu_max)
+        .write(write_cpu_max),
     FileSpec::of(CPU, "cpu.max.burst")
         .read(|_, c| Ok(format!("{}\n", c.cpu.burst_us.get())))
         .write(write_cpu_burst),
-    FileSpec::of(CPU, "cpu.weight").read(|_, c| Ok(format!("{}\n", c.cpu.weight.get()))).write(write_cpu_weight),
-    FileSpec::of(CPU, "cpu.weight.nice").read(read_cpu_nice).write(write_cpu_nice),
+    FileSpec::of(CPU, "cpu.weight")
+        .read(|_, c| Ok(format!("{}\n", c.cpu.weight.get())))
+        .write(write_cpu_weight),
+    FileSpec::of(CPU, "cpu.weight.nice")
+        .read(read_cpu_nice)
+        .write(write_cpu_nice),
     FileSpec::of(CPU, "cpu.idle")
         .read(|_, c| Ok(flag(c.cpu.idle.get())))
         .write(|_, c, text| parse_flag(text).map(|idle| c.cpu.idle.set(idle))),
@@ -141,11 +166,15 @@ pub const FILES: &[FileSpec] = &[
     FileSpec::of(MEMORY, "memory.high")
         .read(|_, c| Ok(max(c.memory.high.get())))
         .write(|_, c, text| parse_bytes(text).map(|high| c.memory.high.set(high))),
-    FileSpec::of(MEMORY, "memory.max").read(|_, c| Ok(max(c.memory.max.get()))).write(write_memory_max),
-    FileSpec::of(MEMORY, "memory.events").read(|_, c| Ok(events(&c.memory.events))).polled(|c, waker| {
-        register(waker, &c.memory.events_changed);
-        c.memory.events_changed.generation()
-    }),
+    FileSpec::of(MEMORY, "memory.max")
+        .read(|_, c| Ok(max(c.memory.max.get())))
+        .write(write_memory_max),
+    FileSpec::of(MEMORY, "memory.events")
+        .read(|_, c| Ok(events(&c.memory.events)))
+        .polled(|c, waker| {
+            register(waker, &c.memory.events_changed);
+            c.memory.events_changed.generation()
+        }),
     FileSpec::of(MEMORY, "memory.events.local").read(|_, c| Ok(events(&c.memory.local_events))),
     FileSpec::new("memory.stat", MEMORY, Everywhere).read(read_memory_stat),
     FileSpec::of(MEMORY, "memory.oom.group")
@@ -159,7 +188,9 @@ pub const FILES: &[FileSpec] = &[
     FileSpec::of(MEMORY, "memory.swap.peak").read(|_, _| Ok("0\n".into())),
     FileSpec::of(MEMORY, "memory.swap.events").read(|_, _| Ok("high 0\nmax 0\nfail 0\n".into())),
     FileSpec::of(PIDS, "pids.current").read(|_, c| Ok(number(&c.pids.current))),
-    FileSpec::of(PIDS, "pids.max").read(|_, c| Ok(max(c.pids.max.get()))).write(|_, c, text| set_max(&c.pids.max, text)),
+    FileSpec::of(PIDS, "pids.max")
+        .read(|_, c| Ok(max(c.pids.max.get())))
+        .write(|_, c, text| set_max(&c.pids.max, text)),
     FileSpec::of(PIDS, "pids.events").read(|_, c| Ok(format!("max {}\n", c.pids.denied.get()))),
     FileSpec::of(PIDS, "pids.peak").read(|_, c| Ok(number(&c.pids.peak))),
 ];
@@ -222,7 +253,7 @@ fn parse_bytes(text: &str) -> Result<Option<u64>> {
 }
 
 fn set_bytes(cell: &Cell<u64>, text: &str) -> Result<()> {
-    cell.set(parse_bytes(text)?.unwrap_or(u64::MAX & !4095));
+    cell.set(parse_bytes(text)?.unwrap_or(!4095));
     Ok(())
 }
 
@@ -242,7 +273,10 @@ fn write_type(_: &Rc<Kernel>, _: &Rc<Cgroup>, text: &str) -> Result<()> {
 }
 
 fn read_events(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
-    let (populated, frozen) = (u8::from(cgroup.is_populated()), u8::from(cgroup.is_frozen()));
+    let (populated, frozen) = (
+        u8::from(cgroup.is_populated()),
+        u8::from(cgroup.is_frozen()),
+    );
     Ok(format!("populated {populated}\nfrozen {frozen}\n"))
 }
 
@@ -251,11 +285,17 @@ fn read_events(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
 fn read_cpu_stat(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
     let cpu = &cgroup.cpu;
     let (user, system) = (cpu.user_ns.get() / 1000, cpu.system_ns.get() / 1000);
-    let mut text = format!("usage_usec {}\nuser_usec {user}\nsystem_usec {system}\n", user + system);
+    let mut text = format!(
+        "usage_usec {}\nuser_usec {user}\nsystem_usec {system}\n",
+        user + system
+    );
     if !cgroup.is_root() && cgroup.available().contains(CPU) {
         let (periods, throttled) = (cpu.periods.get(), cpu.throttled.get());
         let usec = cpu.throttled_ns.get() / 1000;
-        let _ = write!(text, "nr_periods {periods}\nnr_throttled {throttled}\nthrottled_usec {usec}\nnr_bursts 0\nburst_usec 0\n");
+        let _ = write!(
+            text,
+            "nr_periods {periods}\nnr_throttled {throttled}\nthrottled_usec {usec}\nnr_bursts 0\nburst_usec 0\n"
+        );
     }
     Ok(text)
 }
@@ -307,7 +347,11 @@ fn write_cpu_weight(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<(
 fn weight_of_nice(nice: i64) -> u64 {
     let mut weight = 1024.0_f64;
     for _ in 0..nice.abs() {
-        weight = if nice < 0 { weight * 1.25 } else { weight / 1.25 };
+        weight = if nice < 0 {
+            weight * 1.25
+        } else {
+            weight / 1.25
+        };
     }
     ((weight * 100.0 / 1024.0).round() as u64).clamp(1, 10_000)
 }
@@ -444,16 +488,27 @@ mod tests {
 
     #[test]
     fn weights_of_nice_values() {
-        assert_eq!((weight_of_nice(0), weight_of_nice(-20), weight_of_nice(19)), (100, 8674, 1));
+        assert_eq!(
+            (weight_of_nice(0), weight_of_nice(-20), weight_of_nice(19)),
+            (100, 8674, 1)
+        );
     }
 
     #[test]
     fn files_come_and_go_with_their_controllers() {
         let root = Cgroup::new_root();
         let child = root.create(b"child", (0, 0)).unwrap();
-        let has = |cgroup: &Rc<Cgroup>, name: &str| FILES.iter().any(|file| file.name == name && file.is_in(cgroup));
-        assert!(has(&root, "memory.stat") && !has(&root, "memory.max") && !has(&root, "cgroup.freeze"));
-        assert!(!has(&child, "memory.max") && has(&child, "cpu.stat") && has(&child, "cgroup.freeze"));
+        let has = |cgroup: &Rc<Cgroup>, name: &str| {
+            FILES
+                .iter()
+                .any(|file| file.name == name && file.is_in(cgroup))
+        };
+        assert!(
+            has(&root, "memory.stat") && !has(&root, "memory.max") && !has(&root, "cgroup.freeze")
+        );
+        assert!(
+            !has(&child, "memory.max") && has(&child, "cpu.stat") && has(&child, "cgroup.freeze")
+        );
         root.write_subtree_control("+memory").unwrap();
         assert!(has(&child, "memory.max") && !has(&child, "pids.max"));
     }

@@ -36,7 +36,12 @@ impl CgroupFs {
     pub fn of(kernel: &Rc<Kernel>, root: &Rc<Cgroup>) -> Rc<CgroupFs> {
         let mounted = kernel.extension(Mounted::default);
         mounted.0.borrow_mut().retain(|fs| fs.strong_count() > 0);
-        let known = mounted.0.borrow().iter().filter_map(Weak::upgrade).find(|fs| Rc::ptr_eq(&fs.root, root));
+        let known = mounted
+            .0
+            .borrow()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|fs| Rc::ptr_eq(&fs.root, root));
         known.unwrap_or_else(|| {
             let fs = Rc::new_cyclic(|me| CgroupFs {
                 kernel: Rc::downgrade(kernel),
@@ -53,18 +58,41 @@ impl CgroupFs {
     fn node(self: &Rc<Self>, cgroup: &Rc<Cgroup>) -> InodeRef {
         let (uid, gid, perm) = cgroup.file_owner("", 0o755);
         let fs: Rc<dyn FileSystem> = self.clone();
-        let maker = Maker { cache: Rc::clone(&self.cache), fs, owner: (uid, gid), size: 0, time: self.time };
+        let maker = Maker {
+            cache: Rc::clone(&self.cache),
+            fs,
+            owner: (uid, gid),
+            size: 0,
+            time: self.time,
+        };
         // Its own inode each time the owner may have changed; mounts below cgroups are not a thing.
-        let dir = CgroupDir { fs: Rc::clone(self), cgroup: Rc::clone(cgroup) };
+        let dir = CgroupDir {
+            fs: Rc::clone(self),
+            cgroup: Rc::clone(cgroup),
+        };
         maker.node(cgroup.id, perm, Body::Dir(Box::new(dir)))
     }
 
     fn file(self: &Rc<Self>, cgroup: &Rc<Cgroup>, spec: &'static FileSpec) -> InodeRef {
         let (uid, gid, perm) = cgroup.file_owner(spec.name, spec.perm());
         let fs: Rc<dyn FileSystem> = self.clone();
-        let maker = Maker { cache: Rc::clone(&self.cache), fs, owner: (uid, gid), size: 0, time: self.time };
-        let file = CgroupFile { kernel: self.kernel.clone(), cgroup: Rc::clone(cgroup), spec };
-        maker.node(ino_of(spec.name.as_bytes(), cgroup.id), perm, Body::File(Rc::new(file)))
+        let maker = Maker {
+            cache: Rc::clone(&self.cache),
+            fs,
+            owner: (uid, gid),
+            size: 0,
+            time: self.time,
+        };
+        let file = CgroupFile {
+            kernel: self.kernel.clone(),
+            cgroup: Rc::clone(cgroup),
+            spec,
+        };
+        maker.node(
+            ino_of(spec.name.as_bytes(), cgroup.id),
+            perm,
+            Body::File(Rc::new(file)),
+        )
     }
 }
 
@@ -82,7 +110,12 @@ impl FileSystem for CgroupFs {
     }
 
     fn statfs(&self) -> StatFs {
-        StatFs { magic: MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() }
+        StatFs {
+            magic: MAGIC,
+            bsize: 4096,
+            namelen: 255,
+            ..StatFs::default()
+        }
     }
 }
 
@@ -99,21 +132,31 @@ impl Dir for CgroupDir {
         if let Some(child) = self.cgroup.child(name) {
             return Ok(self.fs.node(&child));
         }
-        let spec = FILES.iter().find(|file| file.name.as_bytes() == name && file.is_in(&self.cgroup));
-        spec.map(|spec| self.fs.file(&self.cgroup, spec)).ok_or(Errno::ENOENT)
+        let spec = FILES
+            .iter()
+            .find(|file| file.name.as_bytes() == name && file.is_in(&self.cgroup));
+        spec.map(|spec| self.fs.file(&self.cgroup, spec))
+            .ok_or(Errno::ENOENT)
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
         if self.cgroup.is_removed() {
             return Ok(Vec::new());
         }
-        let files = FILES.iter().filter(|file| file.is_in(&self.cgroup)).map(|file| Entry {
-            name: file.name.as_bytes().to_vec(),
-            ino: ino_of(file.name.as_bytes(), self.cgroup.id),
-            file_type: S_IFREG,
-        });
+        let files = FILES
+            .iter()
+            .filter(|file| file.is_in(&self.cgroup))
+            .map(|file| Entry {
+                name: file.name.as_bytes().to_vec(),
+                ino: ino_of(file.name.as_bytes(), self.cgroup.id),
+                file_type: S_IFREG,
+            });
         let dirs = self.cgroup.children();
-        let dirs = dirs.into_iter().map(|(name, child)| Entry { name, ino: child.id, file_type: S_IFDIR });
+        let dirs = dirs.into_iter().map(|(name, child)| Entry {
+            name,
+            ino: child.id,
+            file_type: S_IFDIR,
+        });
         Ok(files.chain(dirs).collect())
     }
 
@@ -122,7 +165,13 @@ impl Dir for CgroupDir {
             return Err(Errno::EEXIST);
         }
         let child = self.cgroup.create(name, (node.uid, node.gid))?;
-        child.set_file_owner("", Some(node.uid), Some(node.gid), Some(node.mode & 0o7777), 0o755);
+        child.set_file_owner(
+            "",
+            Some(node.uid),
+            Some(node.gid),
+            Some(node.mode & 0o7777),
+            0o755,
+        );
         Ok(self.fs.node(&child))
     }
 
@@ -131,7 +180,8 @@ impl Dir for CgroupDir {
     }
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
-        self.cgroup.set_file_owner("", change.uid, change.gid, change.perm, 0o755);
+        self.cgroup
+            .set_file_owner("", change.uid, change.gid, change.perm, 0o755);
         Ok(())
     }
 }
@@ -167,12 +217,15 @@ impl Content for CgroupFile {
     }
 
     fn version(&self, waker: Option<&Waker>) -> Option<u64> {
-        self.spec.version.map(|version| version(&self.cgroup, waker))
+        self.spec
+            .version
+            .map(|version| version(&self.cgroup, waker))
     }
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
         let default = self.spec.perm();
-        self.cgroup.set_file_owner(self.spec.name, change.uid, change.gid, change.perm, default);
+        self.cgroup
+            .set_file_owner(self.spec.name, change.uid, change.gid, change.perm, default);
         Ok(())
     }
 }
@@ -182,7 +235,11 @@ impl Cgroup {
     #[must_use]
     pub fn file_owner(&self, name: &'static str, default_perm: u32) -> (u32, u32, u32) {
         let (uid, gid) = self.owner.get();
-        self.overrides.borrow().get(name).copied().unwrap_or((uid, gid, default_perm))
+        self.overrides
+            .borrow()
+            .get(name)
+            .copied()
+            .unwrap_or((uid, gid, default_perm))
     }
 
     fn set_file_owner(
@@ -194,7 +251,11 @@ impl Cgroup {
         default_perm: u32,
     ) {
         let old = self.file_owner(name, default_perm);
-        let new = (uid.unwrap_or(old.0), gid.unwrap_or(old.1), perm.unwrap_or(old.2));
+        let new = (
+            uid.unwrap_or(old.0),
+            gid.unwrap_or(old.1),
+            perm.unwrap_or(old.2),
+        );
         self.overrides.borrow_mut().insert(name, new);
     }
 }

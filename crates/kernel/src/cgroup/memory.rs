@@ -126,7 +126,11 @@ impl Cgroup {
             if memory.current.get() > memory.peak.get() {
                 memory.peak.set(memory.current.get());
             }
-            if memory.high.get().is_some_and(|high| memory.current.get() > high) {
+            if memory
+                .high
+                .get()
+                .is_some_and(|high| memory.current.get() > high)
+            {
                 add(&memory.events.high, 1);
             }
         });
@@ -152,7 +156,10 @@ impl Cgroup {
         let mut room = true;
         self.for_each_up(|cgroup| {
             let memory = &cgroup.memory;
-            room &= memory.max.get().is_none_or(|max| memory.current.get() + bytes <= max);
+            room &= memory
+                .max
+                .get()
+                .is_none_or(|max| memory.current.get() + bytes <= max);
         });
         room
     }
@@ -162,7 +169,10 @@ impl Cgroup {
         let chain = self.chain();
         let full = chain.iter().find(|cgroup| {
             let memory = &cgroup.memory;
-            memory.max.get().is_some_and(|max| memory.current.get() + bytes > max)
+            memory
+                .max
+                .get()
+                .is_some_and(|max| memory.current.get() + bytes > max)
         });
         let full = full.unwrap_or(self);
         full.count_memory_event(|events| &events.max, 1);
@@ -216,7 +226,10 @@ mod tests {
         };
         assert!(Rc::ptr_eq(&full, &outer));
         assert_eq!(root.memory.current.get(), 8192);
-        assert_eq!((root.memory.anon.get(), root.memory.shmem.get()), (4096, 4096));
+        assert_eq!(
+            (root.memory.anon.get(), root.memory.shmem.get()),
+            (4096, 4096)
+        );
         full.count_oom(1);
         assert_eq!(outer.memory.local_events.oom_kill.get(), 1);
         assert_eq!(inner.memory.events.oom_kill.get(), 0);

@@ -268,7 +268,10 @@ impl Cgroup {
     /// The cgroup at `path` below this one; empty components are skipped.
     pub fn find(self: &Rc<Self>, path: &[u8]) -> Result<Rc<Cgroup>> {
         let mut current = Rc::clone(self);
-        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+        for name in path
+            .split(|&byte| byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
             current = current.child(name).ok_or(Errno::ENOENT)?;
         }
         Ok(current)
@@ -567,10 +570,7 @@ mod tests {
     #[test]
     fn controllers_go_down_one_level_at_a_time() {
         let (root, docker, one) = tree();
-        assert_eq!(
-            docker.write_subtree_control("+memory"),
-            Err(Errno::ENOENT)
-        );
+        assert_eq!(docker.write_subtree_control("+memory"), Err(Errno::ENOENT));
         root.write_subtree_control("+memory +pids").unwrap();
         docker.write_subtree_control("+memory").unwrap();
         assert_eq!(one.available(), Controllers::MEMORY);

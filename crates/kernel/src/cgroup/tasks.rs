@@ -16,7 +16,9 @@ use crate::task::{Task, ThreadGroup};
 
 /// The pid namespace numbers are meant in.
 fn caller_ns(kernel: &Kernel) -> Rc<PidNamespace> {
-    kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns.pid), |task| task.pid_ns())
+    kernel
+        .current()
+        .map_or_else(|| Rc::clone(&kernel.init_ns.pid), |task| task.pid_ns())
 }
 
 fn lines(numbers: impl Iterator<Item = u32>) -> String {
@@ -45,13 +47,19 @@ pub fn members_below(kernel: &Kernel, cgroup: &Rc<Cgroup>) -> Vec<Rc<Task>> {
 /// Reading `cgroup.procs`.
 pub fn procs(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
     let ns = caller_ns(kernel);
-    Ok(lines(members(kernel, cgroup).iter().map(|task| task.group.tgid_in(&ns))))
+    Ok(lines(
+        members(kernel, cgroup)
+            .iter()
+            .map(|task| task.group.tgid_in(&ns)),
+    ))
 }
 
 /// Reading `cgroup.threads`.
 pub fn threads(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
     let ns = caller_ns(kernel);
-    Ok(lines(members(kernel, cgroup).iter().map(|task| task.tid_in(&ns))))
+    Ok(lines(
+        members(kernel, cgroup).iter().map(|task| task.tid_in(&ns)),
+    ))
 }
 
 /// Writing `cgroup.procs`: the whole process moves.
@@ -81,7 +89,10 @@ pub fn write_threads(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Re
 fn named_process(kernel: &Rc<Kernel>, text: &str) -> Result<Rc<ThreadGroup>> {
     let number: u32 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
     if number == 0 {
-        return kernel.current().map(|task| Rc::clone(&task.group)).ok_or(Errno::ESRCH);
+        return kernel
+            .current()
+            .map(|task| Rc::clone(&task.group))
+            .ok_or(Errno::ESRCH);
     }
     let task = caller_ns(kernel).task(number).ok_or(Errno::ESRCH)?;
     Ok(Rc::clone(&task.group))
@@ -90,7 +101,9 @@ fn named_process(kernel: &Rc<Kernel>, text: &str) -> Result<Rc<ThreadGroup>> {
 /// Who moves a process writes, in effect, to `cgroup.procs` of the nearest common ancestor too, and sees
 /// neither end outside his cgroup namespace.
 fn may_move(kernel: &Kernel, task: &Task, to: &Rc<Cgroup>) -> Result<()> {
-    let Some(writer) = kernel.current() else { return Ok(()) };
+    let Some(writer) = kernel.current() else {
+        return Ok(());
+    };
     let (from, root) = (task.cgroup(), Rc::clone(&writer.ns().cgroup.root));
     if !from.is_within(&root) || !to.is_within(&root) {
         return Err(Errno::ENOENT);
@@ -99,7 +112,11 @@ fn may_move(kernel: &Kernel, task: &Task, to: &Rc<Cgroup>) -> Result<()> {
     if creds.has_cap(Capability::DacOverride) {
         return Ok(());
     }
-    let common = from.chain().into_iter().find(|cgroup| to.is_within(cgroup)).unwrap_or(root);
+    let common = from
+        .chain()
+        .into_iter()
+        .find(|cgroup| to.is_within(cgroup))
+        .unwrap_or(root);
     let (uid, _, mode) = common.file_owner("cgroup.procs", 0o644);
     let allowed = uid == creds.fsuid && mode & 0o200 != 0;
     if allowed { Ok(()) } else { Err(Errno::EACCES) }

@@ -100,13 +100,25 @@ type Translate = Box<dyn Fn(&Path) -> Path>;
 impl MntNs {
     /// A copy of another namespace.
     #[must_use]
-    pub fn copied(inum: u64, owner: Rc<UserNs>, mounts: Rc<MountNamespace>, translate: Translate) -> Rc<MntNs> {
-        Rc::new(MntNs { inum, owner, mounts, translate: RefCell::new(Some(translate)) })
+    pub fn copied(
+        inum: u64,
+        owner: Rc<UserNs>,
+        mounts: Rc<MountNamespace>,
+        translate: Translate,
+    ) -> Rc<MntNs> {
+        Rc::new(MntNs {
+            inum,
+            owner,
+            mounts,
+            translate: RefCell::new(Some(translate)),
+        })
     }
 
     /// Moves root and working directory of the first task in a copy to the same places there.
     pub fn translate(&self, fs: &FsInfo) {
-        let Some(translate) = self.translate.borrow_mut().take() else { return };
+        let Some(translate) = self.translate.borrow_mut().take() else {
+            return;
+        };
         let (root, cwd) = (translate(&fs.root()), translate(&fs.cwd()));
         *fs.root.borrow_mut() = root;
         *fs.cwd.borrow_mut() = cwd;
@@ -152,7 +164,12 @@ impl Namespaces {
                 mounts,
                 translate: RefCell::new(None),
             }),
-            uts: Rc::new(UtsNs::new(4_026_531_838, Rc::clone(&user), hostname, b"(none)")),
+            uts: Rc::new(UtsNs::new(
+                4_026_531_838,
+                Rc::clone(&user),
+                hostname,
+                b"(none)",
+            )),
             ipc: Rc::new(IpcNs::new(4_026_531_839, Rc::clone(&user))),
             pid: Rc::clone(&pid),
             pid_for_children: pid,

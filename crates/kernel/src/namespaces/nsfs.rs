@@ -12,8 +12,8 @@ use vfs::mountinfo::makedev;
 use vfs::path::Path;
 
 use super::{
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
-    CgroupNs, IpcNs, MntNs, Namespaces, NetNs, PidNamespace, UserNs, UtsNs,
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
+    CLONE_NEWUTS, CgroupNs, IpcNs, MntNs, Namespaces, NetNs, PidNamespace, UserNs, UtsNs,
 };
 use crate::kernel::Kernel;
 use crate::task::Task;
@@ -46,7 +46,16 @@ pub enum NsRef {
 }
 
 /// The files of `/proc/PID/ns`.
-pub const NAMES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts"];
+pub const NAMES: [&str; 8] = [
+    "cgroup",
+    "ipc",
+    "mnt",
+    "net",
+    "pid",
+    "pid_for_children",
+    "user",
+    "uts",
+];
 
 impl NsRef {
     /// The namespace behind a file of `/proc/PID/ns`.
@@ -114,7 +123,11 @@ impl NsRef {
             NsRef::Mnt(ns) => Rc::clone(&ns.owner),
             NsRef::Uts(ns) => Rc::clone(&ns.owner),
             NsRef::Ipc(ns) => Rc::clone(&ns.owner),
-            NsRef::Pid(ns) => ns.owner.borrow().clone().unwrap_or_else(|| Rc::clone(initial)),
+            NsRef::Pid(ns) => ns
+                .owner
+                .borrow()
+                .clone()
+                .unwrap_or_else(|| Rc::clone(initial)),
             NsRef::Net(ns) => Rc::clone(&ns.owner),
             NsRef::User(ns) => ns.parent.clone().unwrap_or_else(|| Rc::clone(ns)),
             NsRef::Cgroup(ns) => Rc::clone(&ns.owner),
@@ -130,7 +143,10 @@ impl NsRef {
     /// A path to its file, in a mount that hangs nowhere.
     #[must_use]
     pub fn path(&self, table: &Rc<MountTable>) -> Path {
-        let fs = Rc::new_cyclic(|me| NsFs { ns: self.clone(), me: me.clone() });
+        let fs = Rc::new_cyclic(|me| NsFs {
+            ns: self.clone(),
+            me: me.clone(),
+        });
         let fs: Rc<dyn FileSystem> = fs;
         table.mount(&fs, b"nsfs", MountFlags::empty()).root_path()
     }
@@ -160,7 +176,12 @@ impl FileSystem for NsFs {
     }
 
     fn statfs(&self) -> StatFs {
-        StatFs { magic: MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() }
+        StatFs {
+            magic: MAGIC,
+            bsize: 4096,
+            namelen: 255,
+            ..StatFs::default()
+        }
     }
 }
 
@@ -176,7 +197,13 @@ impl Inode for NsInode {
     }
 
     fn attr(&self) -> Result<Attr> {
-        Ok(Attr { ino: self.0.ns.inum(), mode: S_IFREG | 0o444, nlink: 1, blksize: 4096, ..Attr::default() })
+        Ok(Attr {
+            ino: self.0.ns.inum(),
+            mode: S_IFREG | 0o444,
+            nlink: 1,
+            blksize: 4096,
+            ..Attr::default()
+        })
     }
 
     fn open(self: Rc<Self>, flags: OpenFlags) -> Result<Rc<dyn File>> {
@@ -199,7 +226,10 @@ pub fn ioctl(kernel: &Kernel, task: &Task, file: &NsFile, request: u32) -> Optio
         NS_GET_PARENT => match &file.0 {
             NsRef::User(ns) => visible_user(task, ns.parent.clone()),
             NsRef::Pid(ns) => {
-                let parent = ns.parent.clone().filter(|parent| task.ns().pid.contains(parent));
+                let parent = ns
+                    .parent
+                    .clone()
+                    .filter(|parent| task.ns().pid.contains(parent));
                 parent.map(NsRef::Pid).ok_or(Errno::EPERM)
             }
             _ => Err(Errno::EINVAL),
@@ -209,7 +239,9 @@ pub fn ioctl(kernel: &Kernel, task: &Task, file: &NsFile, request: u32) -> Optio
     Some(found.and_then(|ns| {
         let path = ns.path(kernel.init_ns.mnt.mounts.table());
         let file = OpenFile::new(Rc::new(NsFile(ns)), Some(path), OpenFlags::empty());
-        task.files().insert(file, true, task.nofile()).map(|fd| fd as u64)
+        task.files()
+            .insert(file, true, task.nofile())
+            .map(|fd| fd as u64)
     }))
 }
 

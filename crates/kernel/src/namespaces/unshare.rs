@@ -7,8 +7,9 @@ use vfs::{Capability, Credentials};
 
 use super::nsfs::NsRef;
 use super::{
-    CLONE_NEW_ALL, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
-    CLONE_NEWUSER, CLONE_NEWUTS, CgroupNs, IpcNs, MntNs, Namespaces, NetNs, PidNamespace, UserNs,
+    CLONE_NEW_ALL, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
+    CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS, CgroupNs, IpcNs, MntNs, Namespaces, NetNs,
+    PidNamespace, UserNs,
 };
 use crate::cgroup::Cgroup;
 use crate::kernel::Kernel;
@@ -38,7 +39,12 @@ impl Kernel {
         let user = owner();
         if flags & CLONE_NEWNS != 0 {
             let (mounts, translate) = from.mnt.mounts.copy_tree();
-            new.mnt = MntNs::copied(self.inums.next(), Rc::clone(&user), mounts, Box::new(translate));
+            new.mnt = MntNs::copied(
+                self.inums.next(),
+                Rc::clone(&user),
+                mounts,
+                Box::new(translate),
+            );
         }
         if flags & CLONE_NEWUTS != 0 {
             new.uts = Rc::new(from.uts.copy(self.inums.next(), Rc::clone(&user)));
@@ -50,7 +56,11 @@ impl Kernel {
             new.net = Rc::new(NetNs::new(self.inums.next(), Rc::clone(&user), false));
         }
         if flags & CLONE_NEWCGROUP != 0 {
-            let (inum, owner, root) = (self.inums.next(), Rc::clone(&user), Rc::clone(&maker.cgroup));
+            let (inum, owner, root) = (
+                self.inums.next(),
+                Rc::clone(&user),
+                Rc::clone(&maker.cgroup),
+            );
             new.cgroup = Rc::new(CgroupNs { inum, owner, root });
         }
         if flags & CLONE_NEWPID != 0 {
@@ -76,19 +86,33 @@ impl Kernel {
     }
 
     /// The namespaces of a child made by `clone(2)` with these flags.
-    pub(crate) fn namespaces_for_clone(&self, parent: &Rc<Task>, flags: u64) -> Result<Rc<Namespaces>> {
+    pub(crate) fn namespaces_for_clone(
+        &self,
+        parent: &Rc<Task>,
+        flags: u64,
+    ) -> Result<Rc<Namespaces>> {
         let ns = parent.ns();
         if flags & CLONE_NEW_ALL == 0 {
             return Ok(ns);
         }
         self.may_unshare(parent, flags)?;
         let creds = parent.creds();
-        let maker = Maker { from: &ns, euid: creds.euid, egid: creds.egid, cgroup: parent.cgroup() };
+        let maker = Maker {
+            from: &ns,
+            euid: creds.euid,
+            egid: creds.egid,
+            cgroup: parent.cgroup(),
+        };
         Ok(Rc::new(self.new_namespaces(&maker, flags)?))
     }
 
     /// Root and working directory of a child: the same places in its own mount namespace.
-    pub(crate) fn fs_for_clone(&self, parent: &Rc<Task>, ns: &Rc<Namespaces>, fs: Rc<FsInfo>) -> Rc<FsInfo> {
+    pub(crate) fn fs_for_clone(
+        &self,
+        parent: &Rc<Task>,
+        ns: &Rc<Namespaces>,
+        fs: Rc<FsInfo>,
+    ) -> Rc<FsInfo> {
         if !Rc::ptr_eq(&parent.ns().mnt, &ns.mnt) {
             ns.mnt.translate(&fs);
         }
@@ -96,7 +120,12 @@ impl Kernel {
     }
 
     /// Credentials of a child: all capabilities in a new user namespace.
-    pub(crate) fn creds_for_clone(&self, parent: &Rc<Task>, _ns: &Rc<Namespaces>, flags: u64) -> Rc<Credentials> {
+    pub(crate) fn creds_for_clone(
+        &self,
+        parent: &Rc<Task>,
+        _ns: &Rc<Namespaces>,
+        flags: u64,
+    ) -> Rc<Credentials> {
         let creds = parent.creds();
         if flags & CLONE_NEWUSER == 0 {
             return creds;
@@ -123,7 +152,12 @@ impl Kernel {
         }
         self.may_unshare(task, flags)?;
         let (ns, creds) = (task.ns(), task.creds());
-        let maker = Maker { from: &ns, euid: creds.euid, egid: creds.egid, cgroup: task.cgroup() };
+        let maker = Maker {
+            from: &ns,
+            euid: creds.euid,
+            egid: creds.egid,
+            cgroup: task.cgroup(),
+        };
         let new = self.new_namespaces(&maker, flags)?;
         // From here on nothing can fail.
         if flags & (CLONE_NEWNS | CLONE_NEWUSER | clone_flags::FS) != 0 {
@@ -194,7 +228,10 @@ impl Kernel {
             return Err(Errno::EPERM);
         }
         task.set_creds(all_capabilities(&task.creds()));
-        task.set_ns(Rc::new(Namespaces { user: Rc::clone(user), ..ns.clone() }));
+        task.set_ns(Rc::new(Namespaces {
+            user: Rc::clone(user),
+            ..ns.clone()
+        }));
         Ok(())
     }
 }
@@ -223,7 +260,13 @@ pub fn fs_credentials(task: &Task) -> Rc<Credentials> {
         return creds;
     }
     let admin = Capability::SysAdmin;
-    let mounts = ns.mnt.owner.allows(&ns.user, creds.euid, creds.effective, admin as u32);
+    let mounts = ns
+        .mnt
+        .owner
+        .allows(&ns.user, creds.euid, creds.effective, admin as u32);
     let effective = if mounts { admin.bit() } else { 0 };
-    Rc::new(Credentials { effective, ..(*creds).clone() })
+    Rc::new(Credentials {
+        effective,
+        ..(*creds).clone()
+    })
 }

@@ -148,13 +148,21 @@ impl UserNs {
     /// A global uid as this namespace shows it; `None` without a mapping.
     #[must_use]
     pub fn local_uid(&self, global: u32) -> Option<u32> {
-        if self.is_initial() { Some(global) } else { self.uid_map.to_local(global) }
+        if self.is_initial() {
+            Some(global)
+        } else {
+            self.uid_map.to_local(global)
+        }
     }
 
     /// A global gid as this namespace shows it.
     #[must_use]
     pub fn local_gid(&self, global: u32) -> Option<u32> {
-        if self.is_initial() { Some(global) } else { self.gid_map.to_local(global) }
+        if self.is_initial() {
+            Some(global)
+        } else {
+            self.gid_map.to_local(global)
+        }
     }
 
     /// As [`UserNs::local_uid`], with 65534 for ids without a mapping: what `getuid` and `stat` show.
@@ -201,7 +209,13 @@ impl UserNs {
     /// Whether somebody in namespace `holder` with effective uid `euid` and the effective capability
     /// bits `effective` has capability number `cap` over what `self` owns.
     #[must_use]
-    pub fn allows(self: &Rc<Self>, holder: &Rc<UserNs>, euid: u32, effective: u64, cap: u32) -> bool {
+    pub fn allows(
+        self: &Rc<Self>,
+        holder: &Rc<UserNs>,
+        euid: u32,
+        effective: u64,
+        cap: u32,
+    ) -> bool {
         let mut target = Rc::clone(self);
         loop {
             if Rc::ptr_eq(&target, holder) {
@@ -250,16 +264,24 @@ impl UserNs {
 
     /// Without CAP_SETUID in the parent one may map exactly one's own id; groups only after
     /// `setgroups` was denied.
-    fn unprivileged_map_allowed(&self, kind: IdKind, extents: &[Extent], writer: &MapWriter) -> bool {
+    fn unprivileged_map_allowed(
+        &self,
+        kind: IdKind,
+        extents: &[Extent],
+        writer: &MapWriter,
+    ) -> bool {
         let [extent] = extents else { return false };
-        let Some(parent) = &self.parent else { return false };
+        let Some(parent) = &self.parent else {
+            return false;
+        };
         if extent.count != 1 || writer.euid != self.owner_uid {
             return false;
         }
         match kind {
             IdKind::User => parent.global_uid(extent.outside) == Ok(writer.euid),
             IdKind::Group => {
-                !self.setgroups_allowed.get() && parent.global_gid(extent.outside) == Ok(writer.egid)
+                !self.setgroups_allowed.get()
+                    && parent.global_gid(extent.outside) == Ok(writer.egid)
             }
         }
     }
@@ -301,18 +323,28 @@ fn parse_extents(text: &str) -> Result<Vec<Extent>> {
             return Err(Errno::EINVAL);
         };
         let overlaps = |a: u32, b: u32, other: u32| {
-            u64::from(a) < u64::from(b) + u64::from(other) && u64::from(b) < u64::from(a) + u64::from(count)
+            u64::from(a) < u64::from(b) + u64::from(other)
+                && u64::from(b) < u64::from(a) + u64::from(count)
         };
         let clash = extents.iter().any(|known| {
-            overlaps(inside, known.inside, known.count) || overlaps(outside, known.outside, known.count)
+            overlaps(inside, known.inside, known.count)
+                || overlaps(outside, known.outside, known.count)
         });
         let wraps = inside.checked_add(count).is_none() || outside.checked_add(count).is_none();
         if count == 0 || wraps || clash || extents.len() == EXTENTS_MAX {
             return Err(Errno::EINVAL);
         }
-        extents.push(Extent { inside, outside, count });
+        extents.push(Extent {
+            inside,
+            outside,
+            count,
+        });
     }
-    if extents.is_empty() { Err(Errno::EINVAL) } else { Ok(extents) }
+    if extents.is_empty() {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(extents)
+    }
 }
 
 #[cfg(test)]
@@ -340,7 +372,10 @@ mod tests {
         outer
             .write_map(IdKind::Group, "0 100000 65536", &writer(0, 0, true))
             .unwrap();
-        assert_eq!((outer.shown_uid(100_005), outer.global_uid(5)), (5, Ok(100_005)));
+        assert_eq!(
+            (outer.shown_uid(100_005), outer.global_uid(5)),
+            (5, Ok(100_005))
+        );
         let inner = UserNs::new(&outer, 2, 100_000, 100_000).unwrap();
         inner
             .write_map(IdKind::User, "7 5 1", &writer(100_000, 100_000, true))
@@ -360,9 +395,15 @@ mod tests {
         let ns = UserNs::new(&init, 1, 1000, 1000).unwrap();
         let me = writer(1000, 1000, false);
         assert_eq!(ns.write_map(IdKind::User, "0 0 1", &me), Err(Errno::EPERM));
-        assert_eq!(ns.write_map(IdKind::User, "0 1000 2", &me), Err(Errno::EPERM));
+        assert_eq!(
+            ns.write_map(IdKind::User, "0 1000 2", &me),
+            Err(Errno::EPERM)
+        );
         ns.write_map(IdKind::User, "0 1000 1", &me).unwrap();
-        assert_eq!(ns.write_map(IdKind::Group, "0 1000 1", &me), Err(Errno::EPERM));
+        assert_eq!(
+            ns.write_map(IdKind::Group, "0 1000 1", &me),
+            Err(Errno::EPERM)
+        );
         ns.write_setgroups("deny\n").unwrap();
         ns.write_map(IdKind::Group, "0 1000 1", &me).unwrap();
         assert_eq!(ns.write_setgroups("allow"), Err(Errno::EPERM));
@@ -371,7 +412,15 @@ mod tests {
     #[test]
     fn bad_maps_are_refused() {
         let init = UserNs::initial();
-        for text in ["", "0 0", "0 0 0", "x 0 1", "4294967295 0 2", "0 0 10\n5 100 1", "0 0 10\n100 9 3"] {
+        for text in [
+            "",
+            "0 0",
+            "0 0 0",
+            "x 0 1",
+            "4294967295 0 2",
+            "0 0 10\n5 100 1",
+            "0 0 10\n100 9 3",
+        ] {
             let ns = UserNs::new(&init, 1, 0, 0).unwrap();
             assert_eq!(
                 ns.write_map(IdKind::User, text, &writer(0, 0, true)),
@@ -392,7 +441,10 @@ mod tests {
         assert!(mine.allows(&mine, 1000, all, CAP_SYS_ADMIN), "inside");
         assert!(!mine.allows(&mine, 1000, 0, CAP_SYS_ADMIN));
         assert!(!init.allows(&mine, 1000, all, CAP_SYS_ADMIN), "not upwards");
-        assert!(!other.allows(&mine, 1000, all, CAP_SYS_ADMIN), "not sideways");
+        assert!(
+            !other.allows(&mine, 1000, all, CAP_SYS_ADMIN),
+            "not sideways"
+        );
         assert!(mine.descends_from(&init) && !init.descends_from(&mine));
     }
 }

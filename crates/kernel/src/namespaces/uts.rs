@@ -39,7 +39,12 @@ impl UtsNs {
     /// A copy of this namespace for `unshare`.
     #[must_use]
     pub fn copy(&self, inum: u64, owner: Rc<UserNs>) -> UtsNs {
-        UtsNs::new(inum, owner, &self.hostname.borrow(), &self.domainname.borrow())
+        UtsNs::new(
+            inum,
+            owner,
+            &self.hostname.borrow(),
+            &self.domainname.borrow(),
+        )
     }
 
     /// The host name.

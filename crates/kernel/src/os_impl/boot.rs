@@ -17,13 +17,35 @@ const MOUNTS: &[(&str, &str, MountFlags, &str)] = &[
     ("/sys", "sysfs", SAFE, ""),
     ("/sys/fs/cgroup", "cgroup2", SAFE, ""),
     ("/dev", "devtmpfs", MountFlags::NOSUID, "mode=755"),
-    ("/dev/pts", "devpts", MountFlags::NOSUID.union(MountFlags::NOEXEC), "gid=5,mode=620,ptmxmode=666"),
-    ("/dev/shm", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=1777"),
-    ("/run", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=755"),
-    ("/tmp", "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=1777"),
+    (
+        "/dev/pts",
+        "devpts",
+        MountFlags::NOSUID.union(MountFlags::NOEXEC),
+        "gid=5,mode=620,ptmxmode=666",
+    ),
+    (
+        "/dev/shm",
+        "tmpfs",
+        MountFlags::NOSUID.union(MountFlags::NODEV),
+        "mode=1777",
+    ),
+    (
+        "/run",
+        "tmpfs",
+        MountFlags::NOSUID.union(MountFlags::NODEV),
+        "mode=755",
+    ),
+    (
+        "/tmp",
+        "tmpfs",
+        MountFlags::NOSUID.union(MountFlags::NODEV),
+        "mode=1777",
+    ),
 ];
 
-const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const SAFE: MountFlags = MountFlags::NOSUID
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC);
 
 /// Registers the file system types of this part of the kernel.
 pub fn register(kernel: &Rc<Kernel>) {
@@ -32,21 +54,29 @@ pub fn register(kernel: &Rc<Kernel>) {
     let kernel_of = get.clone();
     kernel.registry.register("proc", move |_| {
         let kernel = kernel_of()?;
-        let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+        let ns = kernel
+            .current()
+            .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
         Ok(ProcFs::of(&kernel, &ns.pid) as Rc<dyn FileSystem>)
     });
     let kernel_of = get.clone();
     kernel.registry.register("cgroup2", move |_| {
         let kernel = kernel_of()?;
-        let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+        let ns = kernel
+            .current()
+            .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
         Ok(CgroupFs::of(&kernel, &ns.cgroup.root) as Rc<dyn FileSystem>)
     });
     // As Linux: half of the memory, unless a mount says otherwise.
     let limit = Some(kernel.config.memory / 2);
     for fstype in ["tmpfs", "ramfs"] {
-        kernel.registry.register(fstype, move |request| vfs::tmpfs::mount_limited(request, limit));
+        kernel.registry.register(fstype, move |request| {
+            vfs::tmpfs::mount_limited(request, limit)
+        });
     }
-    kernel.registry.register("sysfs", move |_| Ok(crate::sys::SysFs::of(&get()?) as Rc<dyn FileSystem>));
+    kernel.registry.register("sysfs", move |_| {
+        Ok(crate::sys::SysFs::of(&get()?) as Rc<dyn FileSystem>)
+    });
 }
 
 /// Mounts what every machine has over its root file system and switches the cgroup controllers on.
@@ -56,10 +86,19 @@ pub fn mount_standard(kernel: &Rc<Kernel>) -> Result<()> {
         kernel.with_host_fs(|fs| {
             make_directory(fs, target)?;
             let source = if fstype == "devtmpfs" { "udev" } else { fstype };
-            fs.mount(source.as_bytes(), target.as_bytes(), fstype.as_bytes(), flags, options.as_bytes(), &kernel.registry)
+            fs.mount(
+                source.as_bytes(),
+                target.as_bytes(),
+                fstype.as_bytes(),
+                flags,
+                options.as_bytes(),
+                &kernel.registry,
+            )
         })?;
     }
-    kernel.cgroup_root.write_subtree_control("+cpu +io +memory +pids")
+    kernel
+        .cgroup_root
+        .write_subtree_control("+cpu +io +memory +pids")
 }
 
 fn make_directory(fs: &FsContext<'_>, path: &str) -> Result<()> {

@@ -28,8 +28,11 @@ pub struct OsHandle {
 impl OsHandle {
     /// A handle of `file`.
     #[must_use]
-    pub fn new(file: Rc<OpenFile>) -> Rc<dyn Handle> {
-        Rc::new(OsHandle { file, waiting: RefCell::default() })
+    pub fn of(file: Rc<OpenFile>) -> Rc<dyn Handle> {
+        Rc::new(OsHandle {
+            file,
+            waiting: RefCell::default(),
+        })
     }
 
     /// The description as a program gets it: it blocks. Daemons never do, whatever the flag says.
@@ -41,7 +44,11 @@ impl OsHandle {
     }
 
     /// Tries, and registers for another try when it is too early.
-    fn poll(&self, cx: &Context<'_>, attempt: &mut dyn FnMut(&OpenFile) -> Result<usize>) -> Poll<Result<usize>> {
+    fn poll(
+        &self,
+        cx: &Context<'_>,
+        attempt: &mut dyn FnMut(&OpenFile) -> Result<usize>,
+    ) -> Poll<Result<usize>> {
         // The second attempt is for what became ready while it was registered.
         for _ in 0..2 {
             match attempt(&self.file) {
@@ -107,12 +114,18 @@ impl Handle for OsHandle {
             return Err(Errno::EINVAL);
         }
         let inode = self.file.inode().ok_or(Errno::EINVAL)?;
-        inode.set_attr(&SetAttr { size: Some(len), ..SetAttr::default() })
+        inode.set_attr(&SetAttr {
+            size: Some(len),
+            ..SetAttr::default()
+        })
     }
 
     fn set_window_size(&self, size: WindowSize) -> Result<()> {
         let any = self.file.file.as_any();
-        let tty = match (any.downcast_ref::<PtyMaster>(), any.downcast_ref::<PtySlave>()) {
+        let tty = match (
+            any.downcast_ref::<PtyMaster>(),
+            any.downcast_ref::<PtySlave>(),
+        ) {
             (Some(master), _) => master.tty(),
             (_, Some(slave)) => slave.tty(),
             _ => return Err(Errno::ENOTTY),
@@ -144,7 +157,10 @@ impl UserMemory for Scratch {
     fn write(&self, address: u64, buf: &[u8]) -> Result<()> {
         let mut memory = self.0.borrow_mut();
         let start = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-        memory.get_mut(start..start + buf.len()).ok_or(Errno::EFAULT)?.copy_from_slice(buf);
+        memory
+            .get_mut(start..start + buf.len())
+            .ok_or(Errno::EFAULT)?
+            .copy_from_slice(buf);
         Ok(())
     }
 }
@@ -153,8 +169,12 @@ impl UserMemory for Scratch {
 pub(super) fn pipe(kernel: &Rc<Kernel>) -> (Rc<dyn Handle>, Rc<dyn Handle>) {
     let pipe = Pipe::new(crate::dev::next_anonymous_ino(kernel));
     let reader = OpenFile::new(Rc::new(pipe.open(true, false)), None, OpenFlags::NONBLOCK);
-    let writer = OpenFile::new(Rc::new(pipe.open(false, true)), None, OpenFlags::NONBLOCK | OpenFlags::WRONLY);
-    (OsHandle::new(reader), OsHandle::new(writer))
+    let writer = OpenFile::new(
+        Rc::new(pipe.open(false, true)),
+        None,
+        OpenFlags::NONBLOCK | OpenFlags::WRONLY,
+    );
+    (OsHandle::of(reader), OsHandle::of(writer))
 }
 
 /// A terminal of the devpts at `/dev/pts`.
@@ -168,14 +188,22 @@ pub(super) fn open_pty(fs: &FsContext<'_>) -> Result<NewPty> {
     memory.read(0, &mut number)?;
     let number = u32::from_le_bytes(number);
     let slave = fs.open(None, format!("/dev/pts/{number}").as_bytes(), flags, 0)?;
-    Ok(NewPty { master: OsHandle::new(master), slave: OsHandle::new(slave), number })
+    Ok(NewPty {
+        master: OsHandle::of(master),
+        slave: OsHandle::of(slave),
+        number,
+    })
 }
 
 /// The Unix stream socket of a daemon as a file.
 fn socket_file(kernel: &Kernel, socket: Rc<UnixSocket>) -> Rc<dyn Handle> {
     let what = (consts::AF_UNIX, consts::SOCK_STREAM, 0);
     let file = SocketFile::new(kernel, &kernel.init_ns.net, what, socket);
-    OsHandle::new(OpenFile::new(file, None, OpenFlags::RDWR | OpenFlags::NONBLOCK))
+    OsHandle::of(OpenFile::new(
+        file,
+        None,
+        OpenFlags::RDWR | OpenFlags::NONBLOCK,
+    ))
 }
 
 /// `struct sockaddr_un` of a path.
@@ -223,14 +251,21 @@ pub(super) fn unix_listen(
     let socket = UnixSocket::new(Kind::Stream, &kernel.init_ns.net);
     socket.bind_inode(&place.inode(), &address(path))?;
     socket.listen_as(BACKLOG, PeerCred::host())?;
-    Ok(Rc::new(UnixListener { kernel: Rc::clone(kernel), socket }))
+    Ok(Rc::new(UnixListener {
+        kernel: Rc::clone(kernel),
+        socket,
+    }))
 }
 
 /// Connections that may wait: as many as the system allows.
 const BACKLOG: u32 = 4096;
 
 /// Connects to a listening Unix stream socket.
-pub(super) fn unix_connect(kernel: &Rc<Kernel>, fs: &FsContext<'_>, path: &[u8]) -> Result<Rc<dyn Handle>> {
+pub(super) fn unix_connect(
+    kernel: &Rc<Kernel>,
+    fs: &FsContext<'_>,
+    path: &[u8],
+) -> Result<Rc<dyn Handle>> {
     let listener = UnixSocket::at_inode(&fs.resolve(None, path, true)?.inode())?;
     let socket = UnixSocket::new(Kind::Stream, &kernel.init_ns.net);
     socket.connect_to(&listener, PeerCred::host())?;

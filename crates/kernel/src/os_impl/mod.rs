@@ -19,8 +19,8 @@ use std::task::{Context, Poll};
 
 use clock::{Clock, Executor, Rng};
 use os::{
-    CloneSpec, DirEntry, Errno, ExitStatus, Handle, Listener, Metadata, MountFlags, NewPty, OpenFlags, Os,
-    Result, StatFs, TaskId, TimeSpec, View, WindowSize,
+    CloneSpec, DirEntry, Errno, ExitStatus, Handle, Listener, Metadata, MountFlags, NewPty,
+    OpenFlags, Os, Result, StatFs, TaskId, TimeSpec, View, WindowSize,
 };
 use vfs::FsContext;
 use vfs::context::{TimeChange, UMOUNT_DETACH};
@@ -42,7 +42,10 @@ impl KernelOs {
     /// The seam of `kernel`.
     #[must_use]
     pub fn new(kernel: Rc<Kernel>) -> Rc<KernelOs> {
-        Rc::new(KernelOs { kernel, children: RefCell::default() })
+        Rc::new(KernelOs {
+            kernel,
+            children: RefCell::default(),
+        })
     }
 
     /// The kernel behind it, for who composes machines.
@@ -78,7 +81,11 @@ impl KernelOs {
 
     /// As [`KernelOs::with_view`], acting as the task of the view: what is mounted belongs to its pid,
     /// network and cgroup namespaces.
-    fn with_view_as_task<R>(&self, view: View, f: impl FnOnce(&FsContext<'_>) -> Result<R>) -> Result<R> {
+    fn with_view_as_task<R>(
+        &self,
+        view: View,
+        f: impl FnOnce(&FsContext<'_>) -> Result<R>,
+    ) -> Result<R> {
         let acting = match view {
             View::Host => None,
             View::Task(id) => Some(self.task(id)?),
@@ -112,7 +119,10 @@ fn open_flags(flags: OpenFlags) -> VfsFlags {
 }
 
 fn time(time: Timestamp) -> TimeSpec {
-    TimeSpec { sec: time.sec, nsec: time.nsec }
+    TimeSpec {
+        sec: time.sec,
+        nsec: time.nsec,
+    }
 }
 
 /// Attributes as the seam has them.
@@ -152,7 +162,7 @@ impl Os for KernelOs {
 
     fn open(&self, view: View, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Rc<dyn Handle>> {
         let file = self.with_view(view, |fs| fs.open(None, path, open_flags(flags), mode))?;
-        Ok(OsHandle::new(file))
+        Ok(OsHandle::of(file))
     }
 
     fn metadata(&self, view: View, path: &[u8], follow: bool) -> Result<Metadata> {
@@ -164,7 +174,11 @@ impl Os for KernelOs {
         let file = self.with_view(view, |fs| fs.open(None, path, VfsFlags::DIRECTORY, 0))?;
         let mut entries = Vec::new();
         file.file.read_dir(0, &mut |entry| {
-            entries.push(DirEntry { name: entry.name.to_vec(), ino: entry.ino, file_type: entry.file_type });
+            entries.push(DirEntry {
+                name: entry.name.to_vec(),
+                ino: entry.ino,
+                file_type: entry.file_type,
+            });
             true
         })?;
         Ok(entries)
@@ -175,7 +189,9 @@ impl Os for KernelOs {
     }
 
     fn canonicalize(&self, view: View, path: &[u8]) -> Result<Vec<u8>> {
-        self.with_view(view, |fs| Ok(fs.absolute_name(&fs.resolve(None, path, true)?)))
+        self.with_view(view, |fs| {
+            Ok(fs.absolute_name(&fs.resolve(None, path, true)?))
+        })
     }
 
     fn mkdir(&self, view: View, path: &[u8], mode: u32) -> Result<()> {
@@ -215,16 +231,27 @@ impl Os for KernelOs {
     }
 
     fn set_times(&self, view: View, path: &[u8], atime: TimeSpec, mtime: TimeSpec) -> Result<()> {
-        let at = |time: TimeSpec| TimeChange::At(Timestamp { sec: time.sec, nsec: time.nsec });
-        self.with_view(view, |fs| fs.utimens(None, path, at(atime), at(mtime), false))
+        let at = |time: TimeSpec| {
+            TimeChange::At(Timestamp {
+                sec: time.sec,
+                nsec: time.nsec,
+            })
+        };
+        self.with_view(view, |fs| {
+            fs.utimens(None, path, at(atime), at(mtime), false)
+        })
     }
 
     fn set_xattr(&self, view: View, path: &[u8], name: &[u8], value: &[u8]) -> Result<()> {
-        self.with_view(view, |fs| fs.set_xattr(&fs.resolve(None, path, false)?, name, value, 0))
+        self.with_view(view, |fs| {
+            fs.set_xattr(&fs.resolve(None, path, false)?, name, value, 0)
+        })
     }
 
     fn get_xattr(&self, view: View, path: &[u8], name: &[u8]) -> Result<Vec<u8>> {
-        self.with_view(view, |fs| fs.get_xattr(&fs.resolve(None, path, false)?, name))
+        self.with_view(view, |fs| {
+            fs.get_xattr(&fs.resolve(None, path, false)?, name)
+        })
     }
 
     fn list_xattr(&self, view: View, path: &[u8]) -> Result<Vec<Vec<u8>>> {
@@ -233,7 +260,12 @@ impl Os for KernelOs {
 
     fn statfs(&self, view: View, path: &[u8]) -> Result<StatFs> {
         let stat = self.with_view(view, |fs| fs.statfs(None, path))?;
-        Ok(StatFs { magic: stat.magic, bsize: stat.bsize, blocks: stat.blocks, bfree: stat.bfree })
+        Ok(StatFs {
+            magic: stat.magic,
+            bsize: stat.bsize,
+            blocks: stat.blocks,
+            bfree: stat.bfree,
+        })
     }
 
     fn mount(
@@ -246,12 +278,21 @@ impl Os for KernelOs {
         data: &[u8],
     ) -> Result<()> {
         self.with_view_as_task(view, |fs| {
-            fs.mount(source, target, fstype.as_bytes(), mount_flags(flags), data, &self.kernel.registry)
+            fs.mount(
+                source,
+                target,
+                fstype.as_bytes(),
+                mount_flags(flags),
+                data,
+                &self.kernel.registry,
+            )
         })
     }
 
     fn umount(&self, view: View, target: &[u8], detach: bool) -> Result<()> {
-        self.with_view(view, |fs| fs.umount(target, if detach { UMOUNT_DETACH } else { 0 }))
+        self.with_view(view, |fs| {
+            fs.umount(target, if detach { UMOUNT_DETACH } else { 0 })
+        })
     }
 
     fn pivot_root(&self, task: TaskId, new_root: &[u8], put_old: &[u8]) -> Result<()> {
@@ -271,7 +312,10 @@ impl Os for KernelOs {
 
     fn set_fd(&self, task: TaskId, fd: u32, handle: &Rc<dyn Handle>) -> Result<()> {
         let task = self.task(task)?;
-        let handle = handle.as_any().downcast_ref::<OsHandle>().ok_or(Errno::EBADF)?;
+        let handle = handle
+            .as_any()
+            .downcast_ref::<OsHandle>()
+            .ok_or(Errno::EBADF)?;
         let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
         let file = handle.for_program();
         let old = task.files().replace(fd, file, false, task.nofile())?;
@@ -353,6 +397,11 @@ impl Os for KernelOs {
 impl OsHandle {
     /// The terminal size as the kernel has it.
     pub(crate) fn window(size: WindowSize) -> crate::tty::WindowSize {
-        crate::tty::WindowSize { rows: size.rows, cols: size.cols, xpixel: 0, ypixel: 0 }
+        crate::tty::WindowSize {
+            rows: size.rows,
+            cols: size.cols,
+            xpixel: 0,
+            ypixel: 0,
+        }
     }
 }

@@ -11,7 +11,9 @@ use crate::fd::NR_OPEN;
 use crate::kernel::Kernel;
 use crate::namespaces::unshare::Maker;
 use crate::namespaces::{CLONE_NEWNS, MntNs, Namespaces};
-use crate::task::{ExecRequest, FsInfo, NewTask, RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit, Task, TaskState, WaitStatus};
+use crate::task::{
+    ExecRequest, FsInfo, NewTask, RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit, Task, TaskState, WaitStatus,
+};
 use crate::tty::PtySlave;
 use vfs::path::Path;
 
@@ -28,7 +30,12 @@ impl KernelOs {
         for &(kind, id) in &spec.join {
             self.join(&mut base, &mut fs, kind, &*self.task(id)?);
         }
-        let maker = Maker { from: &base, euid: 0, egid: 0, cgroup: Rc::clone(&cgroup) };
+        let maker = Maker {
+            from: &base,
+            euid: 0,
+            egid: 0,
+            cgroup: Rc::clone(&cgroup),
+        };
         let flags = u64::from(spec.new.0);
         let ns = kernel.new_namespaces(&maker, flags)?;
         if flags & CLONE_NEWNS != 0 {
@@ -43,7 +50,9 @@ impl KernelOs {
             ..NewTask::named(&spec.name)
         })?;
         task.group.claimed.set(true);
-        self.children.borrow_mut().insert(task.tid(), Rc::clone(&task.group));
+        self.children
+            .borrow_mut()
+            .insert(task.tid(), Rc::clone(&task.group));
         Ok(TaskId(task.tid()))
     }
 
@@ -70,13 +79,23 @@ impl KernelOs {
     /// The task, which has no program yet.
     fn embryo(&self, id: TaskId) -> Result<Rc<Task>> {
         let task = self.task(id)?;
-        if task.state() == TaskState::New { Ok(task) } else { Err(Errno::EBUSY) }
+        if task.state() == TaskState::New {
+            Ok(task)
+        } else {
+            Err(Errno::EBUSY)
+        }
     }
 
     pub(super) fn take_terminal(&self, id: TaskId, fd: u32) -> Result<()> {
         let task = self.embryo(id)?;
-        let file = task.files().get(i32::try_from(fd).map_err(|_| Errno::EBADF)?)?;
-        let slave = file.file.as_any().downcast_ref::<PtySlave>().ok_or(Errno::ENOTTY)?;
+        let file = task
+            .files()
+            .get(i32::try_from(fd).map_err(|_| Errno::EBADF)?)?;
+        let slave = file
+            .file
+            .as_any()
+            .downcast_ref::<PtySlave>()
+            .ok_or(Errno::ENOTTY)?;
         let session = task.group.session();
         if !task.group.is_session_leader() || session.terminal.borrow().is_some() {
             return Err(Errno::EPERM);
@@ -123,10 +142,23 @@ impl KernelOs {
         Ok(())
     }
 
-    pub(super) fn execute(&self, id: TaskId, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<()> {
+    pub(super) fn execute(
+        &self,
+        id: TaskId,
+        path: &[u8],
+        argv: &[Vec<u8>],
+        envp: &[Vec<u8>],
+    ) -> Result<()> {
         let task = self.embryo(id)?;
-        let found = self.kernel.with_fs(&task, |fs| fs.resolve(None, path, true))?;
-        let request = ExecRequest { path: found, name: path, argv: argv.to_vec(), envp };
+        let found = self
+            .kernel
+            .with_fs(&task, |fs| fs.resolve(None, path, true))?;
+        let request = ExecRequest {
+            path: found,
+            name: path,
+            argv: argv.to_vec(),
+            envp,
+        };
         self.kernel.exec_task(&task, request)
     }
 
@@ -139,12 +171,15 @@ impl KernelOs {
             return Ok(());
         }
         // Pid 0: the sender is outside of the receiver's namespace, or the kernel.
-        self.kernel.signal_process(&task.group, SigInfo::user(signal, si::USER, 0, 0))
+        self.kernel
+            .signal_process(&task.group, SigInfo::user(signal, si::USER, 0, 0))
     }
 
     pub(super) fn wait_for(&self, id: TaskId, waker: &Waker) -> Poll<Result<ExitStatus>> {
         let group = self.children.borrow().get(&id.0).cloned();
-        let Some(group) = group else { return Poll::Ready(Err(Errno::ECHILD)) };
+        let Some(group) = group else {
+            return Poll::Ready(Err(Errno::ECHILD));
+        };
         match self.kernel.wait_claimed(&group) {
             Some(status) => {
                 self.children.borrow_mut().remove(&id.0);

@@ -10,12 +10,26 @@ use crate::pseudo::{Body, Dir, Entry};
 
 /// `/proc/PID/fd`.
 pub(super) fn fd_dir(task: &TaskRef, number: u64) -> InodeRef {
-    task.sub_dir(number, 0o500, FdDir { task: task.clone(), info: false })
+    task.sub_dir(
+        number,
+        0o500,
+        FdDir {
+            task: task.clone(),
+            info: false,
+        },
+    )
 }
 
 /// `/proc/PID/fdinfo`.
 pub(super) fn fdinfo_dir(task: &TaskRef, number: u64) -> InodeRef {
-    task.sub_dir(number, 0o555, FdDir { task: task.clone(), info: true })
+    task.sub_dir(
+        number,
+        0o555,
+        FdDir {
+            task: task.clone(),
+            info: true,
+        },
+    )
 }
 
 struct FdDir {
@@ -42,14 +56,21 @@ impl Dir for FdDir {
         let entry = view.task.files().entry(fd).map_err(|_| Errno::ENOENT)?;
         let number = self.ino(view.task.tid(), fd);
         if self.info {
-            return Ok(self.task.text_file(number, 0o444, move |view| fdinfo(view, fd)));
+            return Ok(self
+                .task
+                .text_file(number, 0o444, move |view| fdinfo(view, fd)));
         }
         // The mode bits of the link say how the file is open.
         let flags = entry.file.flags.get();
         let read = if flags.readable() { 0o500 } else { 0 };
         let write = if flags.writable() { 0o300 } else { 0 };
-        let link = FdLink { task: self.task.clone(), fd };
-        Ok(self.task.node(number, read | write, Body::Magic(Box::new(link))))
+        let link = FdLink {
+            task: self.task.clone(),
+            fd,
+        };
+        Ok(self
+            .task
+            .node(number, read | write, Body::Magic(Box::new(link))))
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
@@ -74,8 +95,14 @@ fn fdinfo(view: &View, fd: i32) -> Result<Vec<u8>> {
     let mut flags = entry.file.flags.get() | OpenFlags::LARGEFILE;
     flags.set(OpenFlags::CLOEXEC, entry.cloexec);
     let (mount, inode) = match &entry.file.path {
-        Some(path) => (path.mount.id, path.inode().attr().map_or(0, |attr| attr.ino)),
-        None => (0, entry.file.file.anonymous_attr().map_or(0, |attr| attr.ino)),
+        Some(path) => (
+            path.mount.id,
+            path.inode().attr().map_or(0, |attr| attr.ino),
+        ),
+        None => (
+            0,
+            entry.file.file.anonymous_attr().map_or(0, |attr| attr.ino),
+        ),
     };
     let text = format!(
         "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mount}\nino:\t{inode}\n",

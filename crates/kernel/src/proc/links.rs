@@ -47,7 +47,8 @@ impl TaskLink {
             Kind::Root => view.task.fs().root(),
             Kind::Exe => {
                 let exe = view.task.mm().exe.borrow().clone();
-                exe.and_then(|file| file.path.clone()).ok_or(Errno::ENOENT)?
+                exe.and_then(|file| file.path.clone())
+                    .ok_or(Errno::ENOENT)?
             }
         };
         Ok((view, path))
@@ -70,7 +71,15 @@ pub fn shown_name(view: &View, path: &Path) -> Vec<u8> {
     let creds = vfs::Credentials::root();
     let named = |root: &Path, namespace: &Rc<vfs::mount::MountNamespace>| {
         let clock = &view.kernel.clock;
-        FsContext { root, cwd: root, creds: &creds, umask: 0, clock, namespace }.absolute_name(path)
+        FsContext {
+            root,
+            cwd: root,
+            creds: &creds,
+            umask: 0,
+            clock,
+            namespace,
+        }
+        .absolute_name(path)
     };
     match view.kernel.current() {
         Some(looker) => named(&looker.fs().root(), &looker.ns().mnt.mounts),
@@ -96,7 +105,11 @@ impl FdLink {
     fn entry(&self) -> Result<(View, FdEntry)> {
         let view = self.task.view()?;
         view.inspect()?;
-        let entry = view.task.files().entry(self.fd).map_err(|_| Errno::ENOENT)?;
+        let entry = view
+            .task
+            .files()
+            .entry(self.fd)
+            .map_err(|_| Errno::ENOENT)?;
         Ok((view, entry))
     }
 }
@@ -124,7 +137,10 @@ impl Magic for FdLink {
 
 /// A path to an open file that has no name in the tree: opening it opens the object again.
 fn object_path(view: &View, file: &Rc<OpenFile>) -> Path {
-    let fs = Rc::new_cyclic(|me| ObjectFs { file: Rc::clone(file), me: me.clone() });
+    let fs = Rc::new_cyclic(|me| ObjectFs {
+        file: Rc::clone(file),
+        me: me.clone(),
+    });
     let fs: Rc<dyn FileSystem> = fs;
     let table = Rc::clone(view.kernel.init_ns.mnt.mounts.table());
     table.mount(&fs, b"none", MountFlags::empty()).root_path()
@@ -153,7 +169,12 @@ impl FileSystem for ObjectFs {
     }
 
     fn statfs(&self) -> StatFs {
-        StatFs { magic: 0x0904_1934, bsize: 4096, namelen: 255, ..StatFs::default() }
+        StatFs {
+            magic: 0x0904_1934,
+            bsize: 4096,
+            namelen: 255,
+            ..StatFs::default()
+        }
     }
 }
 
@@ -170,7 +191,12 @@ impl Inode for ObjectInode {
 
     fn attr(&self) -> Result<Attr> {
         let attr = self.0.file.file.anonymous_attr();
-        Ok(attr.unwrap_or(Attr { ino: 1, mode: S_IFREG | 0o600, nlink: 1, ..Attr::default() }))
+        Ok(attr.unwrap_or(Attr {
+            ino: 1,
+            mode: S_IFREG | 0o600,
+            nlink: 1,
+            ..Attr::default()
+        }))
     }
 
     fn open(self: Rc<Self>, flags: OpenFlags) -> Result<Rc<dyn File>> {
@@ -199,15 +225,27 @@ struct NsDir(TaskRef);
 
 impl Dir for NsDir {
     fn lookup(&self, name: &[u8]) -> Result<InodeRef> {
-        let known = NAMES.iter().find(|known| known.as_bytes() == name).ok_or(Errno::ENOENT)?;
+        let known = NAMES
+            .iter()
+            .find(|known| known.as_bytes() == name)
+            .ok_or(Errno::ENOENT)?;
         let tid = self.0.view()?.task.tid();
-        let link = NsLink { task: self.0.clone(), name: known };
-        Ok(self.0.node(ino(tid, known) | 1, 0o777, Body::Magic(Box::new(link))))
+        let link = NsLink {
+            task: self.0.clone(),
+            name: known,
+        };
+        Ok(self
+            .0
+            .node(ino(tid, known) | 1, 0o777, Body::Magic(Box::new(link))))
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
         let tid = self.0.view()?.task.tid();
-        let entry = |name: &&str| Entry { name: name.as_bytes().to_vec(), ino: ino(tid, name) | 1, file_type: S_IFLNK };
+        let entry = |name: &&str| Entry {
+            name: name.as_bytes().to_vec(),
+            ino: ino(tid, name) | 1,
+            file_type: S_IFLNK,
+        };
         Ok(NAMES.iter().map(entry).collect())
     }
 }

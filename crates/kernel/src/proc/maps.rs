@@ -74,14 +74,16 @@ struct Residency {
 fn residency(mm: &Mm, vma: &Vma) -> Residency {
     let mut count = Residency::default();
     let is_file = matches!(vma.backing, Backing::File { .. });
-    mm.space.borrow().for_each_page(vma.start, vma.len(), |_, mapped| {
-        count.pages += 1;
-        let shared_page = mapped.page.is_shared();
-        count.own += u64::from(!shared_page);
-        // A private copy of a file page belongs to nobody else.
-        let anon = mapped.sharing != Sharing::Shared && (!is_file || !shared_page);
-        count.anon += u64::from(anon && !vma.is_shared());
-    });
+    mm.space
+        .borrow()
+        .for_each_page(vma.start, vma.len(), |_, mapped| {
+            count.pages += 1;
+            let shared_page = mapped.page.is_shared();
+            count.own += u64::from(!shared_page);
+            // A private copy of a file page belongs to nobody else.
+            let anon = mapped.sharing != Sharing::Shared && (!is_file || !shared_page);
+            count.anon += u64::from(anon && !vma.is_shared());
+        });
     count
 }
 
@@ -97,7 +99,10 @@ fn map_line(view: &View, vma: &Vma) -> Vec<u8> {
                 device = path.mount.super_block().device;
                 ino = path.inode().attr().map_or(0, |attr| attr.ino);
                 let root = view.task.fs();
-                let looker = view.kernel.current().map_or_else(|| root.root(), |task| task.fs().root());
+                let looker = view
+                    .kernel
+                    .current()
+                    .map_or_else(|| root.root(), |task| task.fs().root());
                 name = absolute_name(view, path, &looker);
             }
         }
@@ -150,7 +155,11 @@ fn absolute_name(view: &View, path: &vfs::path::Path, root: &vfs::path::Path) ->
 
 /// The mappings, none for tasks without memory of their own.
 fn mappings(view: &View) -> Vec<Vma> {
-    if view.task.group.is_kernel_task() || view.task.is_dead() { Vec::new() } else { view.task.mm().snapshot() }
+    if view.task.group.is_kernel_task() || view.task.is_dead() {
+        Vec::new()
+    } else {
+        view.task.mm().snapshot()
+    }
 }
 
 pub(super) fn maps(view: &View) -> Result<Vec<u8>> {
@@ -177,7 +186,10 @@ fn smaps_counters(vma_kb: u64, residency: Residency, is_shared: bool) -> String 
         ("Pss_Dirty", kb(private_dirty)),
         ("Shared_Clean", if is_shared { 0 } else { kb(shared) }),
         ("Shared_Dirty", if is_shared { kb(shared) } else { 0 }),
-        ("Private_Clean", kb(residency.own - private_dirty) + private_clean),
+        (
+            "Private_Clean",
+            kb(residency.own - private_dirty) + private_clean,
+        ),
         ("Private_Dirty", kb(private_dirty)),
         ("Referenced", kb(residency.pages)),
         ("Anonymous", kb(residency.anon)),
@@ -248,7 +260,10 @@ pub(super) fn smaps_rollup(view: &View) -> Result<Vec<u8>> {
         sum.anon += part.anon;
         sum.own += part.own;
     }
-    let head = format!("{:08x}-{:08x} ---p 00000000 00:00 0 ", first.start, last.end);
+    let head = format!(
+        "{:08x}-{:08x} ---p 00000000 00:00 0 ",
+        first.start, last.end
+    );
     let mut text = format!("{head:<NAME_COLUMN$}[rollup]\n");
     let counters = smaps_counters(0, sum, false);
     // The sizes of single mappings mean nothing here.

@@ -59,7 +59,12 @@ impl ProcFs {
     pub fn of(kernel: &Rc<Kernel>, ns: &Rc<PidNamespace>) -> Rc<ProcFs> {
         let mounted = kernel.extension(Mounted::default);
         mounted.0.borrow_mut().retain(|fs| fs.strong_count() > 0);
-        let known = mounted.0.borrow().iter().filter_map(Weak::upgrade).find(|fs| Rc::ptr_eq(&fs.ns, ns));
+        let known = mounted
+            .0
+            .borrow()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|fs| Rc::ptr_eq(&fs.ns, ns));
         known.unwrap_or_else(|| {
             let fs = Rc::new_cyclic(|me| ProcFs {
                 kernel: Rc::downgrade(kernel),
@@ -88,7 +93,13 @@ impl ProcFs {
     #[must_use]
     pub fn maker_for(self: &Rc<Self>, owner: (u32, u32)) -> Maker {
         let fs: Rc<dyn FileSystem> = self.clone();
-        Maker { cache: Rc::clone(&self.cache), fs, owner, size: 0, time: self.time }
+        Maker {
+            cache: Rc::clone(&self.cache),
+            fs,
+            owner,
+            size: 0,
+            time: self.time,
+        }
     }
 
     /// The number of the task that looks, process and thread; 0 for who is not in this namespace.
@@ -114,7 +125,12 @@ impl FileSystem for ProcFs {
     }
 
     fn statfs(&self) -> StatFs {
-        StatFs { magic: MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() }
+        StatFs {
+            magic: MAGIC,
+            bsize: 4096,
+            namelen: 255,
+            ..StatFs::default()
+        }
     }
 }
 
@@ -134,7 +150,11 @@ impl Dir for Root {
         let ino = ino_of(name, 1);
         let fs = Rc::clone(fs);
         match name {
-            b"self" => return Ok(maker.link(ino, move || Ok(fs.own_numbers()?.0.to_string().into_bytes()))),
+            b"self" => {
+                return Ok(maker.link(ino, move || {
+                    Ok(fs.own_numbers()?.0.to_string().into_bytes())
+                }));
+            }
             b"thread-self" => {
                 return Ok(maker.link(ino, move || {
                     let (tgid, tid) = fs.own_numbers()?;
@@ -153,11 +173,23 @@ impl Dir for Root {
     fn entries(&self) -> Result<Vec<Entry>> {
         let Root(fs) = self;
         let mut entries = system::entries("");
-        for (name, kind) in [("self", S_IFLNK), ("thread-self", S_IFLNK), ("sys", S_IFDIR)] {
-            entries.push(Entry { name: name.into(), ino: ino_of(name.as_bytes(), 1), file_type: kind });
+        for (name, kind) in [
+            ("self", S_IFLNK),
+            ("thread-self", S_IFLNK),
+            ("sys", S_IFDIR),
+        ] {
+            entries.push(Entry {
+                name: name.into(),
+                ino: ino_of(name.as_bytes(), 1),
+                file_type: kind,
+            });
         }
         for (name, _) in LINKS {
-            entries.push(Entry { name: name.into(), ino: ino_of(name.as_bytes(), 1), file_type: S_IFLNK });
+            entries.push(Entry {
+                name: name.into(),
+                ino: ino_of(name.as_bytes(), 1),
+                file_type: S_IFLNK,
+            });
         }
         for group in fs.ns.processes() {
             let number = group.tgid_in(&fs.ns);
@@ -216,13 +248,19 @@ pub fn read_write(
 /// May whoever looks see what only the owner of a task may (`ptrace(2)`, "Ptrace access mode
 /// checking")? Daemons may.
 pub fn may_inspect(kernel: &Kernel, target: &Task) -> Result<()> {
-    let Some(looker) = kernel.current() else { return Ok(()) };
+    let Some(looker) = kernel.current() else {
+        return Ok(());
+    };
     if Rc::ptr_eq(&looker.group, &target.group) {
         return Ok(());
     }
     let (mine, theirs) = (looker.creds(), target.creds());
-    let same_user = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.fsuid)
-        && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == mine.fsgid);
+    let same_user = [theirs.uid, theirs.euid, theirs.suid]
+        .iter()
+        .all(|&uid| uid == mine.fsuid)
+        && [theirs.gid, theirs.egid, theirs.sgid]
+            .iter()
+            .all(|&gid| gid == mine.fsgid);
     let dumpable = target.group.dumpable.get() == 1;
     let no_more_power = theirs.permitted & !mine.permitted == 0;
     if same_user && dumpable && no_more_power

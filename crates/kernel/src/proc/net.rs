@@ -19,33 +19,52 @@ use crate::task::Task;
 type Text = fn(&View, &Rc<NetNs>) -> String;
 
 const FILES: &[(&str, Text)] = &[
-    ("arp", |_, _| "IP address       HW type     Flags       HW address            Mask     Device\n".into()),
+    ("arp", |_, _| {
+        "IP address       HW type     Flags       HW address            Mask     Device\n".into()
+    }),
     ("dev", dev),
     ("dev_mcast", |_, _| String::new()),
     ("fib_trie", |_, _| String::new()),
     ("icmp", |_, _| INET_HEADING.into()),
     ("if_inet6", if_inet6),
-    ("igmp", |_, _| "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n".into()),
+    ("igmp", |_, _| {
+        "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n".into()
+    }),
     ("ipv6_route", |_, _| String::new()),
     ("netlink", |_, _| {
-        "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n".into()
+        "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"
+            .into()
     }),
-    ("netstat", |_, _| "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InOctets OutOctets\nIpExt: 0 0\n".into()),
-    ("packet", |_, _| "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n".into()),
+    ("netstat", |_, _| {
+        "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InOctets OutOctets\nIpExt: 0 0\n".into()
+    }),
+    ("packet", |_, _| {
+        "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n".into()
+    }),
     ("protocols", |_, _| {
         "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n"
             .into()
     }),
     ("raw", |_, _| INET_HEADING.into()),
     ("raw6", |_, _| INET6_HEADING.into()),
-    ("route", |_, _| "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT                                                       \n".into()),
+    ("route", |_, _| {
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT                                                       \n".into()
+    }),
     ("rt_cache", |_, _| String::new()),
     ("snmp", |_, _| SNMP.into()),
     ("sockstat", sockstat),
-    ("tcp", |view, ns| sockets(view, ns, TCP_HEADING, c::AF_INET, c::SOCK_STREAM)),
-    ("tcp6", |view, ns| sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_STREAM)),
-    ("udp", |view, ns| sockets(view, ns, INET_HEADING, c::AF_INET, c::SOCK_DGRAM)),
-    ("udp6", |view, ns| sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_DGRAM)),
+    ("tcp", |view, ns| {
+        sockets(view, ns, TCP_HEADING, c::AF_INET, c::SOCK_STREAM)
+    }),
+    ("tcp6", |view, ns| {
+        sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_STREAM)
+    }),
+    ("udp", |view, ns| {
+        sockets(view, ns, INET_HEADING, c::AF_INET, c::SOCK_DGRAM)
+    }),
+    ("udp6", |view, ns| {
+        sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_DGRAM)
+    }),
     ("unix", unix),
 ];
 
@@ -85,10 +104,14 @@ fn as_socket(file: &OpenFile) -> Option<&SocketFile> {
 fn sockets(view: &View, ns: &Rc<NetNs>, heading: &str, family: u16, kind: u32) -> String {
     let mut text = heading.to_string();
     let open = open_sockets(view, ns);
-    let lines = open.values().filter_map(|file| as_socket(file)).filter(|socket| {
-        socket.family == family && socket.kind == kind
-    });
-    for (number, line) in lines.filter_map(|socket| socket.socket.describe()).enumerate() {
+    let lines = open
+        .values()
+        .filter_map(|file| as_socket(file))
+        .filter(|socket| socket.family == family && socket.kind == kind);
+    for (number, line) in lines
+        .filter_map(|socket| socket.socket.describe())
+        .enumerate()
+    {
         text.push_str(&format!("{number:>4}: {}\n", line.trim_end()));
     }
     text
@@ -97,13 +120,20 @@ fn sockets(view: &View, ns: &Rc<NetNs>, heading: &str, family: u16, kind: u32) -
 fn unix(view: &View, ns: &Rc<NetNs>) -> String {
     let mut text = "Num       RefCount Protocol Flags    Type St Inode Path\n".to_string();
     let open = open_sockets(view, ns);
-    for socket in open.values().filter_map(|file| as_socket(file)).filter(|socket| socket.family == c::AF_UNIX) {
+    for socket in open
+        .values()
+        .filter_map(|file| as_socket(file))
+        .filter(|socket| socket.family == c::AF_UNIX)
+    {
         // Flags, type, state and name; the number of the inode goes in front of the name.
         let described = socket.socket.describe().unwrap_or_default();
         let mut words = described.splitn(4, ' ');
         let mut word = || words.next().unwrap_or("");
         let (flags, kind, state, name) = (word(), word(), word(), word());
-        let line = format!("{:016x}: 00000002 00000000 {flags} {kind} {state} {:>5} {name}", socket.ino, socket.ino);
+        let line = format!(
+            "{:016x}: 00000002 00000000 {flags} {kind} {state} {:>5} {name}",
+            socket.ino, socket.ino
+        );
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -114,7 +144,9 @@ fn sockstat(view: &View, ns: &Rc<NetNs>) -> String {
     let open = open_sockets(view, ns);
     let count = |kind: u32| {
         let sockets = open.values().filter_map(|file| as_socket(file));
-        sockets.filter(|socket| socket.family == c::AF_INET && socket.kind == kind).count()
+        sockets
+            .filter(|socket| socket.family == c::AF_INET && socket.kind == kind)
+            .count()
     };
     let (tcp, udp) = (count(c::SOCK_STREAM), count(c::SOCK_DGRAM));
     format!(
@@ -134,7 +166,11 @@ fn dev(_: &View, ns: &Rc<NetNs>) -> String {
 }
 
 fn if_inet6(_: &View, ns: &Rc<NetNs>) -> String {
-    if ns.loopback_up.get() { "00000000000000000000000000000001 01 80 10 80       lo\n".into() } else { String::new() }
+    if ns.loopback_up.get() {
+        "00000000000000000000000000000001 01 80 10 80       lo\n".into()
+    } else {
+        String::new()
+    }
 }
 
 /// `/proc/PID/net`.

@@ -24,15 +24,25 @@ impl View {
     }
 
     fn usage(&self) -> Usage {
-        if self.thread { self.task.usage() } else { self.task.group.usage() }
+        if self.thread {
+            self.task.usage()
+        } else {
+            self.task.group.usage()
+        }
     }
 
     fn state(&self) -> char {
-        if self.task.group.is_zombie() { 'Z' } else { self.task.state_letter() }
+        if self.task.group.is_zombie() {
+            'Z'
+        } else {
+            self.task.state_letter()
+        }
     }
 
     fn has_mm(&self) -> bool {
-        !self.task.group.is_kernel_task() && !self.task.is_dead() && !matches!(self.task.state(), TaskState::New)
+        !self.task.group.is_kernel_task()
+            && !self.task.is_dead()
+            && !matches!(self.task.state(), TaskState::New)
     }
 }
 
@@ -43,14 +53,25 @@ const PF_RANDOMIZE: u64 = 0x0040_0000;
 
 pub(super) fn stat(view: &View) -> Result<Vec<u8>> {
     let (task, group, ns) = (&view.task, &view.task.group, &view.fs.ns);
-    let number = if view.thread { task.tid_in(ns) } else { group.tgid_in(ns) };
+    let number = if view.thread {
+        task.tid_in(ns)
+    } else {
+        group.tgid_in(ns)
+    };
     let parent = group.parent().map_or(0, |parent| parent.tgid_in(ns));
-    let (pgrp, session) = (group.process_group().pid.in_ns(ns), group.session().pid.in_ns(ns));
+    let (pgrp, session) = (
+        group.process_group().pid.in_ns(ns),
+        group.session().pid.in_ns(ns),
+    );
     let terminal = group.terminal();
     let device = terminal.as_ref().map_or(0, |terminal| terminal.device());
     let foreground = terminal.and_then(|terminal| terminal.foreground());
     let foreground = foreground.map_or(-1, |group| i64::from(group.pid.in_ns(ns)));
-    let mut flags = if group.is_kernel_task() { PF_KTHREAD } else { PF_RANDOMIZE };
+    let mut flags = if group.is_kernel_task() {
+        PF_KTHREAD
+    } else {
+        PF_RANDOMIZE
+    };
     if !group.did_exec.get() {
         flags |= PF_FORKNOEXEC;
     }
@@ -60,8 +81,16 @@ pub(super) fn stat(view: &View) -> Result<Vec<u8>> {
     let start = ticks(task.start.since(view.kernel.boot));
     let inspect = view.inspect().is_ok() && view.has_mm();
     let mm = task.mm();
-    let (size, resident) = if view.has_mm() { (mm.size(), mm.resident_pages()) } else { (0, 0) };
-    let layout = if inspect { mm.layout.get() } else { Default::default() };
+    let (size, resident) = if view.has_mm() {
+        (mm.size(), mm.resident_pages())
+    } else {
+        (0, 0)
+    };
+    let layout = if inspect {
+        mm.layout.get()
+    } else {
+        Default::default()
+    };
     let rss_limit = match group.limits.soft(5) {
         RLIM_INFINITY => u64::MAX,
         limit => limit,
@@ -69,7 +98,11 @@ pub(super) fn stat(view: &View) -> Result<Vec<u8>> {
     let (ignored, caught) = group.handlers.borrow().sets();
     // The old fields show the first 31 signals only.
     let low = |set: SigSet| set.0 & 0x7fff_ffff;
-    let pending = if view.thread { task.pending.borrow().set } else { task.pending_set() };
+    let pending = if view.thread {
+        task.pending.borrow().set
+    } else {
+        task.pending_set()
+    };
     let exit_code = match (inspect, group.status()) {
         (true, Some(status)) => status.word(),
         _ => 0,
@@ -123,7 +156,13 @@ pub(super) fn statm(view: &View) -> Result<Vec<u8>> {
     let sizes = super::maps::sizes(&mm);
     let text = (layout.end_code - layout.start_code.min(layout.end_code)).div_ceil(4096);
     let shared = sizes.resident - sizes.resident_anon.min(sizes.resident);
-    Ok(format!("{} {} {shared} {text} 0 {} 0\n", mm.size() / 4096, sizes.resident, sizes.data).into_bytes())
+    Ok(format!(
+        "{} {} {shared} {text} 0 {} 0\n",
+        mm.size() / 4096,
+        sizes.resident,
+        sizes.data
+    )
+    .into_bytes())
 }
 
 fn state_name(letter: char) -> &'static str {
@@ -153,7 +192,11 @@ pub(super) fn status(view: &View) -> Result<Vec<u8>> {
     }
     let mut out = String::with_capacity(1200);
     let parent = group.parent().map_or(0, |parent| parent.tgid_in(ns));
-    let number = if view.thread { task.tid_in(ns) } else { group.tgid_in(ns) };
+    let number = if view.thread {
+        task.tid_in(ns)
+    } else {
+        group.tgid_in(ns)
+    };
     let _ = write!(
         out,
         "\nUmask:\t{:04o}\nState:\t{}\nTgid:\t{}\nNgid:\t0\nPid:\t{number}\nPPid:\t{parent}\nTracerPid:\t0\n",
@@ -161,10 +204,36 @@ pub(super) fn status(view: &View) -> Result<Vec<u8>> {
         state_name(view.state()),
         group.tgid_in(ns),
     );
-    let _ = writeln!(out, "Uid:\t{}\t{}\t{}\t{}", uid(creds.uid), uid(creds.euid), uid(creds.suid), uid(creds.fsuid));
-    let _ = writeln!(out, "Gid:\t{}\t{}\t{}\t{}", gid(creds.gid), gid(creds.egid), gid(creds.sgid), gid(creds.fsgid));
-    let _ = writeln!(out, "FDSize:\t{}", if task.is_dead() { 0 } else { task.files().size() });
-    let groups: String = creds.groups.iter().map(|&id| format!("{} ", gid(id))).collect();
+    let _ = writeln!(
+        out,
+        "Uid:\t{}\t{}\t{}\t{}",
+        uid(creds.uid),
+        uid(creds.euid),
+        uid(creds.suid),
+        uid(creds.fsuid)
+    );
+    let _ = writeln!(
+        out,
+        "Gid:\t{}\t{}\t{}\t{}",
+        gid(creds.gid),
+        gid(creds.egid),
+        gid(creds.sgid),
+        gid(creds.fsgid)
+    );
+    let _ = writeln!(
+        out,
+        "FDSize:\t{}",
+        if task.is_dead() {
+            0
+        } else {
+            task.files().size()
+        }
+    );
+    let groups: String = creds
+        .groups
+        .iter()
+        .map(|&id| format!("{} ", gid(id)))
+        .collect();
     let _ = writeln!(out, "Groups:\t{groups}");
     // Numbers from the reader's namespace inwards.
     let chain = |pid: &crate::namespaces::Pid| -> String {
@@ -274,10 +343,18 @@ pub(super) fn limits(view: &View) -> Result<Vec<u8>> {
         RLIM_INFINITY => "unlimited".to_string(),
         value => value.to_string(),
     };
-    let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let mut text = format!(
+        "{:<25} {:<20} {:<20} {:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
     for (number, (name, unit)) in LIMITS.iter().enumerate() {
         let limit = view.task.group.limits.get(number);
-        let _ = write!(text, "{name:<25} {:<20} {:<20} ", show(limit.soft), show(limit.hard));
+        let _ = write!(
+            text,
+            "{name:<25} {:<20} {:<20} ",
+            show(limit.soft),
+            show(limit.hard)
+        );
         if unit.is_empty() {
             text.push('\n');
         } else {
@@ -295,7 +372,10 @@ pub(super) fn comm(view: &View) -> Result<Vec<u8>> {
 
 /// A thread may rename those of its own process.
 pub(super) fn write_comm(view: &View, text: &[u8]) -> Result<()> {
-    let same = view.kernel.current().is_none_or(|task| Rc::ptr_eq(&task.group, &view.task.group));
+    let same = view
+        .kernel
+        .current()
+        .is_none_or(|task| Rc::ptr_eq(&task.group, &view.task.group));
     if !same {
         return Err(Errno::EINVAL);
     }
@@ -375,7 +455,11 @@ pub(super) fn mountinfo(view: &View) -> Result<Vec<u8>> {
 pub(super) fn mountstats(view: &View) -> Result<Vec<u8>> {
     mount_list(view, |mount| {
         let mut line = b"device ".to_vec();
-        line.extend_from_slice(if mount.source.is_empty() { b"none" } else { &mount.source });
+        line.extend_from_slice(if mount.source.is_empty() {
+            b"none"
+        } else {
+            &mount.source
+        });
         line.extend_from_slice(b" mounted on ");
         line.extend_from_slice(&mount.mount_point);
         line.extend(format!(" with fstype {}\n", mount.fstype).bytes());
@@ -383,12 +467,23 @@ pub(super) fn mountstats(view: &View) -> Result<Vec<u8>> {
     })
 }
 
-fn mount_list(view: &View, line: impl Fn(&vfs::mountinfo::MountInfo) -> Vec<u8>) -> Result<Vec<u8>> {
+fn mount_list(
+    view: &View,
+    line: impl Fn(&vfs::mountinfo::MountInfo) -> Vec<u8>,
+) -> Result<Vec<u8>> {
     if view.task.is_dead() {
         return Err(Errno::EINVAL);
     }
     let root = view.task.fs().root();
-    Ok(view.task.ns().mnt.mounts.list(&root).iter().flat_map(line).collect())
+    Ok(view
+        .task
+        .ns()
+        .mnt
+        .mounts
+        .list(&root)
+        .iter()
+        .flat_map(line)
+        .collect())
 }
 
 // ---- cgroup, out of memory ----
@@ -406,7 +501,11 @@ pub(super) fn cgroup(view: &View) -> Result<Vec<u8>> {
 
 pub(super) fn oom_score(view: &View) -> Result<Vec<u8>> {
     let total = (view.kernel.config.memory / 4096).max(1);
-    let resident = if view.has_mm() { view.task.mm().resident_pages() } else { 0 };
+    let resident = if view.has_mm() {
+        view.task.mm().resident_pages()
+    } else {
+        0
+    };
     let adjust = i64::from(view.task.group.oom_score_adj.get());
     // 666 is where the kernel's own scale puts a process without memory.
     let score = (2000 * (resident * 1000 / total) as i64 / 3000) + 666 + adjust * 2 / 3;
@@ -426,7 +525,10 @@ fn set_oom_score_adj(view: &View, value: i64) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     let cell = &view.task.group.oom_score_adj;
-    let privileged = view.kernel.current().is_none_or(|task| view.kernel.capable(&task, Capability::SysResource));
+    let privileged = view
+        .kernel
+        .current()
+        .is_none_or(|task| view.kernel.capable(&task, Capability::SysResource));
     if value < i64::from(cell.get()) && !privileged {
         return Err(Errno::EACCES);
     }
@@ -437,7 +539,11 @@ fn set_oom_score_adj(view: &View, value: i64) -> Result<()> {
 /// The old file, from -17 (never) to 15.
 pub(super) fn oom_adj(view: &View) -> Result<Vec<u8>> {
     let adjust = view.task.group.oom_score_adj.get();
-    let old = if adjust == 1000 { 15 } else { adjust * 17 / 1000 };
+    let old = if adjust == 1000 {
+        15
+    } else {
+        adjust * 17 / 1000
+    };
     Ok(format!("{old}\n").into_bytes())
 }
 
@@ -465,14 +571,24 @@ fn map_text(view: &View, kind: IdKind) -> Vec<u8> {
     let ns = Rc::clone(&view.task.ns().user);
     // The ids on the right are those of the reader's namespace; its own, of its parent's.
     let reader = view.user_ns();
-    let lower = if Rc::ptr_eq(&ns, &reader) { ns.parent.clone().unwrap_or(reader) } else { reader };
+    let lower = if Rc::ptr_eq(&ns, &reader) {
+        ns.parent.clone().unwrap_or(reader)
+    } else {
+        reader
+    };
     let mut text = String::new();
     for extent in ns.map(kind).extents() {
         let shown = match kind {
             IdKind::User => lower.local_uid(extent.outside),
             IdKind::Group => lower.local_gid(extent.outside),
         };
-        let _ = writeln!(text, "{:>10} {:>10} {:>10}", extent.inside, shown.unwrap_or(u32::MAX), extent.count);
+        let _ = writeln!(
+            text,
+            "{:>10} {:>10} {:>10}",
+            extent.inside,
+            shown.unwrap_or(u32::MAX),
+            extent.count
+        );
     }
     text.into_bytes()
 }
@@ -498,7 +614,11 @@ fn write_map(view: &View, kind: IdKind, text: &[u8]) -> Result<()> {
     let parent = ns.parent.clone().ok_or(Errno::EPERM)?;
     let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;
     let writer = match view.kernel.current() {
-        None => MapWriter { euid: 0, egid: 0, has_setid_in_parent: true },
+        None => MapWriter {
+            euid: 0,
+            egid: 0,
+            has_setid_in_parent: true,
+        },
         Some(task) => {
             if !view.kernel.capable_in(&task, &ns, Capability::SysAdmin) {
                 return Err(Errno::EPERM);
@@ -507,7 +627,11 @@ fn write_map(view: &View, kind: IdKind, text: &[u8]) -> Result<()> {
             if !Rc::ptr_eq(&own, &ns) && !Rc::ptr_eq(&own, &parent) {
                 return Err(Errno::EPERM);
             }
-            let capability = if kind == IdKind::User { Capability::Setuid } else { Capability::Setgid };
+            let capability = if kind == IdKind::User {
+                Capability::Setuid
+            } else {
+                Capability::Setgid
+            };
             let creds = task.creds();
             MapWriter {
                 euid: creds.euid,
@@ -521,12 +645,20 @@ fn write_map(view: &View, kind: IdKind, text: &[u8]) -> Result<()> {
 
 pub(super) fn setgroups(view: &View) -> Result<Vec<u8>> {
     let allowed = view.task.ns().user.setgroups_allowed.get();
-    Ok(if allowed { b"allow\n".to_vec() } else { b"deny\n".to_vec() })
+    Ok(if allowed {
+        b"allow\n".to_vec()
+    } else {
+        b"deny\n".to_vec()
+    })
 }
 
 pub(super) fn write_setgroups(view: &View, text: &[u8]) -> Result<()> {
     let ns = Rc::clone(&view.task.ns().user);
-    if view.kernel.current().is_some_and(|task| !view.kernel.capable_in(&task, &ns, Capability::SysAdmin)) {
+    if view
+        .kernel
+        .current()
+        .is_some_and(|task| !view.kernel.capable_in(&task, &ns, Capability::SysAdmin))
+    {
         return Err(Errno::EPERM);
     }
     ns.write_setgroups(std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?)

@@ -53,7 +53,10 @@ const FILES: &[(&str, Value)] = &[
     ("fs/dentry-state", Fixed("0\t0\t45\t0\t0\t0")),
     ("fs/epoll/max_user_watches", Int(1_000_000, 0, i64::MAX)),
     ("fs/file-max", Int(1_048_576, 0, i64::MAX)),
-    ("fs/file-nr", Read(|asker| format!("{}\t0\t1048576", open_files(&asker.kernel)))),
+    (
+        "fs/file-nr",
+        Read(|asker| format!("{}\t0\t1048576", open_files(&asker.kernel))),
+    ),
     ("fs/inode-nr", Fixed("0\t0")),
     ("fs/inode-state", Fixed("0\t0\t0\t0\t0\t0\t0")),
     ("fs/inotify/max_queued_events", Int(16_384, 0, MAX)),
@@ -87,8 +90,14 @@ const FILES: &[(&str, Value)] = &[
     ("kernel/core_uses_pid", Int(0, 0, 1)),
     ("kernel/ctrl-alt-del", Int(0, 0, 1)),
     ("kernel/dmesg_restrict", Int(0, 0, 1)),
-    ("kernel/domainname", Both(|asker| text(&asker.ns.uts.domainname()), set_domainname)),
-    ("kernel/hostname", Both(|asker| text(&asker.ns.uts.hostname()), set_hostname)),
+    (
+        "kernel/domainname",
+        Both(|asker| text(&asker.ns.uts.domainname()), set_domainname),
+    ),
+    (
+        "kernel/hostname",
+        Both(|asker| text(&asker.ns.uts.hostname()), set_hostname),
+    ),
     ("kernel/io_uring_disabled", Fixed("2")),
     ("kernel/keys/maxbytes", Int(20_000, 0, MAX)),
     ("kernel/keys/maxkeys", Int(200, 0, MAX)),
@@ -96,24 +105,60 @@ const FILES: &[(&str, Value)] = &[
     ("kernel/keys/root_maxkeys", Int(1_000_000, 0, MAX)),
     ("kernel/kptr_restrict", Int(1, 0, 2)),
     ("kernel/modprobe", Words("/sbin/modprobe")),
-    ("kernel/msgmax", Both(|asker| asker.ns.ipc.msg_max.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.msg_max, text))),
-    ("kernel/msgmnb", Both(|asker| asker.ns.ipc.msg_queue_bytes.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.msg_queue_bytes, text))),
-    ("kernel/msgmni", Both(|asker| asker.ns.ipc.msg_count_max.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.msg_count_max, text))),
+    (
+        "kernel/msgmax",
+        Both(
+            |asker| asker.ns.ipc.msg_max.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.msg_max, text),
+        ),
+    ),
+    (
+        "kernel/msgmnb",
+        Both(
+            |asker| asker.ns.ipc.msg_queue_bytes.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.msg_queue_bytes, text),
+        ),
+    ),
+    (
+        "kernel/msgmni",
+        Both(
+            |asker| asker.ns.ipc.msg_count_max.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.msg_count_max, text),
+        ),
+    ),
     ("kernel/ngroups_max", Fixed("65536")),
-    ("kernel/ns_last_pid", Read(|asker| asker.ns.pid.last_pid().to_string())),
-    ("kernel/osrelease", Read(|asker| asker.kernel.config.release.clone())),
+    (
+        "kernel/ns_last_pid",
+        Read(|asker| asker.ns.pid.last_pid().to_string()),
+    ),
+    (
+        "kernel/osrelease",
+        Read(|asker| asker.kernel.config.release.clone()),
+    ),
     ("kernel/ostype", Fixed("Linux")),
     ("kernel/overflowgid", Int(65_534, 0, 65_535)),
     ("kernel/overflowuid", Int(65_534, 0, 65_535)),
     ("kernel/panic", Int(0, i32::MIN as i64, MAX)),
     ("kernel/panic_on_oops", Int(0, 0, 1)),
     ("kernel/perf_event_paranoid", Int(2, -1, 4)),
-    ("kernel/pid_max", Both(|asker| asker.ns.pid.pid_max().to_string(), set_pid_max)),
+    (
+        "kernel/pid_max",
+        Both(|asker| asker.ns.pid.pid_max().to_string(), set_pid_max),
+    ),
     ("kernel/printk", Words("4\t4\t1\t7")),
     ("kernel/pty/max", Int(4096, 0, MAX)),
     ("kernel/pty/nr", Fixed("0")),
     ("kernel/pty/reserve", Int(1024, 0, MAX)),
-    ("kernel/random/boot_id", Read(|asker| asker.kernel.extension(|| BootId(uuid(&asker.kernel))).0.clone())),
+    (
+        "kernel/random/boot_id",
+        Read(|asker| {
+            asker
+                .kernel
+                .extension(|| BootId(uuid(&asker.kernel)))
+                .0
+                .clone()
+        }),
+    ),
     ("kernel/random/entropy_avail", Fixed("256")),
     ("kernel/random/poolsize", Fixed("256")),
     ("kernel/random/urandom_min_reseed_secs", Int(60, 0, MAX)),
@@ -125,9 +170,27 @@ const FILES: &[(&str, Value)] = &[
     ("kernel/sched_rt_runtime_us", Int(950_000, -1, MAX)),
     ("kernel/sem", Words("32000\t1024000000\t500\t32000")),
     ("kernel/shm_rmid_forced", Int(0, 0, 1)),
-    ("kernel/shmall", Both(|asker| asker.ns.ipc.shm_all.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.shm_all, text))),
-    ("kernel/shmmax", Both(|asker| asker.ns.ipc.shm_max.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.shm_max, text))),
-    ("kernel/shmmni", Both(|asker| asker.ns.ipc.shm_count_max.get().to_string(), |asker, text| set_cell(&asker.ns.ipc.shm_count_max, text))),
+    (
+        "kernel/shmall",
+        Both(
+            |asker| asker.ns.ipc.shm_all.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.shm_all, text),
+        ),
+    ),
+    (
+        "kernel/shmmax",
+        Both(
+            |asker| asker.ns.ipc.shm_max.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.shm_max, text),
+        ),
+    ),
+    (
+        "kernel/shmmni",
+        Both(
+            |asker| asker.ns.ipc.shm_count_max.get().to_string(),
+            |asker, text| set_cell(&asker.ns.ipc.shm_count_max, text),
+        ),
+    ),
     ("kernel/sysrq", Int(0, 0, 511)),
     ("kernel/tainted", Fixed("0")),
     ("kernel/threads-max", Int(32_768, 1, MAX)),
@@ -155,7 +218,10 @@ const FILES: &[(&str, Value)] = &[
     ("net/ipv4/ip_local_port_range", NetWords("32768\t60999")),
     ("net/ipv4/ip_local_reserved_ports", NetWords("")),
     ("net/ipv4/ip_nonlocal_bind", NetInt(0, 0, 1)),
-    ("net/ipv4/ip_unprivileged_port_start", NetInt(1024, 0, 65_535)),
+    (
+        "net/ipv4/ip_unprivileged_port_start",
+        NetInt(1024, 0, 65_535),
+    ),
     ("net/ipv4/ping_group_range", NetWords("0\t2147483647")),
     ("net/ipv4/tcp_available_congestion_control", Fixed("reno")),
     ("net/ipv4/tcp_congestion_control", NetWords("reno")),
@@ -228,12 +294,23 @@ fn text(bytes: &[u8]) -> String {
 fn uuid(kernel: &Kernel) -> String {
     let hex = kernel.rng.hex(16);
     let variant = ["8", "9", "a", "b"][(kernel.rng.next_u64() & 3) as usize];
-    format!("{}-{}-4{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!(
+        "{}-{}-4{}-{variant}{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }
 
 fn open_files(kernel: &Kernel) -> usize {
     let tasks: Vec<Rc<Task>> = kernel.tasks.borrow().values().cloned().collect();
-    tasks.iter().filter(|task| task.is_leader()).map(|task| task.files().list().len()).sum()
+    tasks
+        .iter()
+        .filter(|task| task.is_leader())
+        .map(|task| task.files().list().len())
+        .sum()
 }
 
 fn set_cell(cell: &std::cell::Cell<u64>, text: &str) -> Result<()> {
@@ -259,7 +336,13 @@ fn cut(name: &str) -> &[u8] {
 
 fn may_administer(asker: &Asker, owner: &Rc<crate::namespaces::UserNs>) -> Result<()> {
     match &asker.task {
-        Some(task) if !asker.kernel.capable_in(task, owner, vfs::Capability::SysAdmin) => Err(Errno::EPERM),
+        Some(task)
+            if !asker
+                .kernel
+                .capable_in(task, owner, vfs::Capability::SysAdmin) =>
+        {
+            Err(Errno::EPERM)
+        }
         _ => Ok(()),
     }
 }
@@ -278,11 +361,23 @@ fn set_pid_max(asker: &Asker, text: &str) -> Result<()> {
 pub fn number(kernel: &Kernel, ns: &Namespaces, path: &str) -> Option<i64> {
     let (path, value) = FILES.iter().find(|(known, _)| *known == path)?;
     let (default, written) = match value {
-        Int(default, ..) => (*default, kernel.extension(Written::default).0.borrow().get(path).cloned()),
+        Int(default, ..) => (
+            *default,
+            kernel
+                .extension(Written::default)
+                .0
+                .borrow()
+                .get(path)
+                .cloned(),
+        ),
         NetInt(default, ..) => (*default, ns.net.sysctls.borrow().get(*path).cloned()),
         _ => return None,
     };
-    Some(written.and_then(|text| text.parse().ok()).unwrap_or(default))
+    Some(
+        written
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default),
+    )
 }
 
 fn get(asker: &Asker, path: &'static str, value: &Value) -> String {
@@ -291,7 +386,16 @@ fn get(asker: &Asker, path: &'static str, value: &Value) -> String {
         let known = written.0.borrow().get(path).cloned();
         known.unwrap_or(default)
     };
-    let kept_in_net = |default: String| asker.ns.net.sysctls.borrow().get(path).cloned().unwrap_or(default);
+    let kept_in_net = |default: String| {
+        asker
+            .ns
+            .net
+            .sysctls
+            .borrow()
+            .get(path)
+            .cloned()
+            .unwrap_or(default)
+    };
     let mut line = match value {
         Fixed(text) => (*text).to_string(),
         Read(get) | Both(get, _) => get(asker),
@@ -309,7 +413,11 @@ fn set(asker: &Asker, path: &'static str, value: &Value, written: &[u8]) -> Resu
     let text = text.trim_end_matches(['\n', '\0']).trim();
     let checked = |least: i64, most: i64| {
         let value = parse_number(text.as_bytes())?;
-        if (least..=most).contains(&value) { Ok(value.to_string()) } else { Err(Errno::EINVAL) }
+        if (least..=most).contains(&value) {
+            Ok(value.to_string())
+        } else {
+            Err(Errno::EINVAL)
+        }
     };
     let (new, per_net) = match value {
         Fixed(_) | Read(_) => return Err(Errno::EPERM),
@@ -321,16 +429,29 @@ fn set(asker: &Asker, path: &'static str, value: &Value, written: &[u8]) -> Resu
     };
     if per_net {
         may_set_net(asker)?;
-        asker.ns.net.sysctls.borrow_mut().insert(path.to_string(), new);
+        asker
+            .ns
+            .net
+            .sysctls
+            .borrow_mut()
+            .insert(path.to_string(), new);
     } else {
-        asker.kernel.extension(Written::default).0.borrow_mut().insert(path, new);
+        asker
+            .kernel
+            .extension(Written::default)
+            .0
+            .borrow_mut()
+            .insert(path, new);
     }
     Ok(())
 }
 
 /// As many numbers as the default has, with tabs between.
 fn words_like(text: &str, default: &str) -> Result<String> {
-    let is_numeric = |text: &str| text.split_ascii_whitespace().all(|word| word.parse::<i64>().is_ok());
+    let is_numeric = |text: &str| {
+        text.split_ascii_whitespace()
+            .all(|word| word.parse::<i64>().is_ok())
+    };
     let count = default.split_ascii_whitespace().count();
     if count > 1 && (text.split_ascii_whitespace().count() != count || !is_numeric(text)) {
         return Err(Errno::EINVAL);
@@ -340,7 +461,11 @@ fn words_like(text: &str, default: &str) -> Result<String> {
 
 fn may_set_net(asker: &Asker) -> Result<()> {
     match &asker.task {
-        Some(task) if !asker.kernel.capable_in(task, &asker.ns.net.owner, vfs::Capability::NetAdmin) => {
+        Some(task)
+            if !asker
+                .kernel
+                .capable_in(task, &asker.ns.net.owner, vfs::Capability::NetAdmin) =>
+        {
             Err(Errno::EPERM)
         }
         _ => Ok(()),
@@ -354,7 +479,13 @@ pub(super) fn root(fs: &Rc<ProcFs>) -> InodeRef {
 
 fn node(fs: &Rc<ProcFs>, _name: &str, path: String) -> InodeRef {
     let ino = ino_of(path.as_bytes(), 3);
-    fs.maker().dir(ino, SysctlDir { fs: Rc::clone(fs), path })
+    fs.maker().dir(
+        ino,
+        SysctlDir {
+            fs: Rc::clone(fs),
+            path,
+        },
+    )
 }
 
 struct SysctlDir {
@@ -364,18 +495,28 @@ struct SysctlDir {
 
 impl SysctlDir {
     fn below<'p>(&self, path: &'p str) -> Option<&'p str> {
-        if self.path.is_empty() { Some(path) } else { path.strip_prefix(self.path.as_str())?.strip_prefix('/') }
+        if self.path.is_empty() {
+            Some(path)
+        } else {
+            path.strip_prefix(self.path.as_str())?.strip_prefix('/')
+        }
     }
 
     fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_string() } else { format!("{}/{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}/{name}", self.path)
+        }
     }
 }
 
 fn asker(fs: &ProcFs) -> Result<Asker> {
     let kernel = fs.kernel()?;
     let task = kernel.current();
-    let ns = task.as_ref().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+    let ns = task
+        .as_ref()
+        .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
     Ok(Asker { kernel, ns, task })
 }
 
@@ -384,23 +525,43 @@ impl Dir for SysctlDir {
         let name = std::str::from_utf8(name).map_err(|_| Errno::ENOENT)?;
         let path = self.join(name);
         if let Some((path, value)) = FILES.iter().find(|(known, _)| *known == path) {
-            let perm = if matches!(value, Fixed(_) | Read(_)) { 0o444 } else { 0o644 };
+            let perm = if matches!(value, Fixed(_) | Read(_)) {
+                0o444
+            } else {
+                0o644
+            };
             let (reader, writer) = (Rc::clone(&self.fs), Rc::clone(&self.fs));
             let read = move || Ok(get(&asker(&reader)?, path, value).into_bytes());
             let write = move |text: &[u8]| set(&asker(&writer)?, path, value, text);
-            return Ok(read_write(&self.fs.maker(), ino_of(path.as_bytes(), 3), perm, read, write));
+            return Ok(read_write(
+                &self.fs.maker(),
+                ino_of(path.as_bytes(), 3),
+                perm,
+                read,
+                write,
+            ));
         }
         let is_dir = FILES.iter().any(|(known, _)| {
-            known.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            known
+                .strip_prefix(path.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
         });
-        if is_dir { Ok(node(&self.fs, name, path)) } else { Err(Errno::ENOENT) }
+        if is_dir {
+            Ok(node(&self.fs, name, path))
+        } else {
+            Err(Errno::ENOENT)
+        }
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
         let names: BTreeSet<(&str, bool)> = FILES
             .iter()
             .filter_map(|(path, _)| self.below(path))
-            .filter_map(|rest| rest.split('/').next().map(|name| (name, name.len() < rest.len())))
+            .filter_map(|rest| {
+                rest.split('/')
+                    .next()
+                    .map(|name| (name, name.len() < rest.len()))
+            })
             .collect();
         let entry = |(name, is_dir): (&str, bool)| Entry {
             name: name.as_bytes().to_vec(),
@@ -424,7 +585,10 @@ mod tests {
 
     #[test]
     fn lists_of_numbers_keep_their_length() {
-        assert_eq!(words_like("1000 2000", "32768\t60999"), Ok("1000\t2000".into()));
+        assert_eq!(
+            words_like("1000 2000", "32768\t60999"),
+            Ok("1000\t2000".into())
+        );
         assert_eq!(words_like("1000", "32768\t60999"), Err(Errno::EINVAL));
         assert_eq!(words_like("a b", "32768\t60999"), Err(Errno::EINVAL));
         assert_eq!(words_like("cubic", "reno"), Ok("cubic".into()));

@@ -24,23 +24,37 @@ struct Spec {
 }
 
 const fn file(path: &'static str, text: Text) -> Spec {
-    Spec { path, perm: 0o444, text: Some(text) }
+    Spec {
+        path,
+        perm: 0o444,
+        text: Some(text),
+    }
 }
 
 const fn dir(path: &'static str) -> Spec {
-    Spec { path, perm: 0o555, text: None }
+    Spec {
+        path,
+        perm: 0o555,
+        text: None,
+    }
 }
 
 const FILES: &[Spec] = &[
     file("cgroups", cgroups),
     file("cmdline", |_| "console=ttyS0 root=/dev/root rw\n".into()),
-    file("consoles", |_| "ttyS0                -W- (EC   a)    4:64\n".into()),
+    file("consoles", |_| {
+        "ttyS0                -W- (EC   a)    4:64\n".into()
+    }),
     file("cpuinfo", cpuinfo),
     file("devices", |_| DEVICES.into()),
     file("diskstats", |_| String::new()),
-    file("execdomains", |_| "0-0\tLinux           \t[kernel]\n".into()),
+    file("execdomains", |_| {
+        "0-0\tLinux           \t[kernel]\n".into()
+    }),
     file("filesystems", filesystems),
-    file("interrupts", |_| "           CPU0       \n  5:          0  RISC-V INTC   5 Edge      riscv-timer\n".into()),
+    file("interrupts", |_| {
+        "           CPU0       \n  5:          0  RISC-V INTC   5 Edge      riscv-timer\n".into()
+    }),
     file("iomem", |_| String::new()),
     file("ioports", |_| String::new()),
     file("loadavg", loadavg),
@@ -49,9 +63,13 @@ const FILES: &[Spec] = &[
     file("misc", |_| "229 fuse\n".into()),
     file("modules", |_| String::new()),
     file("partitions", |_| "major minor  #blocks  name\n\n".into()),
-    file("softirqs", |_| "                    CPU0       \n       TIMER:          0\n".into()),
+    file("softirqs", |_| {
+        "                    CPU0       \n       TIMER:          0\n".into()
+    }),
     file("stat", stat),
-    file("swaps", |_| "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()),
+    file("swaps", |_| {
+        "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
+    }),
     file("uptime", uptime),
     file("version", version),
     file("vmstat", vmstat),
@@ -64,7 +82,8 @@ const FILES: &[Spec] = &[
         "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n".into()
     }),
     file("sysvipc/sem", |_| {
-        "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n".into()
+        "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"
+            .into()
     }),
     file("sysvipc/shm", crate::sysv::proc_shm),
     dir("tty"),
@@ -97,17 +116,29 @@ pty_master           /dev/ptm      128 0-1048575 pty:master
 
 /// The name of `path` when it is directly in `parent`.
 fn name_in<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
-    let rest = if parent.is_empty() { path } else { path.strip_prefix(parent)?.strip_prefix('/')? };
+    let rest = if parent.is_empty() {
+        path
+    } else {
+        path.strip_prefix(parent)?.strip_prefix('/')?
+    };
     (!rest.contains('/')).then_some(rest)
 }
 
 /// The entry `name` of the directory `parent` (`""` for /proc itself).
 pub(super) fn lookup(fs: &Rc<ProcFs>, parent: &'static str, name: &[u8]) -> Result<InodeRef> {
-    let found = FILES.iter().find(|spec| name_in(parent, spec.path).is_some_and(|known| known.as_bytes() == name));
+    let found = FILES
+        .iter()
+        .find(|spec| name_in(parent, spec.path).is_some_and(|known| known.as_bytes() == name));
     let spec = found.ok_or(Errno::ENOENT)?;
     let (maker, ino) = (fs.maker(), ino_of(spec.path.as_bytes(), 1));
     let Some(text) = spec.text else {
-        return Ok(maker.dir(ino, SystemDir { fs: Rc::clone(fs), path: spec.path }));
+        return Ok(maker.dir(
+            ino,
+            SystemDir {
+                fs: Rc::clone(fs),
+                path: spec.path,
+            },
+        ));
     };
     let fs = Rc::clone(fs);
     Ok(maker.read_only(ino, spec.perm, move || Ok(text(&fs.kernel()?).into_bytes())))
@@ -115,12 +146,18 @@ pub(super) fn lookup(fs: &Rc<ProcFs>, parent: &'static str, name: &[u8]) -> Resu
 
 /// The entries of the directory `parent`.
 pub(super) fn entries(parent: &str) -> Vec<Entry> {
-    let specs = FILES.iter().filter_map(|spec| Some((name_in(parent, spec.path)?, spec)));
+    let specs = FILES
+        .iter()
+        .filter_map(|spec| Some((name_in(parent, spec.path)?, spec)));
     specs
         .map(|(name, spec)| Entry {
             name: name.as_bytes().to_vec(),
             ino: ino_of(spec.path.as_bytes(), 1),
-            file_type: if spec.text.is_some() { S_IFREG } else { kind(true) },
+            file_type: if spec.text.is_some() {
+                S_IFREG
+            } else {
+                kind(true)
+            },
         })
         .collect()
 }
@@ -163,7 +200,12 @@ fn cpuinfo(_: &Rc<Kernel>) -> String {
 }
 
 fn filesystems(kernel: &Rc<Kernel>) -> String {
-    kernel.registry.names().iter().map(|name| format!("nodev\t{name}\n")).collect()
+    kernel
+        .registry
+        .names()
+        .iter()
+        .map(|name| format!("nodev\t{name}\n"))
+        .collect()
 }
 
 /// The exponential averages, brought up to date when somebody looks.
@@ -197,20 +239,28 @@ impl LoadAverage {
 pub fn load_averages(kernel: &Kernel) -> [f64; 3] {
     let cpu = &kernel.cgroup_root.cpu;
     let busy = cpu.user_ns.get() + cpu.system_ns.get();
-    kernel.extension(LoadAverage::default).update(kernel.clock.now(), busy)
+    kernel
+        .extension(LoadAverage::default)
+        .update(kernel.clock.now(), busy)
 }
 
 fn loadavg(kernel: &Rc<Kernel>) -> String {
     let [one, five, fifteen] = load_averages(kernel);
     let (running, all) = task_counts(kernel);
     let last = kernel.init_ns.pid.last_pid();
-    format!("{one:.2} {five:.2} {fifteen:.2} {}/{all} {last}\n", running.max(1))
+    format!(
+        "{one:.2} {five:.2} {fifteen:.2} {}/{all} {last}\n",
+        running.max(1)
+    )
 }
 
 /// Runnable and all tasks.
 fn task_counts(kernel: &Kernel) -> (usize, usize) {
     let tasks = kernel.tasks.borrow();
-    let running = tasks.values().filter(|task| task.state() == TaskState::Runnable).count();
+    let running = tasks
+        .values()
+        .filter(|task| task.state() == TaskState::Runnable)
+        .count();
     (running, tasks.len())
 }
 
@@ -262,7 +312,12 @@ fn meminfo(kernel: &Rc<Kernel>) -> String {
         let label = format!("{name}:");
         let _ = writeln!(text, "{label:<15} {value:>8} kB");
     }
-    for name in ["HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:", "HugePages_Surp:"] {
+    for name in [
+        "HugePages_Total:",
+        "HugePages_Free:",
+        "HugePages_Rsvd:",
+        "HugePages_Surp:",
+    ] {
         let _ = writeln!(text, "{name:<15} {:>8}", 0);
     }
     text.push_str("Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
@@ -273,15 +328,27 @@ fn meminfo(kernel: &Rc<Kernel>) -> String {
 fn cpu_times(kernel: &Kernel) -> (u64, u64, u64) {
     let cpu = &kernel.cgroup_root.cpu;
     let (user, system) = (cpu.user_ns.get(), cpu.system_ns.get());
-    (user, system, uptime_ns(kernel).saturating_sub(user + system))
+    (
+        user,
+        system,
+        uptime_ns(kernel).saturating_sub(user + system),
+    )
 }
 
 fn stat(kernel: &Rc<Kernel>) -> String {
     let (user, system, idle) = cpu_times(kernel);
     let (user, system, idle) = (ticks(user), ticks(system), ticks(idle));
-    let boot_time = kernel.clock.unix_seconds().saturating_sub(uptime_ns(kernel) / NANOS_PER_SEC);
+    let boot_time = kernel
+        .clock
+        .unix_seconds()
+        .saturating_sub(uptime_ns(kernel) / NANOS_PER_SEC);
     let (running, _) = task_counts(kernel);
-    let blocked = kernel.tasks.borrow().values().filter(|task| task.state_letter() == 'D').count();
+    let blocked = kernel
+        .tasks
+        .borrow()
+        .values()
+        .filter(|task| task.state_letter() == 'D')
+        .count();
     let (switches, forks) = (kernel.switches.get(), kernel.forks.get());
     format!(
         "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\ncpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n\
@@ -301,7 +368,10 @@ fn uptime(kernel: &Rc<Kernel>) -> String {
 pub const VERSION: &str = "#1 SMP Drydock";
 
 fn version(kernel: &Rc<Kernel>) -> String {
-    format!("Linux version {} (drydock@drydock) (rustc) {VERSION}\n", kernel.config.release)
+    format!(
+        "Linux version {} (drydock@drydock) (rustc) {VERSION}\n",
+        kernel.config.release
+    )
 }
 
 fn vmstat(kernel: &Rc<Kernel>) -> String {

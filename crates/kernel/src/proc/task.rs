@@ -41,7 +41,12 @@ impl TaskRef {
         if !kernel.tasks.borrow().contains_key(&task.id) {
             return Err(Errno::ESRCH);
         }
-        Ok(View { kernel, fs: Rc::clone(&self.fs), task, thread: self.thread })
+        Ok(View {
+            kernel,
+            fs: Rc::clone(&self.fs),
+            task,
+            thread: self.thread,
+        })
     }
 
     /// Owner of the directory's files: who the task acts as, or root when it must not be dumped.
@@ -91,46 +96,103 @@ struct Spec {
 }
 
 const fn text(name: &'static str, read: Read) -> Spec {
-    Spec { name, perm: 0o444, per_thread: true, what: What::Text(read) }
+    Spec {
+        name,
+        perm: 0o444,
+        per_thread: true,
+        what: What::Text(read),
+    }
 }
 
 const fn private(name: &'static str, perm: u32, read: Read) -> Spec {
-    Spec { name, perm, per_thread: true, what: What::Private(read) }
+    Spec {
+        name,
+        perm,
+        per_thread: true,
+        what: What::Private(read),
+    }
 }
 
 const fn writable(name: &'static str, read: Read, write: Write) -> Spec {
-    Spec { name, perm: 0o644, per_thread: true, what: What::ReadWrite(read, write) }
+    Spec {
+        name,
+        perm: 0o644,
+        per_thread: true,
+        what: What::ReadWrite(read, write),
+    }
 }
 
 const fn magic(name: &'static str, kind: links::Kind) -> Spec {
-    Spec { name, perm: 0o777, per_thread: true, what: What::Magic(kind) }
+    Spec {
+        name,
+        perm: 0o777,
+        per_thread: true,
+        what: What::Magic(kind),
+    }
 }
 
 const FILES: &[Spec] = &[
-    Spec { name: "task", perm: 0o555, per_thread: false, what: What::Dir(thread_dirs) },
-    Spec { name: "fd", perm: 0o500, per_thread: true, what: What::Dir(fd::fd_dir) },
-    Spec { name: "fdinfo", perm: 0o555, per_thread: true, what: What::Dir(fd::fdinfo_dir) },
-    Spec { name: "ns", perm: 0o511, per_thread: true, what: What::Dir(links::ns_dir) },
-    Spec { name: "net", perm: 0o555, per_thread: true, what: What::Dir(net::net_dir) },
+    Spec {
+        name: "task",
+        perm: 0o555,
+        per_thread: false,
+        what: What::Dir(thread_dirs),
+    },
+    Spec {
+        name: "fd",
+        perm: 0o500,
+        per_thread: true,
+        what: What::Dir(fd::fd_dir),
+    },
+    Spec {
+        name: "fdinfo",
+        perm: 0o555,
+        per_thread: true,
+        what: What::Dir(fd::fdinfo_dir),
+    },
+    Spec {
+        name: "ns",
+        perm: 0o511,
+        per_thread: true,
+        what: What::Dir(links::ns_dir),
+    },
+    Spec {
+        name: "net",
+        perm: 0o555,
+        per_thread: true,
+        what: What::Dir(net::net_dir),
+    },
     private("environ", 0o400, maps::environ),
     private("auxv", 0o400, maps::auxv),
     text("status", status::status),
     private("personality", 0o400, |_| Ok(b"00000000\n".to_vec())),
     text("limits", status::limits),
-    Spec { perm: 0o644, ..text("sched", status::sched) },
+    Spec {
+        perm: 0o644,
+        ..text("sched", status::sched)
+    },
     writable("comm", status::comm, status::write_comm),
     private("syscall", 0o400, status::syscall),
     text("cmdline", maps::cmdline),
     text("stat", status::stat),
     text("statm", status::statm),
     private("maps", 0o444, maps::maps),
-    Spec { name: "mem", perm: 0o600, per_thread: true, what: What::Mem },
+    Spec {
+        name: "mem",
+        perm: 0o600,
+        per_thread: true,
+        what: What::Mem,
+    },
     magic("cwd", links::Kind::Cwd),
     magic("root", links::Kind::Root),
     magic("exe", links::Kind::Exe),
     text("mounts", status::mounts),
     text("mountinfo", status::mountinfo),
-    Spec { perm: 0o400, per_thread: false, ..private("mountstats", 0o400, status::mountstats) },
+    Spec {
+        perm: 0o400,
+        per_thread: false,
+        ..private("mountstats", 0o400, status::mountstats)
+    },
     private("smaps", 0o444, maps::smaps),
     private("smaps_rollup", 0o444, maps::smaps_rollup),
     text("wchan", |_| Ok(b"0".to_vec())),
@@ -140,22 +202,47 @@ const FILES: &[Spec] = &[
     text("cgroup", status::cgroup),
     text("oom_score", status::oom_score),
     writable("oom_adj", status::oom_adj, status::write_oom_adj),
-    writable("oom_score_adj", status::oom_score_adj, status::write_oom_score_adj),
-    writable("coredump_filter", |_| Ok(b"00000033\n".to_vec()), |_, _| Ok(())),
+    writable(
+        "oom_score_adj",
+        status::oom_score_adj,
+        status::write_oom_score_adj,
+    ),
+    writable(
+        "coredump_filter",
+        |_| Ok(b"00000033\n".to_vec()),
+        |_, _| Ok(()),
+    ),
     private("io", 0o400, status::io),
     writable("uid_map", status::uid_map, status::write_uid_map),
     writable("gid_map", status::gid_map, status::write_gid_map),
     writable("projid_map", |_| Ok(Vec::new()), |_, _| Err(Errno::EPERM)),
     writable("setgroups", status::setgroups, status::write_setgroups),
-    Spec { per_thread: false, ..writable("timerslack_ns", status::timer_slack, status::write_timer_slack) },
-    Spec { perm: 0o200, per_thread: false, ..writable("clear_refs", |_| Err(Errno::EINVAL), |_, _| Ok(())) },
-    Spec { per_thread: true, ..text("children", status::children) },
+    Spec {
+        per_thread: false,
+        ..writable(
+            "timerslack_ns",
+            status::timer_slack,
+            status::write_timer_slack,
+        )
+    },
+    Spec {
+        perm: 0o200,
+        per_thread: false,
+        ..writable("clear_refs", |_| Err(Errno::EINVAL), |_, _| Ok(()))
+    },
+    Spec {
+        per_thread: true,
+        ..text("children", status::children)
+    },
 ];
 
 /// Inode number of a file in the directory of a task.
 #[must_use]
 pub fn ino(tid: u32, name: &str) -> u64 {
-    ino_of(name.as_bytes(), u64::from(tid).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    ino_of(
+        name.as_bytes(),
+        u64::from(tid).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    )
 }
 
 /// `/proc/PID`.
@@ -165,9 +252,15 @@ pub fn process_dir(fs: &Rc<ProcFs>, task: &Rc<Task>) -> InodeRef {
 }
 
 fn dir(fs: &Rc<ProcFs>, task: &Rc<Task>, thread: bool) -> InodeRef {
-    let task_ref = TaskRef { fs: Rc::clone(fs), task: Rc::downgrade(task), thread };
+    let task_ref = TaskRef {
+        fs: Rc::clone(fs),
+        task: Rc::downgrade(task),
+        thread,
+    };
     let number = ino(task.tid(), if thread { "thread" } else { "" });
-    task_ref.maker().node(number, 0o555, Body::Dir(Box::new(TaskDir(task_ref))))
+    task_ref
+        .maker()
+        .node(number, 0o555, Body::Dir(Box::new(TaskDir(task_ref))))
 }
 
 struct TaskDir(TaskRef);
@@ -175,7 +268,13 @@ struct TaskDir(TaskRef);
 impl TaskDir {
     fn specs(&self) -> impl Iterator<Item = &'static Spec> {
         let thread = self.0.thread;
-        FILES.iter().filter(move |spec| if thread { spec.per_thread } else { spec.name != "children" })
+        FILES.iter().filter(move |spec| {
+            if thread {
+                spec.per_thread
+            } else {
+                spec.name != "children"
+            }
+        })
     }
 }
 
@@ -183,16 +282,27 @@ impl Dir for TaskDir {
     fn lookup(&self, name: &[u8]) -> Result<InodeRef> {
         let TaskDir(task) = self;
         let view = task.view().map_err(|_| Errno::ENOENT)?;
-        let spec = self.specs().find(|spec| spec.name.as_bytes() == name).ok_or(Errno::ENOENT)?;
+        let spec = self
+            .specs()
+            .find(|spec| spec.name.as_bytes() == name)
+            .ok_or(Errno::ENOENT)?;
         let number = ino(view.task.tid(), spec.name) ^ u64::from(task.thread) << 39;
         let content = |read: Read, write: Option<Write>, private: bool| {
-            Body::File(Rc::new(TaskFile { task: task.clone(), read, write, private }))
+            Body::File(Rc::new(TaskFile {
+                task: task.clone(),
+                read,
+                write,
+                private,
+            }))
         };
         let body = match spec.what {
             What::Text(read) => content(read, None, false),
             What::Private(read) => content(read, None, true),
             What::ReadWrite(read, write) => content(read, Some(write), false),
-            What::Magic(kind) => Body::Magic(Box::new(links::TaskLink { task: task.clone(), kind })),
+            What::Magic(kind) => Body::Magic(Box::new(links::TaskLink {
+                task: task.clone(),
+                kind,
+            })),
             What::Dir(make) => return Ok(make(task, number)),
             What::Mem => maps::mem_body(task),
         };
@@ -227,9 +337,15 @@ impl TaskRef {
     }
 
     /// A text file in a directory of this task.
-    pub fn text_file(&self, number: u64, perm: u32, read: impl Fn(&View) -> Result<Vec<u8>> + 'static) -> InodeRef {
+    pub fn text_file(
+        &self,
+        number: u64,
+        perm: u32,
+        read: impl Fn(&View) -> Result<Vec<u8>> + 'static,
+    ) -> InodeRef {
         let task = self.clone();
-        self.maker().read_only(number, perm, move || read(&task.view()?))
+        self.maker()
+            .read_only(number, perm, move || read(&task.view()?))
     }
 }
 
@@ -251,7 +367,11 @@ impl Content for TaskFile {
     }
 
     fn check_open(&self, _flags: OpenFlags) -> Result<()> {
-        if self.private { self.task.view()?.inspect() } else { Ok(()) }
+        if self.private {
+            self.task.view()?.inspect()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -280,8 +400,12 @@ impl Dir for ThreadDirs {
         let fs = &self.0.fs;
         let number = parse_pid(name).ok_or(Errno::ENOENT)?;
         let threads = self.threads()?;
-        let thread = threads.iter().find(|thread| thread.tid_in(&fs.ns) == number);
-        thread.map(|thread| dir(fs, thread, true)).ok_or(Errno::ENOENT)
+        let thread = threads
+            .iter()
+            .find(|thread| thread.tid_in(&fs.ns) == number);
+        thread
+            .map(|thread| dir(fs, thread, true))
+            .ok_or(Errno::ENOENT)
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {

@@ -38,16 +38,40 @@ const FILES: &[(&str, What)] = &[
     ("class/tty", What::Dir),
     ("dev/block", What::Dir),
     ("dev/char", What::Dir),
-    ("devices/system/clocksource/clocksource0/available_clocksource", Text("riscv_clocksource\n")),
-    ("devices/system/clocksource/clocksource0/current_clocksource", Text("riscv_clocksource\n")),
+    (
+        "devices/system/clocksource/clocksource0/available_clocksource",
+        Text("riscv_clocksource\n"),
+    ),
+    (
+        "devices/system/clocksource/clocksource0/current_clocksource",
+        Text("riscv_clocksource\n"),
+    ),
     ("devices/system/cpu/cpu0/topology/core_cpus", Text("1\n")),
-    ("devices/system/cpu/cpu0/topology/core_cpus_list", Text("0\n")),
+    (
+        "devices/system/cpu/cpu0/topology/core_cpus_list",
+        Text("0\n"),
+    ),
     ("devices/system/cpu/cpu0/topology/core_id", Text("0\n")),
-    ("devices/system/cpu/cpu0/topology/core_siblings", Text("1\n")),
-    ("devices/system/cpu/cpu0/topology/core_siblings_list", Text("0\n")),
-    ("devices/system/cpu/cpu0/topology/physical_package_id", Text("0\n")),
-    ("devices/system/cpu/cpu0/topology/thread_siblings", Text("1\n")),
-    ("devices/system/cpu/cpu0/topology/thread_siblings_list", Text("0\n")),
+    (
+        "devices/system/cpu/cpu0/topology/core_siblings",
+        Text("1\n"),
+    ),
+    (
+        "devices/system/cpu/cpu0/topology/core_siblings_list",
+        Text("0\n"),
+    ),
+    (
+        "devices/system/cpu/cpu0/topology/physical_package_id",
+        Text("0\n"),
+    ),
+    (
+        "devices/system/cpu/cpu0/topology/thread_siblings",
+        Text("1\n"),
+    ),
+    (
+        "devices/system/cpu/cpu0/topology/thread_siblings_list",
+        Text("0\n"),
+    ),
     ("devices/system/cpu/isolated", Text("\n")),
     ("devices/system/cpu/kernel_max", Text("0\n")),
     ("devices/system/cpu/offline", Text("\n")),
@@ -62,32 +86,89 @@ const FILES: &[(&str, What)] = &[
     ("devices/system/node/online", Text("0\n")),
     ("devices/system/node/possible", Text("0\n")),
     ("devices/virtual/net/lo/addr_len", Text("6\n")),
-    ("devices/virtual/net/lo/address", Text("00:00:00:00:00:00\n")),
-    ("devices/virtual/net/lo/broadcast", Text("00:00:00:00:00:00\n")),
-    ("devices/virtual/net/lo/carrier", Net(|ns| if ns.loopback_up.get() { "1\n".into() } else { "0\n".into() })),
-    ("devices/virtual/net/lo/flags", Net(|ns| if ns.loopback_up.get() { "0x9\n".into() } else { "0x8\n".into() })),
+    (
+        "devices/virtual/net/lo/address",
+        Text("00:00:00:00:00:00\n"),
+    ),
+    (
+        "devices/virtual/net/lo/broadcast",
+        Text("00:00:00:00:00:00\n"),
+    ),
+    (
+        "devices/virtual/net/lo/carrier",
+        Net(|ns| {
+            if ns.loopback_up.get() {
+                "1\n".into()
+            } else {
+                "0\n".into()
+            }
+        }),
+    ),
+    (
+        "devices/virtual/net/lo/flags",
+        Net(|ns| {
+            if ns.loopback_up.get() {
+                "0x9\n".into()
+            } else {
+                "0x8\n".into()
+            }
+        }),
+    ),
     ("devices/virtual/net/lo/ifindex", Text("1\n")),
     ("devices/virtual/net/lo/iflink", Text("1\n")),
     ("devices/virtual/net/lo/mtu", Text("65536\n")),
-    ("devices/virtual/net/lo/operstate", Net(|ns| if ns.loopback_up.get() { "unknown\n".into() } else { "down\n".into() })),
-    ("devices/virtual/net/lo/statistics/rx_bytes", Net(|ns| format!("{}\n", ns.loopback_bytes.get()))),
+    (
+        "devices/virtual/net/lo/operstate",
+        Net(|ns| {
+            if ns.loopback_up.get() {
+                "unknown\n".into()
+            } else {
+                "down\n".into()
+            }
+        }),
+    ),
+    (
+        "devices/virtual/net/lo/statistics/rx_bytes",
+        Net(|ns| format!("{}\n", ns.loopback_bytes.get())),
+    ),
     ("devices/virtual/net/lo/statistics/rx_dropped", Text("0\n")),
     ("devices/virtual/net/lo/statistics/rx_errors", Text("0\n")),
-    ("devices/virtual/net/lo/statistics/rx_packets", Net(|ns| format!("{}\n", ns.loopback_packets.get()))),
-    ("devices/virtual/net/lo/statistics/tx_bytes", Net(|ns| format!("{}\n", ns.loopback_bytes.get()))),
+    (
+        "devices/virtual/net/lo/statistics/rx_packets",
+        Net(|ns| format!("{}\n", ns.loopback_packets.get())),
+    ),
+    (
+        "devices/virtual/net/lo/statistics/tx_bytes",
+        Net(|ns| format!("{}\n", ns.loopback_bytes.get())),
+    ),
     ("devices/virtual/net/lo/statistics/tx_dropped", Text("0\n")),
     ("devices/virtual/net/lo/statistics/tx_errors", Text("0\n")),
-    ("devices/virtual/net/lo/statistics/tx_packets", Net(|ns| format!("{}\n", ns.loopback_packets.get()))),
+    (
+        "devices/virtual/net/lo/statistics/tx_packets",
+        Net(|ns| format!("{}\n", ns.loopback_packets.get())),
+    ),
     ("devices/virtual/net/lo/tx_queue_len", Text("1000\n")),
     ("devices/virtual/net/lo/type", Text("772\n")),
     ("firmware", What::Dir),
     ("fs/cgroup", What::Dir),
     ("hypervisor", What::Dir),
     ("kernel/mm/hugepages", What::Dir),
-    ("kernel/mm/transparent_hugepage/defrag", Text("always defer defer+madvise madvise [never]\n")),
-    ("kernel/mm/transparent_hugepage/enabled", Text("always madvise [never]\n")),
-    ("kernel/mm/transparent_hugepage/hpage_pmd_size", Text("2097152\n")),
-    ("kernel/mm/transparent_hugepage/shmem_enabled", Text("always within_size advise [never] deny force\n")),
+    (
+        "kernel/mm/transparent_hugepage/defrag",
+        Text("always defer defer+madvise madvise [never]\n"),
+    ),
+    (
+        "kernel/mm/transparent_hugepage/enabled",
+        Text("always madvise [never]\n"),
+    ),
+    (
+        "kernel/mm/transparent_hugepage/hpage_pmd_size",
+        Text("2097152\n"),
+    ),
+    (
+        "kernel/mm/transparent_hugepage/shmem_enabled",
+        Text("always within_size advise [never] deny force\n"),
+    ),
     ("kernel/security", What::Dir),
     ("module", What::Dir),
     ("power", What::Dir),
@@ -124,7 +205,13 @@ impl SysFs {
 
     fn maker(self: &Rc<Self>) -> Maker {
         let fs: Rc<dyn FileSystem> = self.clone();
-        Maker { cache: Rc::clone(&self.cache), fs, owner: (0, 0), size: 4096, time: self.time }
+        Maker {
+            cache: Rc::clone(&self.cache),
+            fs,
+            owner: (0, 0),
+            size: 4096,
+            time: self.time,
+        }
     }
 
     fn node(self: &Rc<Self>, path: String) -> Result<InodeRef> {
@@ -137,19 +224,39 @@ impl SysFs {
                 let kernel = self.kernel.clone();
                 Ok(maker.read_only(ino, 0o444, move || {
                     let kernel = kernel.upgrade().ok_or(Errno::ENODEV)?;
-                    let ns = kernel.current().map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
+                    let ns = kernel
+                        .current()
+                        .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
                     Ok(text(&ns.net).into_bytes())
                 }))
             }
-            Some(What::Dir) => Ok(maker.lasting_dir(ino, 0o755, SysDir { fs: Rc::clone(self), path })),
-            None if has_children(&path) => Ok(maker.lasting_dir(ino, 0o755, SysDir { fs: Rc::clone(self), path })),
+            Some(What::Dir) => Ok(maker.lasting_dir(
+                ino,
+                0o755,
+                SysDir {
+                    fs: Rc::clone(self),
+                    path,
+                },
+            )),
+            None if has_children(&path) => Ok(maker.lasting_dir(
+                ino,
+                0o755,
+                SysDir {
+                    fs: Rc::clone(self),
+                    path,
+                },
+            )),
             None => Err(Errno::ENOENT),
         }
     }
 }
 
 fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
-    if dir.is_empty() { Some(path) } else { path.strip_prefix(dir)?.strip_prefix('/') }
+    if dir.is_empty() {
+        Some(path)
+    } else {
+        path.strip_prefix(dir)?.strip_prefix('/')
+    }
 }
 
 fn has_children(dir: &str) -> bool {
@@ -163,13 +270,25 @@ impl FileSystem for SysFs {
 
     fn root(&self) -> InodeRef {
         match self.me.upgrade() {
-            Some(fs) => fs.maker().lasting_dir(1, 0o555, SysDir { fs: Rc::clone(&fs), path: String::new() }),
+            Some(fs) => fs.maker().lasting_dir(
+                1,
+                0o555,
+                SysDir {
+                    fs: Rc::clone(&fs),
+                    path: String::new(),
+                },
+            ),
             None => unreachable!("a file system that answers is alive"),
         }
     }
 
     fn statfs(&self) -> StatFs {
-        StatFs { magic: MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() }
+        StatFs {
+            magic: MAGIC,
+            bsize: 4096,
+            namelen: 255,
+            ..StatFs::default()
+        }
     }
 }
 
@@ -180,7 +299,11 @@ struct SysDir {
 
 impl SysDir {
     fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_string() } else { format!("{}/{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}/{name}", self.path)
+        }
     }
 }
 
@@ -204,7 +327,11 @@ impl Dir for SysDir {
                 Some(Link(_)) => S_IFLNK,
                 Some(What::Dir) | None => S_IFDIR,
             };
-            Entry { name: name.as_bytes().to_vec(), ino: ino_of(path.as_bytes(), 2), file_type }
+            Entry {
+                name: name.as_bytes().to_vec(),
+                ino: ino_of(path.as_bytes(), 2),
+                file_type,
+            }
         };
         Ok(names.into_iter().map(entry).collect())
     }
@@ -218,8 +345,15 @@ mod tests {
     fn the_table_is_a_tree() {
         for (path, what) in FILES {
             let is_dir = matches!(what, What::Dir);
-            assert!(is_dir || !has_children(path), "{path} is a file with children");
-            assert_eq!(FILES.iter().filter(|(other, _)| other == path).count(), 1, "{path} twice");
+            assert!(
+                is_dir || !has_children(path),
+                "{path} is a file with children"
+            );
+            assert_eq!(
+                FILES.iter().filter(|(other, _)| other == path).count(),
+                1,
+                "{path} twice"
+            );
         }
         assert!(has_children("devices/system") && !has_children("devices/sys"));
     }

@@ -15,7 +15,13 @@ use crate::task::Task;
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
     Row::full(194, "shmget", sys_shmget, &[Arg::Hex, Arg::Uint, Arg::Hex]),
-    Row::partial(195, "shmctl", sys_shmctl, &[Arg::Int, Arg::Int, Arg::Ptr], "IPC_STAT, IPC_SET, IPC_RMID, IPC_INFO, SHM_INFO, SHM_STAT, locks"),
+    Row::partial(
+        195,
+        "shmctl",
+        sys_shmctl,
+        &[Arg::Int, Arg::Int, Arg::Ptr],
+        "IPC_STAT, IPC_SET, IPC_RMID, IPC_INFO, SHM_INFO, SHM_STAT, locks",
+    ),
     Row::full(196, "shmat", sys_shmat, &[Arg::Int, Arg::Ptr, Arg::Hex]),
     Row::full(197, "shmdt", sys_shmdt, &[Arg::Ptr]),
     Row::enosys(190, "semget", "no System V semaphores"),
@@ -59,16 +65,33 @@ fn segment(k: &Kernel, t: &Task, id: u64, access: Access) -> Result<Rc<Segment>>
 fn sys_shmat(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let (id, address, flags) = (a[0], a[1], a[2]);
     let read_only = flags & SHM_RDONLY != 0;
-    let segment = segment(k, t, id, if read_only { Access::Read } else { Access::Write })?;
+    let segment = segment(
+        k,
+        t,
+        id,
+        if read_only {
+            Access::Read
+        } else {
+            Access::Write
+        },
+    )?;
     let placement = match address {
         0 if flags & SHM_REMAP != 0 => return Err(Errno::EINVAL.into()),
         0 => Placement::Hint(0),
         _ => {
-            let rounded = if flags & SHM_RND != 0 { address & !(PAGE - 1) } else { address };
+            let rounded = if flags & SHM_RND != 0 {
+                address & !(PAGE - 1)
+            } else {
+                address
+            };
             if !rounded.is_multiple_of(PAGE) {
                 return Err(Errno::EINVAL.into());
             }
-            if flags & SHM_REMAP != 0 { Placement::Fixed(rounded) } else { Placement::NoReplace(rounded) }
+            if flags & SHM_REMAP != 0 {
+                Placement::Fixed(rounded)
+            } else {
+                Placement::NoReplace(rounded)
+            }
         }
     };
     let mut prot = Prot::READ;
@@ -82,11 +105,27 @@ fn sys_shmat(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     if read_only {
         vma_flags |= VmaFlags::NEVER_WRITE;
     }
-    let backing = Backing::Shared { pages: Rc::clone(&segment.pages), first: 0 };
+    let backing = Backing::Shared {
+        pages: Rc::clone(&segment.pages),
+        first: 0,
+    };
     let start = t
         .mm()
-        .map(placement, segment.mapped_len(), prot, vma_flags, backing, "")
-        .map_err(|errno| if errno == Errno::EEXIST { Errno::EINVAL } else { errno })?;
+        .map(
+            placement,
+            segment.mapped_len(),
+            prot,
+            vma_flags,
+            backing,
+            "",
+        )
+        .map_err(|errno| {
+            if errno == Errno::EEXIST {
+                Errno::EINVAL
+            } else {
+                errno
+            }
+        })?;
     segment.attached(k, t);
     Ok(start)
 }
@@ -94,10 +133,14 @@ fn sys_shmat(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
 fn sys_shmdt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let address = a[0];
     let mm = t.mm();
-    let found = mm.vmas.borrow().find(address).and_then(|vma| match &vma.backing {
-        Backing::Shared { pages, first: 0 } if vma.start == address => Some(Rc::clone(pages)),
-        _ => None,
-    });
+    let found = mm
+        .vmas
+        .borrow()
+        .find(address)
+        .and_then(|vma| match &vma.backing {
+            Backing::Shared { pages, first: 0 } if vma.start == address => Some(Rc::clone(pages)),
+            _ => None,
+        });
     let pages = found.ok_or(Errno::EINVAL)?;
     let segments = Segments::of(&t.ns().ipc);
     let segment = segments.with_pages(&pages).ok_or(Errno::EINVAL)?;
@@ -138,14 +181,26 @@ fn sys_shmctl(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
             let segment = segments.find(ShmId(id as i32))?;
             segment.check(k, t, Access::Owner)?;
             let raw: [u8; 24] = t.read_bytes(address)?;
-            let field = |at: usize| u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]);
+            let field =
+                |at: usize| u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]);
             let user = &t.ns().user;
-            segment.set(k, user.global_uid(field(4))?, user.global_gid(field(8))?, field(20));
+            segment.set(
+                k,
+                user.global_uid(field(4))?,
+                user.global_gid(field(8))?,
+                field(20),
+            );
             Ok(0)
         }
         IPC_INFO => {
             // struct shminfo64: max, min, mni, seg, all, and four unused words.
-            let limits = [ns.ipc.shm_max.get(), 1, ns.ipc.shm_count_max.get(), ns.ipc.shm_count_max.get(), ns.ipc.shm_all.get()];
+            let limits = [
+                ns.ipc.shm_max.get(),
+                1,
+                ns.ipc.shm_count_max.get(),
+                ns.ipc.shm_count_max.get(),
+                ns.ipc.shm_all.get(),
+            ];
             t.write_words(address, &[&limits[..], &[0; 4]].concat())?;
             Ok(segments.highest_index())
         }

@@ -27,7 +27,11 @@ pub const ROWS: &[Row] = &[
         "the types of this machine (/proc/filesystems); propagation is kept, copies are not pushed",
     ),
     Row::full(41, "pivot_root", sys_pivot_root, &[Arg::Path, Arg::Path]),
-    Row::enosys(428, "open_tree", "the calls of the new mount interface: libmount falls back to mount"),
+    Row::enosys(
+        428,
+        "open_tree",
+        "the calls of the new mount interface: libmount falls back to mount",
+    ),
     Row::enosys(429, "move_mount", "as open_tree"),
     Row::enosys(430, "fsopen", "as open_tree"),
     Row::enosys(431, "fsconfig", "as open_tree"),
@@ -56,9 +60,15 @@ fn sys_mount(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let target = t.read_path(a[1])?;
     let fstype = optional(t, a[2])?;
     let data = optional(t, a[4])?;
-    let flags = if a[3] & 0xffff_0000 == MAGIC { a[3] & 0xffff } else { a[3] };
+    let flags = if a[3] & 0xffff_0000 == MAGIC {
+        a[3] & 0xffff
+    } else {
+        a[3]
+    };
     let flags = MountFlags::from_bits_truncate(flags as u32);
-    k.with_fs(t, |fs| fs.mount(&source, &target, &fstype, flags, &data, &k.registry))?;
+    k.with_fs(t, |fs| {
+        fs.mount(&source, &target, &fstype, flags, &data, &k.registry)
+    })?;
     Ok(0)
 }
 

@@ -16,10 +16,27 @@ use crate::task::Task;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    Row::partial(97, "unshare", sys_unshare, &[Arg::CloneFlags], "no time namespaces (EINVAL)"),
-    Row::partial(268, "setns", sys_setns, &[Arg::Fd, Arg::CloneFlags], "no time namespaces (EINVAL)"),
+    Row::partial(
+        97,
+        "unshare",
+        sys_unshare,
+        &[Arg::CloneFlags],
+        "no time namespaces (EINVAL)",
+    ),
+    Row::partial(
+        268,
+        "setns",
+        sys_setns,
+        &[Arg::Fd, Arg::CloneFlags],
+        "no time namespaces (EINVAL)",
+    ),
     Row::full(161, "sethostname", sys_sethostname, &[Arg::Buf, Arg::Uint]),
-    Row::full(162, "setdomainname", sys_setdomainname, &[Arg::Buf, Arg::Uint]),
+    Row::full(
+        162,
+        "setdomainname",
+        sys_setdomainname,
+        &[Arg::Buf, Arg::Uint],
+    ),
 ];
 
 fn sys_unshare(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
@@ -37,7 +54,11 @@ fn sys_setns(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         k.join_namespace(t, ns)?;
         return Ok(0);
     }
-    let pidfd = file.file.as_any().downcast_ref::<PidFd>().ok_or(Errno::EINVAL)?;
+    let pidfd = file
+        .file
+        .as_any()
+        .downcast_ref::<PidFd>()
+        .ok_or(Errno::EINVAL)?;
     join_all(k, t, pidfd, wanted)?;
     Ok(0)
 }
@@ -48,7 +69,11 @@ fn join_all(k: &Rc<Kernel>, t: &Rc<Task>, pidfd: &PidFd, wanted: u64) -> Result<
     if wanted == 0 || wanted & !CLONE_NEW_ALL != 0 {
         return Err(Errno::EINVAL);
     }
-    let target = pidfd.group().any_task().filter(|task| !task.is_dead()).ok_or(Errno::ESRCH)?;
+    let target = pidfd
+        .group()
+        .any_task()
+        .filter(|task| !task.is_dead())
+        .ok_or(Errno::ESRCH)?;
     crate::proc::may_inspect(k, &target).map_err(|_| Errno::EPERM)?;
     let theirs = target.ns();
     let mut names = NAMES.to_vec();
@@ -58,7 +83,9 @@ fn join_all(k: &Rc<Kernel>, t: &Rc<Task>, pidfd: &PidFd, wanted: u64) -> Result<
         _ => 1,
     });
     for name in names.into_iter().filter(|&name| name != "pid_for_children") {
-        let Some(ns) = NsRef::of(&theirs, name) else { continue };
+        let Some(ns) = NsRef::of(&theirs, name) else {
+            continue;
+        };
         if wanted & ns.flag() != 0 {
             k.join_namespace(t, &ns)?;
         }

@@ -12,7 +12,9 @@ pub(super) async fn a_pipe_carries_bytes_and_ends(os: Rc<dyn Os>) {
     // More than a pipe holds: the writer waits for the reader.
     let content: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
     let sent = content.clone();
-    let sending = os.executor().spawn(async move { ext::write_all(&writer, &sent).await });
+    let sending = os
+        .executor()
+        .spawn(async move { ext::write_all(&writer, &sent).await });
     let mut received = Vec::new();
     loop {
         let some = ext::read_some(&reader, 10_000).await.unwrap();
@@ -45,7 +47,16 @@ pub(super) async fn programs_write_to_pipes(os: Rc<dyn Os>) {
     // Opening a descriptor again by its name works for pipes too.
     let task = spawn(&os, NONE);
     let output = capture(&os, task);
-    exec(&os, task, &["sh", "-c", "echo one > /dev/stdout; echo two > /proc/self/fd/2; readlink /proc/self/fd/1"]).unwrap();
+    exec(
+        &os,
+        task,
+        &[
+            "sh",
+            "-c",
+            "echo one > /dev/stdout; echo two > /proc/self/fd/2; readlink /proc/self/fd/1",
+        ],
+    )
+    .unwrap();
     let text = read_to_end(&output).await;
     assert!(text.starts_with("one\ntwo\npipe:["), "{text}");
     os.wait(task).await.unwrap();
@@ -65,7 +76,12 @@ async fn read_until(handle: &Rc<dyn Handle>, end: &str) -> String {
 fn on_terminal(os: &Rc<dyn Os>, script: &str) -> (crate::TaskId, Rc<dyn Handle>) {
     let task = spawn(os, NONE);
     let pty = os.open_pty(View::Host).expect("open_pty");
-    pty.master.set_window_size(WindowSize { rows: 30, cols: 100 }).expect("size");
+    pty.master
+        .set_window_size(WindowSize {
+            rows: 30,
+            cols: 100,
+        })
+        .expect("size");
     for fd in 0..3 {
         os.set_fd(task, fd, &pty.slave).expect("set_fd");
     }
@@ -79,7 +95,10 @@ pub(super) async fn a_terminal_is_a_conversation(os: Rc<dyn Os>) {
     let greeting = read_until(&master, "/dev/pts/0\r\n").await;
     assert!(greeting.starts_with("30 100\r\n"), "{greeting:?}");
     ext::write_all(&master, b"you\r").await.unwrap();
-    assert_eq!(read_until(&master, "hello you\r\n").await, "you\r\nhello you\r\n");
+    assert_eq!(
+        read_until(&master, "hello you\r\n").await,
+        "you\r\nhello you\r\n"
+    );
     assert_eq!(os.wait(task).await, Ok(ExitStatus::Exited(0)));
     assert_eq!(ext::read_some(&master, 10).await, Err(Errno::EIO));
 }
@@ -98,9 +117,14 @@ pub(super) async fn control_c_interrupts(os: Rc<dyn Os>) {
 }
 
 pub(super) async fn window_size_reaches_the_program(os: Rc<dyn Os>) {
-    let (task, master) = on_terminal(&os, "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done");
+    let (task, master) = on_terminal(
+        &os,
+        "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.01; done",
+    );
     read_until(&master, "ready\r\n").await;
-    master.set_window_size(WindowSize { rows: 5, cols: 7 }).unwrap();
+    master
+        .set_window_size(WindowSize { rows: 5, cols: 7 })
+        .unwrap();
     assert_eq!(read_until(&master, "\r\n").await, "5 7\r\n");
     os.wait(task).await.unwrap();
 }
@@ -120,7 +144,10 @@ pub(super) async fn unix_sockets_connect(os: Rc<dyn Os>) {
     drop(server);
     assert_eq!(read_to_end(&client).await, "answer");
     drop(listener);
-    assert_eq!(os.unix_connect(View::Host, b"/run/s").err(), Some(Errno::ECONNREFUSED));
+    assert_eq!(
+        os.unix_connect(View::Host, b"/run/s").err(),
+        Some(Errno::ECONNREFUSED)
+    );
     // An old socket file is replaced.
     let _again = os.unix_listen(View::Host, b"/run/s", 0o600).unwrap();
     os.unix_connect(View::Host, b"/run/s").unwrap();

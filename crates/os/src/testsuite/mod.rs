@@ -54,7 +54,11 @@ tests! {
 
 /// A task with these namespaces of its own; it has no program yet.
 fn spawn(os: &Rc<dyn Os>, new: NamespaceFlags) -> TaskId {
-    let spec = CloneSpec { new, name: "test".to_string(), ..CloneSpec::default() };
+    let spec = CloneSpec {
+        new,
+        name: "test".to_string(),
+        ..CloneSpec::default()
+    };
     os.clone_task(&spec).expect("clone_task")
 }
 
@@ -106,5 +110,6 @@ async fn sh(os: &Rc<dyn Os>, script: &str) -> String {
 }
 
 fn text(os: &Rc<dyn Os>, path: &str) -> String {
-    String::from_utf8_lossy(&os.read_file_now(View::Host, path.as_bytes()).expect(path)).into_owned()
+    String::from_utf8_lossy(&os.read_file_now(View::Host, path.as_bytes()).expect(path))
+        .into_owned()
 }
