@@ -1,9 +1,10 @@
 // Runs a static riscv64 program in the WebAssembly build of the CPU and says how fast (CPU time of the
 // main thread's process; "steady" is the second half of the run):
-//   node crates/rv64/examples/run.mjs WASM PROGRAM [ARGUMENT]
+//   node crates/rv64/examples/run.mjs WASM PROGRAM [ARGUMENTS]
 import { readFileSync } from 'node:fs';
 
-const [wasm, file, argument = ''] = process.argv.slice(2);
+const [wasm, file, ...args] = process.argv.slice(2);
+const argument = [file, ...args].join('\n');
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(wasm)), {});
 const put = (bytes) => {
   const at = exports.allocate(bytes.length);

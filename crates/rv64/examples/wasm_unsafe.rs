@@ -21,7 +21,7 @@ pub extern "C" fn allocate(len: usize) -> *mut u8 {
     Box::leak(vec![0; len].into_boxed_slice()).as_mut_ptr()
 }
 
-/// Loads the ELF file at `file` with one argument.
+/// Loads the ELF file at `file`; `argument` has its arguments, one on each line.
 ///
 /// # Safety
 /// Both are ranges got from `allocate`, which this takes back.
@@ -36,8 +36,8 @@ pub unsafe extern "C" fn load(file: *mut u8, len: usize, argument: *mut u8, argu
         )
     };
     let argument = String::from_utf8_lossy(&argument).into_owned();
-    PROGRAM
-        .with_borrow_mut(|program| *program = Some(Program::load(&file, &["program", &argument])));
+    let arguments: Vec<&str> = argument.lines().collect();
+    PROGRAM.with_borrow_mut(|program| *program = Some(Program::load(&file, &arguments)));
 }
 
 /// Runs `slices` times a million instructions: -1 means there is more to do, otherwise the exit status.

@@ -2,8 +2,9 @@
 //!
 //! A [`CodePage`] is attached to the [`Page`] it was made from and is filled block by block, when a
 //! block is first entered. A block has one entry and any number of exits: it goes on behind conditional
-//! branches, up to an unconditional jump, the page's end, code that is decoded already, or
-//! [`BLOCK_MAX`] instructions. An instruction that crosses the page's end is a block for itself. Nothing in it depends on the address the page is mapped at.
+//! branches, and at the target of a jump inside the page, up to any other jump, the page's end, code that
+//! is decoded already, or [`BLOCK_MAX`] instructions. An instruction that crosses the page's end is a block
+//! for itself. Nothing in it depends on the address the page is mapped at.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -169,9 +170,9 @@ impl CodePage {
         }
         let mut insns = Vec::with_capacity(BLOCK_MAX);
         let (end, goes_on) = self.scan(&bytes, offset, &mut insns);
-        for half in offset / 2..end / 2 {
-            let word = &self.covered[half / 64];
-            word.set(word.get() | 1 << (half % 64));
+        for (at, insn) in &insns {
+            self.cover(*at);
+            self.cover(at + usize::from(insn.len) - 2);
         }
         let index = ops.ops.len() as u16;
         ops.starts.push(index);
@@ -201,9 +202,8 @@ impl CodePage {
         if ops.ops.len() + 3 > OPS_MAX {
             return None;
         }
-        let word = &self.covered[HALVES / 64 - 1];
-        word.set(word.get() | 1 << 63);
         let at = PAGE_SIZE - 2;
+        self.cover(at);
         let index = ops.ops.len() as u16;
         ops.starts.push(index);
         let origin = Origin {
@@ -220,6 +220,27 @@ impl CodePage {
         ops.push(jump(at as i32 + 4, 1, 0), origin);
         self.entries[at / 2].set(index);
         Some(index)
+    }
+
+    /// Notes that the halfword at a page offset is code.
+    fn cover(&self, at: usize) {
+        let half = at / 2;
+        let word = &self.covered[half / 64];
+        word.set(word.get() | 1 << (half % 64));
+    }
+
+    /// Where a jump leads that the block can simply follow: into this page, to code that is neither decoded
+    /// nor in the block.
+    fn followed(&self, at: usize, insn: &Insn, insns: &[(usize, Insn)]) -> Option<usize> {
+        if insn.code != Code::Jal || insn.rd != 0 || insns.is_empty() {
+            return None;
+        }
+        let target = usize::try_from(at as i64 + i64::from(insn.imm)).ok()?;
+        let new = target < PAGE_SIZE
+            && self.entry(target as u64) == 0
+            && target != at
+            && insns.iter().all(|(at, _)| *at != target);
+        new.then_some(target)
     }
 
     /// Collects the instructions of the block at `offset`; returns where it ends and whether code goes on
@@ -245,7 +266,12 @@ impl CodePage {
                 return (at, true);
             }
             let insn = decode(if long { low | half(at + 2) << 16 } else { low });
+            let followed = self.followed(at, &insn, insns);
             insns.push((at, insn));
+            if let Some(target) = followed {
+                at = target;
+                continue;
+            }
             at += usize::from(insn.len);
             if ends_block(insn.code) {
                 return (at, false);
@@ -267,24 +293,37 @@ impl Ops {
         self.origins.push(origin);
     }
 
-    /// Appends the operations for `insns`, fused where possible.
+    /// Appends the operations for `insns`, fused where possible. Jumps that the block has followed become
+    /// part of the operation before them.
     fn emit(&mut self, insns: &[(usize, Insn)]) {
         let mut done = 0;
         while done < insns.len() {
-            let (op, count) = fuse(&insns[done..], done as u16);
+            let behind = insns.get(done + 1..).unwrap_or_default();
+            let followed = |insn: &Insn| insn.code == Code::Jal && insn.rd == 0;
+            // A jump that is the last instruction is one; what can be fused ends before a followed one.
+            let straight = behind
+                .iter()
+                .position(|(_, insn)| followed(insn))
+                .unwrap_or(behind.len());
+            let is_last = done + 1 + straight + 1 >= insns.len();
+            let end = if is_last {
+                insns.len()
+            } else {
+                done + 1 + straight
+            };
+            let (op, count) = fuse(&insns[done..end], done as u16);
             let mut long = 0;
             for (i, (_, insn)) in insns[done..done + count].iter().enumerate() {
                 long |= u8::from(insn.len == 4) << i;
             }
-            self.push(
-                op,
-                Origin {
-                    at: insns[done].0 as u16,
-                    count: count as u8,
-                    long,
-                },
-            );
+            let at = insns[done].0 as u16;
             done += count;
+            let mut count = count as u8;
+            while done + 1 < insns.len() && followed(&insns[done].1) {
+                done += 1;
+                count += 1;
+            }
+            self.push(op, Origin { at, count, long });
         }
     }
 
