@@ -3,18 +3,15 @@
 //! Tables of sockets come from the socket families; what is not here (routes beyond loopback, SNMP
 //! counters of protocols that do not exist) is empty with its heading.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use abi::{Errno, Result};
-use vfs::file::OpenFile;
 use vfs::inode::{InodeRef, S_IFREG};
 
 use super::task::{TaskRef, View, ino};
 use crate::namespaces::NetNs;
 use crate::pseudo::{Dir, Entry};
-use crate::socket::{SocketFile, consts as c};
-use crate::task::Task;
+use crate::socket;
 
 type Text = fn(&View, &Rc<NetNs>) -> String;
 
@@ -52,20 +49,17 @@ const FILES: &[(&str, Text)] = &[
     }),
     ("rt_cache", |_, _| String::new()),
     ("snmp", |_, _| SNMP.into()),
-    ("sockstat", sockstat),
-    ("tcp", |view, ns| {
-        sockets(view, ns, TCP_HEADING, c::AF_INET, c::SOCK_STREAM)
+    ("sockstat", |view, ns| {
+        socket::proc_sockstat(&view.kernel, ns)
     }),
-    ("tcp6", |view, ns| {
-        sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_STREAM)
+    ("tcp", |view, ns| inet(view, ns, TCP_HEADING, "tcp")),
+    ("tcp6", |view, ns| inet(view, ns, INET6_HEADING, "tcp6")),
+    ("udp", |view, ns| inet(view, ns, INET_HEADING, "udp")),
+    ("udp6", |view, ns| inet(view, ns, INET6_HEADING, "udp6")),
+    ("unix", |view, ns| {
+        "Num       RefCount Protocol Flags    Type St Inode Path\n".to_string()
+            + &socket::proc_unix(&view.kernel, ns)
     }),
-    ("udp", |view, ns| {
-        sockets(view, ns, INET_HEADING, c::AF_INET, c::SOCK_DGRAM)
-    }),
-    ("udp6", |view, ns| {
-        sockets(view, ns, INET6_HEADING, c::AF_INET6, c::SOCK_DGRAM)
-    }),
-    ("unix", unix),
 ];
 
 const TCP_HEADING: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     \n";
@@ -80,79 +74,9 @@ Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumE
 Udp: 0 0 0 0 0 0 0 0 0
 ";
 
-/// The sockets of a namespace that some process has open, by inode number.
-fn open_sockets(view: &View, ns: &Rc<NetNs>) -> BTreeMap<u64, Rc<OpenFile>> {
-    let tasks: Vec<Rc<Task>> = view.kernel.tasks.borrow().values().cloned().collect();
-    let mut found = BTreeMap::new();
-    for task in tasks.iter().filter(|task| !task.is_dead()) {
-        for (_, entry) in task.files().list() {
-            if let Some(socket) = as_socket(&entry.file)
-                && Rc::ptr_eq(&socket.net, ns)
-            {
-                found.insert(socket.ino, Rc::clone(&entry.file));
-            }
-        }
-    }
-    found
-}
-
-fn as_socket(file: &OpenFile) -> Option<&SocketFile> {
-    file.file.as_any().downcast_ref()
-}
-
-/// A table of internet sockets: the family describes each line behind its number.
-fn sockets(view: &View, ns: &Rc<NetNs>, heading: &str, family: u16, kind: u32) -> String {
-    let mut text = heading.to_string();
-    let open = open_sockets(view, ns);
-    let lines = open
-        .values()
-        .filter_map(|file| as_socket(file))
-        .filter(|socket| socket.family == family && socket.kind == kind);
-    for (number, line) in lines
-        .filter_map(|socket| socket.socket.describe())
-        .enumerate()
-    {
-        text.push_str(&format!("{number:>4}: {}\n", line.trim_end()));
-    }
-    text
-}
-
-fn unix(view: &View, ns: &Rc<NetNs>) -> String {
-    let mut text = "Num       RefCount Protocol Flags    Type St Inode Path\n".to_string();
-    let open = open_sockets(view, ns);
-    for socket in open
-        .values()
-        .filter_map(|file| as_socket(file))
-        .filter(|socket| socket.family == c::AF_UNIX)
-    {
-        // Flags, type, state and name; the number of the inode goes in front of the name.
-        let described = socket.socket.describe().unwrap_or_default();
-        let mut words = described.splitn(4, ' ');
-        let mut word = || words.next().unwrap_or("");
-        let (flags, kind, state, name) = (word(), word(), word(), word());
-        let line = format!(
-            "{:016x}: 00000002 00000000 {flags} {kind} {state} {:>5} {name}",
-            socket.ino, socket.ino
-        );
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn sockstat(view: &View, ns: &Rc<NetNs>) -> String {
-    let open = open_sockets(view, ns);
-    let count = |kind: u32| {
-        let sockets = open.values().filter_map(|file| as_socket(file));
-        sockets
-            .filter(|socket| socket.family == c::AF_INET && socket.kind == kind)
-            .count()
-    };
-    let (tcp, udp) = (count(c::SOCK_STREAM), count(c::SOCK_DGRAM));
-    format!(
-        "sockets: used {}\nTCP: inuse {tcp} orphan 0 tw 0 alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
-        open.len()
-    )
+/// A table of internet sockets.
+fn inet(view: &View, ns: &Rc<NetNs>, heading: &str, table: &str) -> String {
+    heading.to_string() + &socket::proc_inet(&view.kernel, ns, table)
 }
 
 fn dev(_: &View, ns: &Rc<NetNs>) -> String {
