@@ -364,7 +364,7 @@ mod tests {
         let endian = Endianness::Little;
         let segments = file.elf_header().program_headers(endian, &image[..]).unwrap();
         let dynamic = segments.iter().find_map(|segment| segment.dynamic(endian, &image[..]).unwrap()).unwrap();
-        assert_eq!(dynamic.iter().filter(|entry| entry.d_tag(endian) != 0).count(), 9);
+        assert_eq!(dynamic.iter().filter(|entry| entry.d_tag(endian).0 != 0).count(), 9);
         assert_eq!(image[sigreturn..sigreturn + 8], [0x93, 0x08, 0xb0, 0x08, 0x73, 0, 0, 0]);
         // Without section headers the symbol table is found through the dynamic section only.
         assert!(file.symbols().next().is_none() || file.symbols().any(|symbol| symbol.name().is_ok()));

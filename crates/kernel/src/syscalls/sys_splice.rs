@@ -6,7 +6,9 @@ use abi::{Errno, Result};
 use vfs::file::{OpenFile, OpenFlags};
 use vfs::inode::{S_IFDIR, S_IFREG};
 
-use super::sys_read_write::{CHUNK, Place, RW_MAX, finish_write, read_file, read_segments, wait_or_fail, write_file};
+use super::sys_read_write::{
+    CHUNK, Place, RW_MAX, finish_write, read_file, read_segments, wait_or_fail, write_file,
+};
 use super::table::{Arg, Row};
 use super::{Stop, SysResult};
 use crate::kernel::Kernel;
@@ -15,11 +17,31 @@ use crate::task::Task;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    Row::full(71, "sendfile", sys_sendfile, &[Arg::Fd, Arg::Fd, Arg::Ptr, Arg::Uint]),
-    Row::full(75, "vmsplice", sys_vmsplice, &[Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex]),
-    Row::full(76, "splice", sys_splice, &[Arg::Fd, Arg::Ptr, Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex]),
+    Row::full(
+        71,
+        "sendfile",
+        sys_sendfile,
+        &[Arg::Fd, Arg::Fd, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        75,
+        "vmsplice",
+        sys_vmsplice,
+        &[Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
+    Row::full(
+        76,
+        "splice",
+        sys_splice,
+        &[Arg::Fd, Arg::Ptr, Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
     Row::full(77, "tee", sys_tee, &[Arg::Fd, Arg::Fd, Arg::Uint, Arg::Hex]),
-    Row::full(285, "copy_file_range", sys_copy_file_range, &[Arg::Fd, Arg::Ptr, Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex]),
+    Row::full(
+        285,
+        "copy_file_range",
+        sys_copy_file_range,
+        &[Arg::Fd, Arg::Ptr, Arg::Fd, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
 ];
 
 /// `SPLICE_F_NONBLOCK`.
@@ -33,7 +55,11 @@ fn read_offset(t: &Task, file: &OpenFile, address: u64) -> Result<u64> {
         return Ok(file.position.get());
     }
     let offset = t.read_u64(address)?;
-    if offset > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(offset) }
+    if offset > i64::MAX as u64 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(offset)
+    }
 }
 
 fn write_offset(t: &Task, file: &OpenFile, address: u64, offset: u64) -> Result<()> {
@@ -116,7 +142,9 @@ fn sys_splice(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     if from.is_some() && a[1] != 0 || to.is_some() && a[3] != 0 {
         return Err(Errno::ESPIPE.into());
     }
-    let same = from.zip(to).is_some_and(|(from, to)| Rc::ptr_eq(&from.pipe, &to.pipe));
+    let same = from
+        .zip(to)
+        .is_some_and(|(from, to)| Rc::ptr_eq(&from.pipe, &to.pipe));
     if from.is_none() && to.is_none() || same || output.flags.get().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL.into());
     }
@@ -153,10 +181,17 @@ fn splice_out(
 ) -> std::result::Result<usize, (Errno, bool)> {
     let have = from.pipe.peek(buf);
     if have == 0 {
-        return if from.pipe.has_writer() { Err((Errno::EAGAIN, true)) } else { Ok(0) };
+        return if from.pipe.has_writer() {
+            Err((Errno::EAGAIN, true))
+        } else {
+            Ok(0)
+        };
     }
     let at = read_offset(t, output, offset).map_err(|errno| (errno, false))?;
-    let count = output.file.write_at(at, &buf[..have]).map_err(|errno| (errno, false))?;
+    let count = output
+        .file
+        .write_at(at, &buf[..have])
+        .map_err(|errno| (errno, false))?;
     vfs::file::File::read_at(from, 0, &mut buf[..count]).map_err(|errno| (errno, true))?;
     write_offset(t, output, offset, at + count as u64).map_err(|errno| (errno, false))?;
     Ok(count)
@@ -170,7 +205,9 @@ fn splice_in(
     output: &OpenFile,
     buf: &mut [u8],
 ) -> std::result::Result<usize, (Errno, bool)> {
-    let Some(to) = pipe_end(output) else { return Err((Errno::EINVAL, false)) };
+    let Some(to) = pipe_end(output) else {
+        return Err((Errno::EINVAL, false));
+    };
     if !to.pipe.has_reader() {
         return Err((Errno::EPIPE, false));
     }
@@ -180,8 +217,14 @@ fn splice_in(
     }
     let at = read_offset(t, input, offset).map_err(|errno| (errno, true))?;
     let want = buf.len().min(room);
-    let have = input.file.read_at(at, &mut buf[..want]).map_err(|errno| (errno, true))?;
-    let count = output.file.write_at(0, &buf[..have]).map_err(|errno| (errno, false))?;
+    let have = input
+        .file
+        .read_at(at, &mut buf[..want])
+        .map_err(|errno| (errno, true))?;
+    let count = output
+        .file
+        .write_at(0, &buf[..have])
+        .map_err(|errno| (errno, false))?;
     write_offset(t, input, offset, at + count as u64).map_err(|errno| (errno, true))?;
     Ok(count)
 }
@@ -223,13 +266,25 @@ fn sys_vmsplice(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     let segments = read_segments(t, a[1], a[2])?;
-    let place = Place { nowait: a[3] & NONBLOCK != 0, ..Place::default() };
-    if end.writes() { write_file(k, t, &file, &segments, place) } else { read_file(k, t, &file, &segments, place) }
+    let place = Place {
+        nowait: a[3] & NONBLOCK != 0,
+        ..Place::default()
+    };
+    if end.writes() {
+        write_file(k, t, &file, &segments, place)
+    } else {
+        read_file(k, t, &file, &segments, place)
+    }
 }
 
 /// A regular file, for `copy_file_range`.
 fn check_regular(file: &OpenFile) -> Result<()> {
-    match file.inode().map(|inode| inode.attr()).transpose()?.map(|attr| attr.file_type()) {
+    match file
+        .inode()
+        .map(|inode| inode.attr())
+        .transpose()?
+        .map(|attr| attr.file_type())
+    {
         Some(S_IFREG) => Ok(()),
         Some(S_IFDIR) => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),
@@ -248,9 +303,15 @@ fn sys_copy_file_range(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult 
     if !input.flags.get().readable() || !flags.writable() || flags.contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF.into());
     }
-    let (from, to) = (read_offset(t, &input, a[1])?, read_offset(t, &output, a[3])?);
+    let (from, to) = (
+        read_offset(t, &input, a[1])?,
+        read_offset(t, &output, a[3])?,
+    );
     let total = a[4].min(COPY_MAX);
-    let same = input.inode().zip(output.inode()).is_some_and(|(a, b)| vfs::path::same_inode(&a, &b));
+    let same = input
+        .inode()
+        .zip(output.inode())
+        .is_some_and(|(a, b)| vfs::path::same_inode(&a, &b));
     if same && from < to.saturating_add(total) && to < from.saturating_add(total) {
         return Err(Errno::EINVAL.into());
     }

@@ -16,13 +16,33 @@ use crate::task::Task;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    Row::full(47, "fallocate", sys_fallocate, &[Arg::Fd, Arg::Hex, Arg::Int, Arg::Int]),
+    Row::full(
+        47,
+        "fallocate",
+        sys_fallocate,
+        &[Arg::Fd, Arg::Hex, Arg::Int, Arg::Int],
+    ),
     Row::full(81, "sync", sys_sync, &[]),
     Row::full(82, "fsync", sys_fsync, &[Arg::Fd]),
     Row::full(83, "fdatasync", sys_fsync, &[Arg::Fd]),
-    Row::full(84, "sync_file_range", sys_sync_file_range, &[Arg::Fd, Arg::Int, Arg::Int, Arg::Hex]),
-    Row::full(213, "readahead", sys_readahead, &[Arg::Fd, Arg::Int, Arg::Uint]),
-    Row::full(223, "fadvise64", sys_fadvise64, &[Arg::Fd, Arg::Int, Arg::Int, Arg::Int]),
+    Row::full(
+        84,
+        "sync_file_range",
+        sys_sync_file_range,
+        &[Arg::Fd, Arg::Int, Arg::Int, Arg::Hex],
+    ),
+    Row::full(
+        213,
+        "readahead",
+        sys_readahead,
+        &[Arg::Fd, Arg::Int, Arg::Uint],
+    ),
+    Row::full(
+        223,
+        "fadvise64",
+        sys_fadvise64,
+        &[Arg::Fd, Arg::Int, Arg::Int, Arg::Int],
+    ),
     Row::full(267, "syncfs", sys_syncfs, &[Arg::Fd]),
 ];
 
@@ -36,12 +56,20 @@ fn sys_fsync(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         return Err(Errno::EBADF.into());
     }
     // Pipes, sockets and terminals have nothing that could be synced.
-    if file.file.always_ready() && file.path.is_some() { Ok(0) } else { Err(Errno::EINVAL.into()) }
+    if file.file.always_ready() && file.path.is_some() {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
 }
 
 fn sys_syncfs(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let file = t.files().get(a[0] as i32)?;
-    if file.flags.get().contains(OpenFlags::PATH) { Err(Errno::EBADF.into()) } else { Ok(0) }
+    if file.flags.get().contains(OpenFlags::PATH) {
+        Err(Errno::EBADF.into())
+    } else {
+        Ok(0)
+    }
 }
 
 fn sys_sync_file_range(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
@@ -49,7 +77,11 @@ fn sys_sync_file_range(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult 
     if a[3] & !7 != 0 || a[1] > i64::MAX as u64 || a[2] > i64::MAX as u64 {
         return Err(Errno::EINVAL.into());
     }
-    if file.file.is_seekable() { Ok(0) } else { Err(Errno::ESPIPE.into()) }
+    if file.file.is_seekable() {
+        Ok(0)
+    } else {
+        Err(Errno::ESPIPE.into())
+    }
 }
 
 fn sys_readahead(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
@@ -102,7 +134,10 @@ fn sys_fallocate(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         S_IFIFO => return Err(Errno::ESPIPE.into()),
         _ => return Err(Errno::ENODEV.into()),
     }
-    let end = offset.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
+    let end = offset
+        .checked_add(len)
+        .filter(|&end| end <= i64::MAX as u64)
+        .ok_or(Errno::EFBIG)?;
     let mode = a[1] as u32;
     if mode & KEEP_SIZE == 0 {
         super::sys_file::check_file_size(k, t, end)?;

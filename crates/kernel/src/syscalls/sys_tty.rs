@@ -37,6 +37,9 @@ mod any {
     pub const FIDEDUPERANGE: u32 = 0xc018_9436;
 }
 
+/// Brings an interface up or down (`netdevice(7)`).
+const SIOCSIFFLAGS: u32 = 0x8914;
+
 /// The memory of a task, for files.
 pub(super) struct TaskMemory<'a>(pub &'a Task);
 
@@ -115,6 +118,15 @@ fn terminal_or_file(
         && let Some(result) = nsfs::ioctl(k, t, namespace, request)
     {
         return Ok(result?);
+    }
+    if request == SIOCSIFFLAGS
+        && let Some(socket) = file
+            .file
+            .as_any()
+            .downcast_ref::<crate::socket::SocketFile>()
+        && !k.capable_in(t, &socket.net.owner, vfs::Capability::NetAdmin)
+    {
+        return Err(Errno::EPERM.into());
     }
     let Some(slave) = file.file.as_any().downcast_ref::<PtySlave>() else {
         return Ok(file.file.ioctl(request, argument, memory)?);

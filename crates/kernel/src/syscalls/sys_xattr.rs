@@ -12,17 +12,67 @@ use crate::task::Task;
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    Row::full(5, "setxattr", sys_setxattr, &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex]),
-    Row::full(6, "lsetxattr", sys_lsetxattr, &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex]),
-    Row::full(7, "fsetxattr", sys_fsetxattr, &[Arg::Fd, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex]),
-    Row::full(8, "getxattr", sys_getxattr, &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint]),
-    Row::full(9, "lgetxattr", sys_lgetxattr, &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint]),
-    Row::full(10, "fgetxattr", sys_fgetxattr, &[Arg::Fd, Arg::Path, Arg::Ptr, Arg::Uint]),
-    Row::full(11, "listxattr", sys_listxattr, &[Arg::Path, Arg::Ptr, Arg::Uint]),
-    Row::full(12, "llistxattr", sys_llistxattr, &[Arg::Path, Arg::Ptr, Arg::Uint]),
-    Row::full(13, "flistxattr", sys_flistxattr, &[Arg::Fd, Arg::Ptr, Arg::Uint]),
+    Row::full(
+        5,
+        "setxattr",
+        sys_setxattr,
+        &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
+    Row::full(
+        6,
+        "lsetxattr",
+        sys_lsetxattr,
+        &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
+    Row::full(
+        7,
+        "fsetxattr",
+        sys_fsetxattr,
+        &[Arg::Fd, Arg::Path, Arg::Ptr, Arg::Uint, Arg::Hex],
+    ),
+    Row::full(
+        8,
+        "getxattr",
+        sys_getxattr,
+        &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        9,
+        "lgetxattr",
+        sys_lgetxattr,
+        &[Arg::Path, Arg::Path, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        10,
+        "fgetxattr",
+        sys_fgetxattr,
+        &[Arg::Fd, Arg::Path, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        11,
+        "listxattr",
+        sys_listxattr,
+        &[Arg::Path, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        12,
+        "llistxattr",
+        sys_llistxattr,
+        &[Arg::Path, Arg::Ptr, Arg::Uint],
+    ),
+    Row::full(
+        13,
+        "flistxattr",
+        sys_flistxattr,
+        &[Arg::Fd, Arg::Ptr, Arg::Uint],
+    ),
     Row::full(14, "removexattr", sys_removexattr, &[Arg::Path, Arg::Path]),
-    Row::full(15, "lremovexattr", sys_lremovexattr, &[Arg::Path, Arg::Path]),
+    Row::full(
+        15,
+        "lremovexattr",
+        sys_lremovexattr,
+        &[Arg::Path, Arg::Path],
+    ),
     Row::full(16, "fremovexattr", sys_fremovexattr, &[Arg::Fd, Arg::Path]),
 ];
 
@@ -51,7 +101,11 @@ fn target(k: &Kernel, t: &Task, by: By, argument: u64) -> Result<Path> {
 
 fn attribute_name(t: &Task, address: u64) -> Result<Vec<u8>> {
     let name = t.read_string(address, NAME_MAX + 1)?.ok_or(Errno::ERANGE)?;
-    if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
+    if name.is_empty() {
+        Err(Errno::ERANGE)
+    } else {
+        Ok(name)
+    }
 }
 
 /// Writes a result of `len` bytes as far as `size` allows; size 0 asks how much it would be.
