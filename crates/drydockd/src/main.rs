@@ -1,1 +1,108 @@
-fn main() {}
+//! Drydock natively: the same machines as in the page, in a terminal.
+//!
+//! `drydockd console` gives a machine's login shell; `drydockd run COMMANDS` boots a machine, runs the
+//! commands in its shell and ends with their status. Images come from `cargo xtask images`.
+
+mod console;
+mod files;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+const USAGE: &str = "\
+usage: drydockd [OPTIONS] console
+       drydockd [OPTIONS] run COMMANDS
+
+  console        a machine's login shell in this terminal
+  run COMMANDS   boot a machine, run COMMANDS with its `bash -lc`, print what they print,
+                 end with their status; time is virtual: sleeping takes none
+
+options:
+  --images DIR   the static registry that `cargo xtask images` makes
+                 (default: $DRYDOCK_IMAGES, else target/images of the checkout)
+  --seed N       seed of everything random (default 1)
+  --memory MIB   memory of the machine (default 1024)
+  --strace       print the system calls of the machine's programs to standard error
+  --backend NAME `emulated`; `linux` is not in this version
+";
+
+/// What the command line says.
+pub struct Options {
+    images: PathBuf,
+    seed: u64,
+    memory: u64,
+    strace: bool,
+}
+
+fn main() -> ExitCode {
+    match start(std::env::args().skip(1).collect()) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("drydockd: {error:#}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
+    let mut options = Options {
+        images: default_images(),
+        seed: 1,
+        memory: 1 << 30,
+        strace: false,
+    };
+    let mut arguments = arguments.into_iter();
+    let command = loop {
+        let Some(argument) = arguments.next() else {
+            bail!("no command\n\n{USAGE}")
+        };
+        let mut value = || {
+            arguments
+                .next()
+                .with_context(|| format!("{argument} needs a value"))
+        };
+        match argument.as_str() {
+            "--images" => options.images = value()?.into(),
+            "--seed" => options.seed = value()?.parse().context("--seed")?,
+            "--memory" => {
+                let mebibytes: u64 = value()?.parse().context("--memory")?;
+                options.memory = mebibytes
+                    .checked_mul(1 << 20)
+                    .context("--memory is too large")?;
+            }
+            "--strace" => options.strace = true,
+            "--backend" => match value()?.as_str() {
+                "emulated" => {}
+                "linux" => {
+                    bail!("the linux back-end is not in this version; use --backend emulated")
+                }
+                other => bail!("unknown back-end {other:?}: emulated or linux"),
+            },
+            "-h" | "--help" | "help" => {
+                print!("{USAGE}");
+                return Ok(0);
+            }
+            _ if argument.starts_with('-') => bail!("unknown option {argument}\n\n{USAGE}"),
+            _ => break argument,
+        }
+    };
+    let rest: Vec<String> = arguments.collect();
+    match (command.as_str(), &rest[..]) {
+        ("console", []) => console::console(&options),
+        ("run", [commands]) => run::run(&options, commands),
+        ("run", []) => bail!("run needs the commands as one argument"),
+        ("run", _) => bail!("run takes one argument: put the commands in quotes"),
+        _ => bail!("unknown command {command:?}\n\n{USAGE}"),
+    }
+}
+
+/// Where `cargo xtask images` of this checkout puts them.
+fn default_images() -> PathBuf {
+    match std::env::var_os("DRYDOCK_IMAGES") {
+        Some(path) => path.into(),
+        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/images")),
+    }
+}

@@ -1,1 +1,21 @@
-//! See ARCHITECTURE.md.
+//! The composition: machines, their images, what a page or a console needs of them.
+//!
+//! A [`Playground`] is a value: it has no clock, no threads and no I/O of its own. Whoever owns it
+//! calls [`Playground::turn`] with the time, carries its [`FetchRequest`]s out and gives the answers
+//! back, and moves bytes between terminals and consoles.
+//!
+//! Reading order: [`playground`], [`machine`] (one host: kernel, daemons, consoles), [`rootfs`] (its
+//! root file system, fetched file by file), [`fetch`] and [`registry`] (static files as a registry),
+//! [`socket`] (HTTP on a Unix socket of the machine).
+
+mod playground;
+
+pub mod fetch;
+pub mod machine;
+pub mod registry;
+pub mod rootfs;
+pub mod socket;
+
+pub use fetch::{FetchRequest, Fetched, Fetcher};
+pub use machine::{Machine, MachineConfig};
+pub use playground::{Config, ConsoleMode, Event, Playground, Stats, Turn};

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use os::{Errno, OpenFlags, Os, OsExt, TimeSpec, View};
 use tar::{Entry, EntryType};
 
-use super::{OPAQUE_MARKER, WHITEOUT_PREFIX};
+use super::{OPAQUE_MARKER, WHITEOUT_PREFIX, is_layer_metadata};
 use crate::scope;
 
 /// Bytes written at a time.
@@ -21,13 +21,6 @@ const CHUNK: usize = 256 * 1024;
 const PAUSE_BYTES: u64 = 1024 * 1024;
 /// Entries unpacked before others get their turn.
 const PAUSE_ENTRIES: u64 = 200;
-/// Entries of an eStargz layer that are about the layer and not in it.
-const STARGZ_ENTRIES: [&[u8]; 3] = [
-    b"stargz.index.json",
-    b".prefetch.landmark",
-    b".no.prefetch.landmark",
-];
-
 /// How to unpack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnpackOptions {
@@ -168,7 +161,7 @@ impl Unpacker<'_> {
             // The root itself: its mode and times count, it exists.
             return self.finish_directory(&mut entry, self.root);
         };
-        if self.options.layer && parents.is_empty() && STARGZ_ENTRIES.contains(&&last[..]) {
+        if self.options.layer && parents.is_empty() && is_layer_metadata(last) {
             return Ok(());
         }
         self.unpacked.entries += 1;

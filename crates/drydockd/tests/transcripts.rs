@@ -1,0 +1,327 @@
+//! Transcripts: `$ command` and what it prints, in `tests/transcripts/**/*.txt`.
+//!
+//! A file is one shell session on a fresh machine. Lines that begin with `$ ` are commands (`> `
+//! continues one); the lines behind are its output, standard output and error together; `? N` says
+//! that it ends with status N. In expected lines `[..]` is any text, and a line `...` any lines.
+//! `#` begins a comment, before the first command or behind an empty line.
+//!
+//! Run one file: `TRANSCRIPT=sh/pipes cargo test -p drydockd --test transcripts`.
+//! Files that begin with `#!host` hold on any Linux: `TRANSCRIPT_HOST=1` runs those with the bash of
+//! this computer, which is how an expectation is checked before it judges us.
+//! `TRANSCRIPT_UPDATE=1` rewrites what a machine printed into the file, for looking at the difference.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A command with what is expected of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Step {
+    line: usize,
+    command: String,
+    output: Vec<String>,
+    status: i32,
+}
+
+/// Separates the commands' outputs; no program prints it.
+const MARK: char = '\u{1e}';
+
+fn parse(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut blank = true;
+    for (index, line) in text.lines().enumerate() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step {
+                line: index + 1,
+                command: command.to_string(),
+                output: Vec::new(),
+                status: 0,
+            });
+        } else if let Some(step) = steps.last_mut() {
+            match line.strip_prefix("> ") {
+                Some(more) if step.output.is_empty() => {
+                    step.command = format!("{}\n{more}", step.command)
+                }
+                _ if blank && line.starts_with('#') => {}
+                _ => match line
+                    .strip_prefix("? ")
+                    .and_then(|status| status.parse().ok())
+                {
+                    Some(status) => step.status = status,
+                    None => step.output.push(line.to_string()),
+                },
+            }
+        }
+        blank = line.is_empty();
+    }
+    for step in &mut steps {
+        // Empty lines before a comment or the next command set it off; they are not output.
+        while step.output.last().is_some_and(String::is_empty) {
+            step.output.pop();
+        }
+    }
+    steps
+}
+
+/// The shell script that runs the steps and marks where each ends.
+fn script(steps: &[Step]) -> String {
+    let mut script = String::from("exec 2>&1\n");
+    for step in steps {
+        let quoted = step.command.replace('\'', r"'\''");
+        let _ = writeln!(
+            script,
+            "eval '{quoted}' </dev/null\nprintf '{MARK}%d{MARK}' $?"
+        );
+    }
+    script
+}
+
+fn line_fits(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.split("[..]");
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        if let Some(part) = last.replace(part) {
+            let part: &str = part;
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+    }
+    match last {
+        Some(part) => rest.ends_with(part),
+        None => rest.is_empty(),
+    }
+}
+
+fn fits(expected: &[String], actual: &[&str]) -> bool {
+    match expected.split_first() {
+        None => actual.is_empty(),
+        Some((pattern, rest)) if pattern == "..." => {
+            (0..=actual.len()).any(|skip| fits(rest, &actual[skip..]))
+        }
+        Some((pattern, rest)) => actual
+            .split_first()
+            .is_some_and(|(line, left)| line_fits(pattern, line) && fits(rest, left)),
+    }
+}
+
+/// Compares; gives a report of what differs.
+fn judge(steps: &[Step], printed: &str) -> Result<(), String> {
+    let mut report = String::new();
+    let mut fields = printed.split(MARK);
+    for step in steps {
+        let output = fields.next().unwrap_or_default();
+        let status = fields
+            .next()
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(-1);
+        let lines: Vec<&str> = output.lines().map(str::trim_end).collect();
+        if !fits(&step.output, &lines) || status != step.status {
+            let _ = writeln!(report, "line {}: $ {}", step.line, step.command);
+            let expected = step.output.join("\n");
+            let _ = writeln!(report, "--- expected (status {})\n{expected}", step.status);
+            let _ = writeln!(
+                report,
+                "--- printed (status {status})\n{}",
+                lines.join("\n")
+            );
+        }
+        if status == -1 {
+            let _ = writeln!(report, "the session ended here");
+            break;
+        }
+    }
+    if report.is_empty() {
+        Ok(())
+    } else {
+        Err(report)
+    }
+}
+
+fn updated(text: &str, steps: &[Step], printed: &str) -> String {
+    let mut head: String = text
+        .lines()
+        .take_while(|line| !line.starts_with("$ "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut fields = printed.split(MARK);
+    for step in steps {
+        let _ = writeln!(head, "$ {}", step.command.replace('\n', "\n> "));
+        let output = fields.next().unwrap_or_default();
+        for line in output.lines() {
+            let _ = writeln!(head, "{}", line.trim_end());
+        }
+        if let Some(status) = fields.next().filter(|status| *status != "0") {
+            let _ = writeln!(head, "? {status}");
+        }
+        head.push('\n');
+    }
+    head
+}
+
+fn run(program: &mut Command, input: Option<&str>) -> (String, String) {
+    let stdin = if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
+    let mut child = program
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    if let Some(input) = input {
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes())
+            .expect("the program reads");
+    }
+    let output = child.wait_with_output().expect("the program ends");
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn transcripts(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).expect("tests/transcripts is there") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "txt") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn check(path: &Path, host: bool) -> Result<(), String> {
+    let text = std::fs::read_to_string(path).expect("readable");
+    let steps = parse(&text);
+    assert!(!steps.is_empty(), "{}: no command", path.display());
+    let script = script(&steps);
+    let (printed, errors) = if host {
+        run(
+            Command::new("bash")
+                .arg("--norc")
+                .env("LC_ALL", "C.UTF-8")
+                .current_dir("/tmp"),
+            Some(&script),
+        )
+    } else {
+        run(
+            Command::new(env!("CARGO_BIN_EXE_drydockd")).args(["run", &script]),
+            None,
+        )
+    };
+    if std::env::var_os("TRANSCRIPT_UPDATE").is_some() {
+        std::fs::write(path, updated(&text, &steps, &printed)).expect("writable");
+    }
+    judge(&steps, &printed).map_err(|report| match errors.trim() {
+        "" => report,
+        errors => format!("{report}\n--- drydockd said\n{errors}\n"),
+    })
+}
+
+#[test]
+fn transcripts_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts");
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
+    let host = std::env::var_os("TRANSCRIPT_HOST").is_some();
+    let mut files = transcripts(&root);
+    files.retain(|path| path.to_string_lossy().contains(&wanted));
+    if host {
+        files.retain(|path| {
+            std::fs::read_to_string(path).is_ok_and(|text| text.starts_with("#!host"))
+        });
+    }
+    assert!(!files.is_empty(), "no transcript is called {wanted:?}");
+    // Machines are processes of their own: two at a time fill the two cores of CI.
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let failures = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(path) =
+                    files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let name = path
+                        .strip_prefix(&root)
+                        .unwrap_or(path)
+                        .display()
+                        .to_string();
+                    match check(path, host) {
+                        Ok(()) => println!("ok {name}"),
+                        Err(report) => failures
+                            .lock()
+                            .expect("no panic")
+                            .push(format!("=== {name}\n{report}")),
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no panic");
+    assert!(
+        failures.is_empty(),
+        "{} of {} transcripts failed\n{}",
+        failures.len(),
+        files.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn the_format() {
+    let text = "# head\n$ echo a \\\n> b\na b\n\n# comment\n$ false\n? 1\n\n$ ls\n...\nz[..]z\n";
+    let steps = parse(text);
+    let step = |line, command: &str, output: &[&str], status| Step {
+        line,
+        command: command.to_string(),
+        output: output.iter().map(|line| (*line).to_string()).collect(),
+        status,
+    };
+    assert_eq!(
+        steps,
+        [
+            step(2, "echo a \\\nb", &["a b"], 0),
+            step(7, "false", &[], 1),
+            step(10, "ls", &["...", "z[..]z"], 0)
+        ]
+    );
+    let printed = format!("a b\n{MARK}0{MARK}{MARK}1{MARK}x\ny\nzebra z\n{MARK}0{MARK}");
+    assert_eq!(judge(&steps, &printed), Ok(()));
+    let wrong = format!("a c\n{MARK}0{MARK}{MARK}0{MARK}x\n{MARK}0{MARK}");
+    assert_eq!(
+        judge(&steps, &wrong)
+            .unwrap_err()
+            .matches("expected")
+            .count(),
+        3
+    );
+    for (pattern, line, expected) in [
+        ("a", "a", true),
+        ("a", "ab", false),
+        ("a[..]", "abc", true),
+        ("[..]c", "abc", true),
+        ("a[..]b[..]c", "a1b2c", true),
+        ("a[..]b[..]c", "a1c2b", false),
+        ("[..]", "", true),
+    ] {
+        assert_eq!(line_fits(pattern, line), expected, "{pattern} {line}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Downloads: requests that the owner of the playground carries out.
+//!
+//! Nothing of the outside (a promise, a socket) is kept in here; a request is a number, and the answer
+//! comes back with it (design decision 6).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use clock::WaitQueue;
+
+/// A download to carry out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FetchRequest {
+    /// Names the answer.
+    pub id: u32,
+    /// Path of a static file, relative to the playground's base, such as `v2/blobs/sha256/…`.
+    pub path: String,
+    /// First and last byte, as in HTTP's `Range`.
+    pub range: Option<(u64, u64)>,
+    /// The path names its content: it may be kept for ever.
+    pub immutable: bool,
+    /// What is being downloaded, for a progress bar.
+    pub label: String,
+}
+
+/// What came of a download.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// HTTP status: 200, 206 (a part), 404, …
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+type Answer = Result<Fetched, String>;
+
+#[derive(Default)]
+struct Inner {
+    next_id: Cell<u32>,
+    queued: RefCell<VecDeque<FetchRequest>>,
+    /// Requests on their way; the answer when it has come.
+    running: RefCell<BTreeMap<u32, Option<Answer>>>,
+    arrived: WaitQueue,
+}
+
+/// Where downloads are asked for. Clones share it.
+#[derive(Clone, Default)]
+pub struct Fetcher(Rc<Inner>);
+
+impl Fetcher {
+    /// A fetcher without requests.
+    #[must_use]
+    pub fn new() -> Fetcher {
+        Fetcher::default()
+    }
+
+    /// Fetches a file or a part of it. A server that ignores ranges sends the whole; the part is cut out.
+    pub async fn get(
+        &self,
+        path: &str,
+        range: Option<(u64, u64)>,
+        immutable: bool,
+        label: &str,
+    ) -> Answer {
+        let id = self.0.next_id.get();
+        self.0.next_id.set(id.wrapping_add(1));
+        let label = label.to_string();
+        self.0.running.borrow_mut().insert(id, None);
+        let guard = Forget {
+            fetcher: self.clone(),
+            id,
+        };
+        self.0.queued.borrow_mut().push_back(FetchRequest {
+            id,
+            path: path.to_string(),
+            range,
+            immutable,
+            label,
+        });
+        let answer = self
+            .0
+            .arrived
+            .wait_for(|| {
+                self.0
+                    .running
+                    .borrow_mut()
+                    .get_mut(&id)
+                    .and_then(Option::take)
+            })
+            .await;
+        drop(guard);
+        let mut fetched = answer?;
+        if let (Some((first, last)), 200) = (range, fetched.status) {
+            let length = fetched.body.len() as u64;
+            let end = last.saturating_add(1).min(length);
+            fetched.body = fetched.body.slice(first.min(end) as usize..end as usize);
+            fetched.status = 206;
+        }
+        Ok(fetched)
+    }
+
+    /// Takes the requests that nobody has begun.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<FetchRequest> {
+        self.0.queued.borrow_mut().drain(..).collect()
+    }
+
+    /// Gives the answer to a request; `Err` is why there is none. An answer nobody waits for any more
+    /// is dropped.
+    pub fn answer(&self, id: u32, answer: Answer) {
+        if let Some(slot) = self.0.running.borrow_mut().get_mut(&id) {
+            *slot = Some(answer);
+        }
+        self.0.arrived.wake_all();
+    }
+}
+
+/// Forgets a request that is answered or not wanted any more.
+struct Forget {
+    fetcher: Fetcher,
+    id: u32,
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        let inner = &self.fetcher.0;
+        inner.running.borrow_mut().remove(&self.id);
+        inner
+            .queued
+            .borrow_mut()
+            .retain(|request| request.id != self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::Executor;
+
+    #[test]
+    fn answers_find_their_request_and_ranges_are_cut_from_whole_files() {
+        let (executor, fetcher) = (Executor::new(), Fetcher::new());
+        let get = |path: &'static str, range| {
+            let fetcher = fetcher.clone();
+            executor.spawn(async move { fetcher.get(path, range, true, "x").await })
+        };
+        let (whole, part, gone) = (get("a", None), get("b", Some((2, 3))), get("c", None));
+        executor.run_until_stalled();
+        let requests = fetcher.take_requests();
+        assert_eq!(
+            requests
+                .iter()
+                .map(|request| request.path.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
+        let body = Bytes::from_static(b"abcdef");
+        fetcher.answer(
+            requests[1].id,
+            Ok(Fetched {
+                status: 200,
+                body: body.clone(),
+            }),
+        );
+        fetcher.answer(
+            requests[0].id,
+            Ok(Fetched {
+                status: 200,
+                body: body.clone(),
+            }),
+        );
+        fetcher.answer(requests[2].id, Err("offline".into()));
+        fetcher.answer(99, Err("nobody asked".into()));
+        executor.run_until_stalled();
+        assert_eq!(whole.take(), Some(Ok(Fetched { status: 200, body })));
+        assert_eq!(
+            part.take(),
+            Some(Ok(Fetched {
+                status: 206,
+                body: Bytes::from_static(b"cd")
+            }))
+        );
+        assert_eq!(gone.take(), Some(Err("offline".into())));
+        assert!(fetcher.0.running.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_dropped_download_is_not_begun() {
+        let (executor, fetcher) = (Executor::new(), Fetcher::new());
+        let inner = fetcher.clone();
+        let task = executor.spawn(async move { inner.get("a", None, false, "x").await });
+        executor.run_until_stalled();
+        task.abort();
+        assert!(fetcher.take_requests().is_empty());
+    }
+}

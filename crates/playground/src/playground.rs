@@ -1,0 +1,363 @@
+//! All machines together, for the page's worker and the native console.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
+use vfs::inode::FileSystem;
+
+use crate::fetch::{FetchRequest, Fetched, Fetcher};
+use crate::machine::{Machine, MachineConfig, Turned};
+use crate::registry::StaticRegistry;
+use crate::rootfs::{self, NodeImage};
+
+/// Machines at most, as in Play with Docker.
+const MACHINES_MAX: usize = 5;
+
+/// What runs on the consoles of machines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsoleMode {
+    /// Nothing: commands are run by [`Machine::run`].
+    None,
+    /// A login shell, once.
+    Once,
+    /// A login shell, and another one whenever it ends.
+    Respawn,
+}
+
+/// What a playground is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Nanoseconds from 1970 to instant 0.
+    pub epoch_ns: u64,
+    /// Memory of each machine, in bytes.
+    pub memory: u64,
+    /// What runs on the consoles.
+    pub console: ConsoleMode,
+    /// The image of a machine's root file system, such as `drydock/node:latest`.
+    pub node_image: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            seed: 1,
+            epoch_ns: 0,
+            memory: 1 << 30,
+            console: ConsoleMode::Respawn,
+            node_image: "drydock/node:latest".to_string(),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A machine runs.
+    Added {
+        /// Its name.
+        name: String,
+        /// Its address.
+        ip: String,
+    },
+    /// A machine could not be made.
+    Failed {
+        /// Its name would have been.
+        name: String,
+        /// Why.
+        text: String,
+    },
+    /// A machine is gone.
+    Deleted {
+        /// Its name.
+        name: String,
+    },
+    /// A bug of ours stopped a machine; its last screen stays.
+    Crashed {
+        /// Its name.
+        name: String,
+        /// Message, seed and turn.
+        cause: String,
+    },
+}
+
+/// Load of a machine.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Stats {
+    /// Bytes in use.
+    pub memory_used: u64,
+    /// Bytes it may use.
+    pub memory_limit: u64,
+    /// Share of the time since the last look in which it computed, in percent.
+    pub cpu_percent: f64,
+}
+
+/// What a turn left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// There is more to compute at once.
+    pub busy: bool,
+    /// When something is to happen by itself.
+    pub next_deadline: Option<Instant>,
+}
+
+struct Host {
+    machine: Machine,
+    crashed: bool,
+    /// Instructions since the last look, and when that was.
+    used: u64,
+    looked: Instant,
+}
+
+/// The playground.
+pub struct Playground {
+    config: Config,
+    clock: Clock,
+    executor: Executor,
+    fetcher: Fetcher,
+    hosts: BTreeMap<String, Host>,
+    /// Machines whose image is on its way.
+    starting: BTreeMap<String, JoinHandle<Result<Rc<NodeImage>, String>>>,
+    image: Option<Rc<NodeImage>>,
+    next_number: u64,
+    /// Generation of the image's arrivals that machines were told of.
+    arrivals_seen: u64,
+    events: Vec<Event>,
+}
+
+impl Playground {
+    /// A playground without machines.
+    #[must_use]
+    pub fn new(config: Config) -> Playground {
+        Playground {
+            clock: Clock::new(config.epoch_ns),
+            config,
+            executor: Executor::new(),
+            fetcher: Fetcher::new(),
+            hosts: BTreeMap::new(),
+            starting: BTreeMap::new(),
+            image: None,
+            next_number: 1,
+            arrivals_seen: 0,
+            events: Vec::new(),
+        }
+    }
+
+    /// Where its downloads are asked for.
+    #[must_use]
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
+    /// Downloads nobody has begun.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<FetchRequest> {
+        self.fetcher.take_requests()
+    }
+
+    /// The answer to a download.
+    pub fn fetched(&self, id: u32, answer: Result<Fetched, String>) {
+        self.fetcher.answer(id, answer);
+    }
+
+    /// Starts a machine; gives its name. [`Event::Added`] or [`Event::Failed`] follows.
+    pub fn add_instance(&mut self) -> Result<String, String> {
+        if self.hosts.len() + self.starting.len() >= MACHINES_MAX {
+            return Err("Max instances reached".to_string());
+        }
+        let name = format!("node{}", self.next_number);
+        self.next_number += 1;
+        let (fetcher, executor) = (self.fetcher.clone(), self.executor.clone());
+        let (known, image) = (self.image.clone(), self.config.node_image.clone());
+        let clock = self.clock.clone();
+        let load = self.executor.spawn(async move {
+            match known {
+                Some(image) => Ok(image),
+                None => rootfs::load(&fetcher, &executor, &clock, &image).await,
+            }
+        });
+        self.starting.insert(name.clone(), load);
+        Ok(name)
+    }
+
+    /// Drops a machine with everything in it.
+    pub fn delete_instance(&mut self, name: &str) -> Result<(), String> {
+        if self.starting.remove(name).is_none() && self.hosts.remove(name).is_none() {
+            return Err(format!("no such instance: {name}"));
+        }
+        self.events.push(Event::Deleted {
+            name: name.to_string(),
+        });
+        Ok(())
+    }
+
+    /// A machine.
+    #[must_use]
+    pub fn machine(&self, name: &str) -> Option<&Machine> {
+        self.hosts.get(name).map(|host| &host.machine)
+    }
+
+    /// Names of machines with something to show.
+    #[must_use]
+    pub fn output_ready(&self) -> Vec<String> {
+        self.hosts
+            .iter()
+            .filter(|(_, host)| host.machine.has_output())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Load of a machine since the last call for it.
+    pub fn stats(&mut self, name: &str) -> Option<Stats> {
+        let now = self.clock.now();
+        let host = self.hosts.get_mut(name)?;
+        let elapsed = now.since(host.looked).max(1);
+        let cpu_percent = (host.used as f64 / elapsed as f64 * 100.0).min(100.0);
+        (host.used, host.looked) = (0, now);
+        let memory = &host.machine.kernel().cgroup_root.memory;
+        Some(Stats {
+            memory_used: memory.current.get(),
+            memory_limit: host.machine.config().memory,
+            cpu_percent,
+        })
+    }
+
+    /// Lets everything work until `fuel` instructions are spent or nobody can go on.
+    pub fn turn(&mut self, now: Instant, fuel: u64) -> Turn {
+        self.clock.advance_to(now);
+        let now = self.clock.now();
+        self.executor.run_until_stalled();
+        self.start_machines(now);
+        self.tell_arrivals();
+        let mut busy = self.executor.has_ready();
+        let mut next_deadline = self.clock.next_deadline();
+        let running = self
+            .hosts
+            .values()
+            .filter(|host| !host.crashed)
+            .count()
+            .max(1) as u64;
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| !host.crashed) {
+            match host.machine.turn(now, fuel / running) {
+                Turned::Ran {
+                    busy: more,
+                    next_deadline: deadline,
+                    used,
+                } => {
+                    host.used += used;
+                    busy |= more;
+                    next_deadline = [next_deadline, deadline].into_iter().flatten().min();
+                }
+                Turned::Crashed(cause) => {
+                    host.crashed = true;
+                    self.events.push(Event::Crashed {
+                        name: name.clone(),
+                        cause,
+                    });
+                }
+            }
+        }
+        // What machines asked of the playground's own tasks (downloads) is begun before anybody sleeps,
+        // and what those brought is told in the next turn.
+        self.executor.run_until_stalled();
+        busy |= self.starting.values().any(JoinHandle::is_finished);
+        busy |= self
+            .image
+            .as_ref()
+            .is_some_and(|image| image.arrivals().generation() != self.arrivals_seen);
+        next_deadline = [next_deadline, self.clock.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        Turn {
+            busy,
+            next_deadline,
+        }
+    }
+
+    /// Content that one machine asked for may be what another one waits for.
+    fn tell_arrivals(&mut self) {
+        let generation = self
+            .image
+            .as_ref()
+            .map_or(0, |image| image.arrivals().generation());
+        if std::mem::replace(&mut self.arrivals_seen, generation) != generation {
+            for host in self.hosts.values() {
+                host.machine
+                    .kernel()
+                    .init_ns
+                    .mnt
+                    .mounts
+                    .table()
+                    .arrivals()
+                    .wake_all();
+            }
+        }
+    }
+
+    fn start_machines(&mut self, now: Instant) {
+        let names: Vec<String> = self
+            .starting
+            .iter()
+            .filter(|(_, load)| load.is_finished())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            let Some(outcome) = self.starting.remove(&name).and_then(|load| load.take()) else {
+                continue;
+            };
+            match outcome.and_then(|image| self.boot(&name, now, &image)) {
+                Ok(machine) => {
+                    let ip = machine.config().ip.clone();
+                    self.hosts.insert(
+                        name.clone(),
+                        Host {
+                            machine,
+                            crashed: false,
+                            used: 0,
+                            looked: now,
+                        },
+                    );
+                    self.events.push(Event::Added { name, ip });
+                }
+                Err(text) => self.events.push(Event::Failed { name, text }),
+            }
+        }
+    }
+
+    fn boot(&mut self, name: &str, now: Instant, image: &Rc<NodeImage>) -> Result<Machine, String> {
+        self.image.get_or_insert_with(|| Rc::clone(image));
+        let number: u64 = name.trim_start_matches("node").parse().unwrap_or(1);
+        let config = MachineConfig {
+            name: name.to_string(),
+            // The first addresses belong to the network's own devices, as in Play with Docker.
+            ip: format!("192.168.0.{}", 12 + number),
+            seed: self
+                .config
+                .seed
+                .wrapping_add(number.wrapping_mul(NANOS_PER_SEC)),
+            memory: self.config.memory,
+            epoch_ns: self.config.epoch_ns,
+        };
+        let (clock, executor) = (Clock::new(self.config.epoch_ns), Executor::new());
+        clock.advance_to(now);
+        let root: Rc<dyn FileSystem> = image.new_root(&clock)?;
+        let registry = Rc::new(StaticRegistry {
+            fetcher: self.fetcher.clone(),
+            executor: executor.clone(),
+        });
+        let machine = Machine::boot(config, now, &root, registry, clock, executor)?;
+        match self.config.console {
+            ConsoleMode::None => {}
+            mode => machine.start_console(mode == ConsoleMode::Respawn),
+        }
+        Ok(machine)
+    }
+}
