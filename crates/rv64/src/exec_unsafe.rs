@@ -1028,10 +1028,19 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         from = std::ptr::null_mut();
                         break;
                     }
-                    Code::MvJal => {
-                        x!((op.b & 255) * 8) = x!((op.b >> 8) * 8);
+                    Code::AddiJal => {
+                        let constant = (op.imm << 21 >> 21) as u64;
+                        x!((op.b & 255) * 8) = x!((op.b >> 8) * 8).wrapping_add(constant);
                         x!(op.a) = base.wrapping_add(u64::from(op.ext >> 16));
-                        jump!(i64::from(op.imm), op.c)
+                        jump!(i64::from(op.imm >> 11) * 2, op.c)
+                    }
+                    Code::LdAddiJr => {
+                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
+                        x!(op.c & 511) = x!(op.c & 511).wrapping_add(high!(op));
+                        remaining -= i64::from(op.c >> 9);
+                        target = x!(ext_low!(op)) & !1;
+                        from = std::ptr::null_mut();
+                        break;
                     }
                     Code::Ld3 => {
                         let address = x!(op.b);

@@ -29,7 +29,8 @@ pub fn fuse(insns: &[(usize, Insn)], before: u16) -> (Op, usize) {
         return (first, 1);
     };
     if let Some(third) = op(2)
-        && let Some(found) = run(first, second, third, op(3))
+        && let Some(found) =
+            run(first, second, third, op(3)).or_else(|| epilogue(first, second, third))
     {
         return found;
     }
@@ -110,6 +111,26 @@ fn run(first: Op, second: Op, third: Op, fourth: Option<Op>) -> Option<(Op, usiz
     Some((fused, 3 + usize::from(fourth.is_some())))
 }
 
+/// The end of most functions: the return address is loaded, the stack pointer raised, `ra` jumped to.
+fn epilogue(first: Op, second: Op, third: Op) -> Option<(Op, usize)> {
+    let good = (first.code, second.code, third.code) == (Code::Ld, Code::Addi, Code::Jr)
+        && second.a == second.b
+        && third.imm == 0
+        && short(first.imm)
+        && short(second.imm);
+    good.then(|| {
+        let fused = Op {
+            code: Code::LdAddiJr,
+            a: first.a,
+            b: first.b,
+            c: second.a | third.c << 9,
+            imm: halves(first.imm as u32, second.imm as u32) as i32,
+            ext: u32::from(third.b),
+        };
+        (fused, 3)
+    })
+}
+
 /// Upper and lower half of a constant or an address, and what is often done with an address.
 fn constant(first: Op, second: Op) -> Option<Op> {
     use Code::*;
@@ -163,10 +184,13 @@ fn pair(first: Op, second: Op) -> Option<Op> {
             ..first
         });
     }
-    if second.code == Jal && first.code == Addi && first.imm == 0 {
-        return Some(Op {
-            code: MvJal,
+    // The addition's constant and the target share `imm`, its registers `b`.
+    if second.code == Jal && first.code == Addi {
+        let good = (-1024..1024).contains(&first.imm) && second.imm.abs() < 1 << 21;
+        return good.then_some(Op {
+            code: AddiJal,
             b: (first.a / 8) | ((first.b / 8) << 8),
+            imm: (second.imm / 2) << 11 | first.imm & 0x7ff,
             ..second
         });
     }

@@ -53,7 +53,7 @@ pub enum Code {
     Straddle,
 
     // Fused instructions; see `fuse.rs`.
-    Ld3, Ld4, Sd3, Sd4, LaLd, LaLw, AddiJr, MvJal, AddLd, AddSd, AddLw, AddSb, AddLbu, AddAddi, AddAdd,
+    Ld3, Ld4, Sd3, Sd4, LaLd, LaLw, AddiJr, AddiJal, LdAddiJr, AddLd, AddSd, AddLw, AddSb, AddLbu, AddAddi, AddAdd,
     AddAnd, XorXor, XorAnd, XorAddw, AddwAddw, OrXor, AddiBeq, AddiBne, AddiBlt, AddiBge, AddiBltu,
     AddiBgeu, AndiBeq, AndiBne, LdBeq, LdBne, LbuBeq, LbuBne, LwBeq, LwBne, AddiwBne, SlliBlt, SlliBge,
     SdBeq, SdBne, LdLd, LdAddi, LdSd, LdAdd, LdSlli, LdLw, SdSd, SdAddi, SdLd, AddiAddi, AddiLd,
