@@ -40,7 +40,6 @@ pub mod fifo;
 pub mod memfd;
 pub mod pidfd;
 pub mod pipe;
-pub mod poll;
 pub mod signalfd;
 pub mod socket;
 pub mod timerfd;
