@@ -210,6 +210,10 @@ impl AddressSpace {
                 code
             }
         };
+        // Nobody got a pointer to store through since: pages with code are not given one.
+        if self.tlb.has_fetch(va, &code) {
+            return Ok((code, page));
+        }
         // Another address space may have attached the code while this one could still store to the page.
         self.tlb.flush_writes_to(&page);
         if !page.is_stored_elsewhere() {

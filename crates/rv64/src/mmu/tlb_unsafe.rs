@@ -106,6 +106,16 @@ impl Store {
         };
     }
 
+    /// True when instructions at `va` are fetched from `code` already.
+    pub fn has_fetch(&mut self, va: u64, code: &Rc<CodePage>) -> bool {
+        let entry = &self.tables().fetch[fetch_slot(va)];
+        entry.tag == va & PAGE_MASK
+            && entry
+                .code
+                .as_ref()
+                .is_some_and(|known| Rc::ptr_eq(known, code))
+    }
+
     /// Forgets the page at `va`.
     pub fn flush_page(&mut self, va: u64) {
         let tag = va & PAGE_MASK;
