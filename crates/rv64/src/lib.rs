@@ -28,6 +28,8 @@ mod slow;
 mod fpu;
 pub mod softfloat;
 
+pub mod fuzz;
+
 pub use decode::decode;
 pub use disasm::disasm;
 pub use hart::{Counters, Exit, Hart};

@@ -11,4 +11,5 @@ mod suite {
     mod differential;
     mod equivalence;
     mod memory;
+    mod tables;
 }
