@@ -31,7 +31,7 @@ fn command(rng: &Rng) -> String {
         17 => format!("chmod {:o} @{one}", n & 0o777),
         18 => format!("setx @{one} user.k v{n}"),
         19 => format!("truncate @{one} {}", n % 10),
-        20 => format!("mknod @{one} p 0 0"),
+        20 => format!("mknod @{one} s 0 0"),
         _ => format!("touch @{one} {n}"),
     }
 }
@@ -168,4 +168,62 @@ fn seeds(usual: u64) -> u64 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(usual)
+}
+
+/// Writes random transcripts with our answers, for a real kernel to judge:
+/// `VFS_RANDOM=/tmp/random cargo test -p vfs random`, then `on_linux.py /tmp/random/*`.
+#[test]
+fn random_transcripts_are_written_on_demand() {
+    let Ok(folder) = std::env::var("VFS_RANDOM") else {
+        return;
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    for seed in 0..seeds(100) {
+        std::fs::write(format!("{folder}/{seed}.txt"), random_transcript(seed)).unwrap();
+    }
+}
+
+fn random_transcript(seed: u64) -> String {
+    let rng = Rng::new(seed);
+    let mut world = World::new();
+    let mut text = format!("# seed {seed}\n");
+    let mut add = |world: &mut World, line: String| {
+        let answer = world.run(&line);
+        text += &format!("$ {line}\n");
+        if !answer.is_empty() {
+            text += &format!("{answer}\n");
+        }
+    };
+    for dir in ["/l1", "/l2", "/u", "/w", "/w2", "/m"] {
+        add(&mut world, format!("mkdir {dir}"));
+    }
+    for _ in 0..30 {
+        add(&mut world, layer_command(&rng).replace('@', "/l1"));
+    }
+    let lower = [
+        "lowerdir=/l1,upperdir=/l2,workdir=/w2",
+        "lowerdir=/l2:/l1,upperdir=/u,workdir=/w",
+    ];
+    for layers in lower {
+        add(
+            &mut world,
+            format!("mount overlay /m {layers},redirect_dir=on"),
+        );
+        for _ in 0..60 {
+            add(&mut world, command(&rng).replace('@', "/m"));
+            if rng.next_u64() % 4 == 0 {
+                add(&mut world, format!("stat /m{}", path(&rng)));
+                add(&mut world, format!("ls /m{}", path(&rng)));
+                add(&mut world, format!("nlink /m{}", path(&rng)));
+                add(&mut world, format!("ls /u{}", path(&rng)));
+                add(&mut world, format!("stat /u{}", path(&rng)));
+                add(
+                    &mut world,
+                    format!("getx /u{} trusted.overlay.redirect", path(&rng)),
+                );
+            }
+        }
+        add(&mut world, "umount /m".to_string());
+    }
+    text
 }
