@@ -39,6 +39,14 @@ pub fn open(inode: &InodeRef, flags: OpenFlags) -> Result<Rc<dyn File>> {
     Ok(Rc::new(pipe.open(reads, writes)))
 }
 
+/// True when `end` is of the FIFO itself, and not of a pipe opened again through /proc: opening those
+/// never waits (`fifo_open`).
+#[must_use]
+pub fn is_fifo_of(inode: &InodeRef, end: &PipeEnd) -> bool {
+    let attached = inode.attachments().and_then(|attachments| attachments.get::<Attached>());
+    attached.is_some_and(|attached| attached.0.borrow().as_ptr() == Rc::as_ptr(&end.pipe))
+}
+
 /// What an open of one end saw of the other; blocking opens wait until `is_met`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PeerCount {

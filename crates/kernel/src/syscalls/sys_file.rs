@@ -8,7 +8,6 @@ use vfs::file::{OpenFile, OpenFlags};
 use vfs::path::Path;
 use vfs::walk::LookupFlags;
 
-use super::sys_read_write::wait_or_fail;
 use super::table::{Arg, Row};
 use super::{Block, SysResult, sys_lock};
 use crate::fifo::PeerCount;
@@ -154,6 +153,7 @@ fn open(
     })?;
     if let Some(end) = file.file.as_any().downcast_ref::<PipeEnd>()
         && !flags.contains(OpenFlags::NONBLOCK)
+        && file.inode().is_some_and(|inode| crate::fifo::is_fifo_of(&inode, end))
     {
         let peers = PeerCount::of(end);
         return finish_fifo(t, OpeningFifo { file, peers }, cloexec);
@@ -442,14 +442,4 @@ fn sys_chroot(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
 
 fn sys_umask(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     Ok(u64::from(t.fs().umask.replace(a[0] as u32 & 0o777)))
-}
-
-/// Waits for content of a lazily fetched file, or gives the error; for calls without data of their own.
-pub(super) fn or_wait<T>(
-    k: &Kernel,
-    t: &Task,
-    file: &OpenFile,
-    outcome: Result<T>,
-) -> std::result::Result<T, super::Stop> {
-    outcome.map_err(|errno| wait_or_fail(k, t, file, errno, true, false))
 }
