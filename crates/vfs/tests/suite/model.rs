@@ -211,7 +211,7 @@ fn random_transcript(seed: u64) -> String {
         );
         for _ in 0..60 {
             add(&mut world, command(&rng).replace('@', "/m"));
-            if rng.next_u64() % 4 == 0 {
+            if rng.next_u64().is_multiple_of(4) {
                 add(&mut world, format!("stat /m{}", path(&rng)));
                 add(&mut world, format!("ls /m{}", path(&rng)));
                 add(&mut world, format!("nlink /m{}", path(&rng)));
