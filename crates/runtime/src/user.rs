@@ -106,6 +106,10 @@ pub fn resolve(
             user.groups.push(gid);
         }
     }
+    // Since a container must not get around group permissions by not being in its own group.
+    if !user.groups.contains(&user.gid) {
+        user.groups.insert(0, user.gid);
+    }
     Ok(user)
 }
 
@@ -131,14 +135,14 @@ mod tests {
     fn lookups() {
         type Expected = Result<(u32, u32, &'static [u32], &'static str), &'static str>;
         let cases: &[(&str, Expected)] = &[
-            ("", Ok((0, 0, &[50], "/root"))),
-            ("root", Ok((0, 0, &[50], "/root"))),
-            ("www", Ok((33, 33, &[50], "/var/www"))),
-            ("33", Ok((33, 33, &[50], "/var/www"))),
-            ("www:root", Ok((33, 0, &[], "/var/www"))),
-            ("1000", Ok((1000, 0, &[], "/"))),
-            ("1000:1001", Ok((1000, 1001, &[], "/"))),
-            ("1000:staff", Ok((1000, 50, &[], "/"))),
+            ("", Ok((0, 0, &[0, 50], "/root"))),
+            ("root", Ok((0, 0, &[0, 50], "/root"))),
+            ("www", Ok((33, 33, &[33, 50], "/var/www"))),
+            ("33", Ok((33, 33, &[33, 50], "/var/www"))),
+            ("www:root", Ok((33, 0, &[0], "/var/www"))),
+            ("1000", Ok((1000, 0, &[0], "/"))),
+            ("1000:1001", Ok((1000, 1001, &[1001], "/"))),
+            ("1000:staff", Ok((1000, 50, &[50], "/"))),
             (
                 "nobody",
                 Err("unable to find user nobody: no matching entries in passwd file"),
@@ -168,6 +172,6 @@ mod tests {
             PASSWD,
             GROUP,
         );
-        assert_eq!(added.unwrap().groups, [50, 7]);
+        assert_eq!(added.unwrap().groups, [0, 50, 7]);
     }
 }
