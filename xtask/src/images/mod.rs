@@ -57,6 +57,8 @@ const SOURCES: &[&str] = &[
     include_str!("pyc.rs"),
     include_str!("recipe.rs"),
     include_str!("tree.rs"),
+    include_str!("files/nginx-default.conf"),
+    include_str!("files/nginx.conf"),
     include_str!("files/node-bash.bashrc"),
     include_str!("files/node-bashrc"),
     include_str!("files/node-motd"),
@@ -193,7 +195,9 @@ fn build(options: &Options) -> anyhow::Result<()> {
     let mut builder = Builder::new(options, &options.out, true)?;
     builder.build_all()?;
     let lines = builder.finish()?;
-    print_sizes(&lines);
+    if builder.built > 0 {
+        print_sizes(&lines);
+    }
     let seconds = start.elapsed().as_secs();
     match builder.built {
         0 => println!("images: up to date"),
@@ -359,8 +363,10 @@ impl Builder {
         for index in self.wanted.clone() {
             let recipe = &self.recipes[index];
             let name = format!("{}:{}", recipe.repository, recipe.variant);
-            self.layer(index)
-                .with_context(|| format!("building {name}"))?;
+            if recipe.has_layer() {
+                self.layer(index)
+                    .with_context(|| format!("building {name}"))?;
+            }
         }
         Ok(())
     }
@@ -589,7 +595,8 @@ impl Builder {
                 .tags
                 .extend(recipe.tags.iter().chain(&recipe.stand_in_tags).cloned());
             entry.tags.sort();
-            let own = layers.last().map_or(0, |(_, layer)| layer.descriptor.size);
+            let own = layers.iter().find(|(of, _)| *of == index);
+            let own = own.map_or(0, |(_, layer)| layer.descriptor.size);
             lines.push(Line {
                 image: format!("{name}:{}", recipe.variant),
                 layers: layers.len(),
@@ -615,6 +622,7 @@ impl Builder {
         if partial {
             return Ok(lines);
         }
+        self.forget_old_layers()?;
         let sources = serde_json::json!({
             "comment": "Debian packages in each image, and the Debian source packages they were \
                         built from. Sources are in Debian's archive and, for every version ever \
@@ -629,14 +637,31 @@ impl Builder {
         Ok(lines)
     }
 
+    /// Removes records of layers that no recipe makes any more.
+    fn forget_old_layers(&self) -> anyhow::Result<()> {
+        let current: BTreeSet<String> = self.keys.values().map(|key| key.hex()).collect();
+        for entry in std::fs::read_dir(self.out.join("cache"))? {
+            let path = entry?.path();
+            let stem = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned());
+            if !stem.is_some_and(|stem| current.contains(&stem)) {
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The layers of an image, base first, with the recipe each comes from.
     fn layer_chain(&mut self, index: usize) -> anyhow::Result<Vec<(usize, LayerRecord)>> {
         let mut layers = match recipe::base_index(&self.recipes, &self.recipes[index])? {
             Some(base) => self.layer_chain(base)?,
             None => Vec::new(),
         };
-        layers.push((index, self.layer(index)?));
-        // Histories name the recipe of each layer; see image_config.
+        // The index says which recipe a layer comes from; its history entry names the step.
+        if self.recipes[index].has_layer() {
+            layers.push((index, self.layer(index)?));
+        }
         Ok(layers)
     }
 }

@@ -51,6 +51,13 @@ pub struct Recipe {
     pub description: String,
 }
 
+impl Recipe {
+    /// Whether the image differs from its base in files, not only in its config.
+    pub fn has_layer(&self) -> bool {
+        self.base.is_none() || !self.packages.is_empty() || self.identity.is_some()
+    }
+}
+
 /// The step after unpacking.
 pub type Fixup = fn(&mut Tree) -> anyhow::Result<()>;
 
@@ -131,6 +138,13 @@ fn command(items: &[&str]) -> ContainerConfig {
         cmd: Some(strings(items)),
         ..ContainerConfig::default()
     }
+}
+
+fn ports(names: &[&str]) -> std::collections::BTreeMap<String, oci::Empty> {
+    names
+        .iter()
+        .map(|name| (name.to_string(), oci::Empty {}))
+        .collect()
 }
 
 fn nothing(_: &mut Tree) -> anyhow::Result<()> {
@@ -365,6 +379,110 @@ pub fn all() -> Vec<Recipe> {
             description: "Perl 5.40 on Debian 13: rebuilt by Drydock from Debian packages."
                 .to_string(),
             ..recipe("library/perl", "latest")
+        },
+        Recipe {
+            tags: strings(&[
+                "latest", "stable", "mainline", "1", "1.26", "1.26.3", "trixie",
+            ]),
+            stand_in_tags: strings(&[
+                "alpine",
+                "stable-alpine",
+                "mainline-alpine",
+                "1-alpine",
+                "1.29",
+                "1.28",
+                "1.27",
+                "1.25",
+                "1.24",
+                "1.23",
+                "1.22",
+                "1.21",
+                "1.20",
+                "1.19",
+                "1.18",
+                "1.17",
+                "1.16",
+                "1.16.1",
+                "1.15",
+                "1.14",
+                "1.14.2",
+                "1.13",
+                "1.12",
+                "1.11",
+                "1.10",
+                "1.9",
+                "1.8",
+                "1.7.9",
+                "1.25-alpine",
+                "1.21-alpine",
+                "1.13-alpine",
+            ]),
+            base: Some(("library/debian", "latest")),
+            packages: vec!["nginx", "curl", "ca-certificates"],
+            left_out: NEVER_RUN,
+            merged_usr: true,
+            dpkg_records: true,
+            fixup: fixups::nginx,
+            config: ContainerConfig {
+                exposed_ports: ports(&["80/tcp"]),
+                stop_signal: Some("SIGQUIT".to_string()),
+                ..command(&["nginx", "-g", "daemon off;"])
+            },
+            created_by: "nginx and curl, unpacked by cargo xtask images".to_string(),
+            description: "nginx 1.26 on Debian 13: rebuilt by Drydock from Debian packages."
+                .to_string(),
+            ..recipe("library/nginx", "latest")
+        },
+        Recipe {
+            tags: strings(&["latest", "8", "8.0", "8.0.2", "trixie"]),
+            stand_in_tags: strings(&[
+                "alpine",
+                "8-alpine",
+                "7",
+                "7.4",
+                "7.2",
+                "7.0",
+                "7-alpine",
+                "6",
+                "6.2",
+                "6.0",
+                "6-alpine",
+                "6.2-alpine",
+                "5",
+                "5.0",
+                "5.0.4",
+                "5-alpine",
+                "4",
+                "4.0",
+                "3",
+                "3.2",
+            ]),
+            base: Some(("library/debian", "latest")),
+            packages: vec!["redis-server", "redis-tools"],
+            left_out: NEVER_RUN,
+            merged_usr: true,
+            dpkg_records: true,
+            fixup: fixups::redis,
+            config: ContainerConfig {
+                exposed_ports: ports(&["6379/tcp"]),
+                working_dir: "/data".to_string(),
+                ..command(&["redis-server", "--protected-mode", "no"])
+            },
+            created_by: "redis-server and redis-tools, unpacked by cargo xtask images".to_string(),
+            description: "Redis 8.0 on Debian 13: rebuilt by Drydock from Debian packages."
+                .to_string(),
+            ..recipe("library/redis", "latest")
+        },
+        Recipe {
+            tags: strings(&["latest", "5", "5.2", "5.2.37"]),
+            stand_in_tags: strings(&["5.3", "5.1", "5.0", "4", "4.4", "devel"]),
+            base: Some(("library/debian", "latest")),
+            merged_usr: true,
+            created_by: "nothing of its own".to_string(),
+            config: command(&["bash"]),
+            description: "GNU bash 5.2 on Debian 13: rebuilt by Drydock from Debian packages."
+                .to_string(),
+            ..recipe("library/bash", "latest")
         },
         Recipe {
             packages: NODE.to_vec(),

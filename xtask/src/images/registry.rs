@@ -103,8 +103,11 @@ impl Registry {
             }
         }
         let mut repositories: BTreeSet<String> = self.tags.keys().cloned().collect();
-        if partial && let Ok(bytes) = std::fs::read(self.root.join(oci::catalog_path())) {
-            let before: Catalog = serde_json::from_slice(&bytes)?;
+        let before = std::fs::read(self.root.join(oci::catalog_path())).ok();
+        let before: Catalog = before
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        if partial {
             let made: BTreeSet<String> = images.iter().map(|image| image.name.clone()).collect();
             images.extend(
                 before
@@ -113,6 +116,16 @@ impl Registry {
                     .filter(|image| !made.contains(&image.name)),
             );
             repositories.extend(before.repositories);
+        } else {
+            for gone in before
+                .repositories
+                .iter()
+                .filter(|name| !self.tags.contains_key(*name))
+            {
+                for part in ["manifests", "tags"] {
+                    let _ = std::fs::remove_dir_all(self.root.join(format!("v2/{gone}/{part}")));
+                }
+            }
         }
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let repositories = repositories.into_iter().collect();
