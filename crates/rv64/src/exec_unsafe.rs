@@ -184,6 +184,113 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 $op.ext >> 16
             };
         }
+        // Instructions that are fused with others; `$imm` is sign-extended.
+        macro_rules! part {
+            (Ld, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = load!($op, $part, x!($b).wrapping_add($imm), u64)
+            };
+            (Lw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = load!($op, $part, x!($b).wrapping_add($imm), u32) as i32 as u64
+            };
+            (Lbu, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = u64::from(load!($op, $part, x!($b).wrapping_add($imm), u8))
+            };
+            (Sd, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                store!($op, $part, x!($b).wrapping_add($imm), x!($a), u64)
+            };
+            (Sw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                store!($op, $part, x!($b).wrapping_add($imm), x!($a), u32)
+            };
+            (Sb, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                store!($op, $part, x!($b).wrapping_add($imm), x!($a), u8)
+            };
+            (Addi, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b).wrapping_add($imm)
+            };
+            (Andi, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) & $imm
+            };
+            (Addiw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = (x!($b) as i32).wrapping_add($imm as i32) as u64
+            };
+            (Slli, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) << ($imm & 63)
+            };
+            (Srli, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) >> ($imm & 63)
+            };
+            (Slliw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = ((x!($b) as i32) << ($imm & 31)) as u64
+            };
+            (Srliw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = (x!($b) as u32 >> ($imm & 31)) as i32 as u64
+            };
+            (Add, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b).wrapping_add(x!($c))
+            };
+            (Addw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = (x!($b) as i32).wrapping_add(x!($c) as i32) as u64
+            };
+            (Or, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) | x!($c)
+            };
+            (Xor, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) ^ x!($c)
+            };
+            (And, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b) & x!($c)
+            };
+        }
+        // One of several accesses at the same base.
+        macro_rules! run_address {
+            ($op:expr, $part:expr) => {
+                x!($op.b).wrapping_add((i64::from(($op.imm >> (8 * $part)) as i8) * 8) as u64)
+            };
+        }
+        macro_rules! load_run {
+            ($op:expr, $part:expr, $register:expr) => {
+                x!($register) = load!($op, $part, run_address!($op, $part), u64)
+            };
+        }
+        macro_rules! store_run {
+            ($op:expr, $part:expr, $register:expr) => {
+                store!($op, $part, run_address!($op, $part), x!($register), u64)
+            };
+        }
+        macro_rules! one {
+            ($op:expr, $code:ident) => {
+                part!($code, $op, 0, $op.a, $op.b, $op.c, $op.imm as u64)
+            };
+        }
+        // The layouts "short" and "wide" of `fuse.rs`.
+        macro_rules! pair {
+            ($op:expr, $first:ident, $second:ident) => {{
+                part!($first, $op, 0, $op.a, $op.b, 0, low!($op));
+                part!(
+                    $second,
+                    $op,
+                    1,
+                    $op.c,
+                    ext_low!($op),
+                    ext_high!($op),
+                    high!($op)
+                );
+            }};
+        }
+        macro_rules! wide_pair {
+            ($op:expr, $first:ident, $second:ident) => {{
+                part!($first, $op, 0, $op.a, $op.b, $op.c, 0);
+                part!(
+                    $second,
+                    $op,
+                    1,
+                    ext_low!($op),
+                    ext_high!($op),
+                    $op.imm,
+                    $op.imm as u64
+                );
+            }};
+        }
         macro_rules! double {
             ($offset:expr) => {
                 f64::from_bits(x!($offset))
@@ -330,11 +437,13 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     };
                 }
                 macro_rules! branch_pair {
-                    ($cond:expr) => {
-                        if $cond {
-                            jump!(i64::from(op.imm >> 16) * 2, op.c >> 9)
+                    ($op:expr, $first:ident, $type:ty, $compare:tt) => {{
+                        part!($first, $op, 0, $op.a, $op.b, 0, low!($op));
+                        let (a, b) = (x!(ext_high!($op)) as $type, x!($op.c & 511) as $type);
+                        if a $compare b {
+                            jump!(i64::from($op.imm >> 16) * 2, $op.c >> 9)
                         }
-                    };
+                    }};
                 }
                 macro_rules! alu {
                     ($value:expr) => {
@@ -380,18 +489,9 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Lh => {
                         alu!(load!(op, 0, x!(op.b).wrapping_add(op.imm as u64), u16) as i16 as u64)
                     }
-                    Code::Lw => {
-                        alu!(load!(op, 0, x!(op.b).wrapping_add(op.imm as u64), u32) as i32 as u64)
-                    }
-                    Code::Ld | Code::Fld => {
-                        alu!(load!(op, 0, x!(op.b).wrapping_add(op.imm as u64), u64))
-                    }
-                    Code::Lbu => alu!(u64::from(load!(
-                        op,
-                        0,
-                        x!(op.b).wrapping_add(op.imm as u64),
-                        u8
-                    ))),
+                    Code::Lw => one!(op, Lw),
+                    Code::Ld | Code::Fld => one!(op, Ld),
+                    Code::Lbu => one!(op, Lbu),
                     Code::Lhu => alu!(u64::from(load!(
                         op,
                         0,
@@ -408,39 +508,35 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         u64::from(load!(op, 0, x!(op.b).wrapping_add(op.imm as u64), u32))
                             | 0xffff_ffff_0000_0000
                     ),
-                    Code::Sb => store!(op, 0, x!(op.b).wrapping_add(op.imm as u64), x!(op.a), u8),
+                    Code::Sb => one!(op, Sb),
                     Code::Sh => store!(op, 0, x!(op.b).wrapping_add(op.imm as u64), x!(op.a), u16),
-                    Code::Sw | Code::Fsw => {
-                        store!(op, 0, x!(op.b).wrapping_add(op.imm as u64), x!(op.a), u32)
-                    }
-                    Code::Sd | Code::Fsd => {
-                        store!(op, 0, x!(op.b).wrapping_add(op.imm as u64), x!(op.a), u64)
-                    }
+                    Code::Sw | Code::Fsw => one!(op, Sw),
+                    Code::Sd | Code::Fsd => one!(op, Sd),
 
-                    Code::Addi => alu!(x!(op.b).wrapping_add(op.imm as u64)),
+                    Code::Addi => one!(op, Addi),
                     Code::Slti => alu!(u64::from((x!(op.b) as i64) < i64::from(op.imm))),
                     Code::Sltiu => alu!(u64::from(x!(op.b) < op.imm as u64)),
                     Code::Xori => alu!(x!(op.b) ^ op.imm as u64),
                     Code::Ori => alu!(x!(op.b) | op.imm as u64),
-                    Code::Andi => alu!(x!(op.b) & op.imm as u64),
-                    Code::Slli => alu!(x!(op.b) << (op.imm & 63)),
-                    Code::Srli => alu!(x!(op.b) >> (op.imm & 63)),
+                    Code::Andi => one!(op, Andi),
+                    Code::Slli => one!(op, Slli),
+                    Code::Srli => one!(op, Srli),
                     Code::Srai => alu!((x!(op.b) as i64 >> (op.imm & 63)) as u64),
-                    Code::Add => alu!(x!(op.b).wrapping_add(x!(op.c))),
+                    Code::Add => one!(op, Add),
                     Code::Sub => alu!(x!(op.b).wrapping_sub(x!(op.c))),
                     Code::Sll => alu!(x!(op.b) << (x!(op.c) & 63)),
                     Code::Slt => alu!(u64::from((x!(op.b) as i64) < x!(op.c) as i64)),
                     Code::Sltu => alu!(u64::from(x!(op.b) < x!(op.c))),
-                    Code::Xor => alu!(x!(op.b) ^ x!(op.c)),
+                    Code::Xor => one!(op, Xor),
                     Code::Srl => alu!(x!(op.b) >> (x!(op.c) & 63)),
                     Code::Sra => alu!((x!(op.b) as i64 >> (x!(op.c) & 63)) as u64),
-                    Code::Or => alu!(x!(op.b) | x!(op.c)),
-                    Code::And => alu!(x!(op.b) & x!(op.c)),
-                    Code::Addiw => alu!((x!(op.b) as i32).wrapping_add(op.imm) as u64),
-                    Code::Slliw => alu!(((x!(op.b) as i32) << (op.imm & 31)) as u64),
-                    Code::Srliw => alu!((x!(op.b) as u32 >> (op.imm & 31)) as i32 as u64),
+                    Code::Or => one!(op, Or),
+                    Code::And => one!(op, And),
+                    Code::Addiw => one!(op, Addiw),
+                    Code::Slliw => one!(op, Slliw),
+                    Code::Srliw => one!(op, Srliw),
                     Code::Sraiw => alu!((x!(op.b) as i32 >> (op.imm & 31)) as u64),
-                    Code::Addw => alu!((x!(op.b) as i32).wrapping_add(x!(op.c) as i32) as u64),
+                    Code::Addw => one!(op, Addw),
                     Code::Subw => alu!((x!(op.b) as i32).wrapping_sub(x!(op.c) as i32) as u64),
                     Code::Sllw => alu!(((x!(op.b) as i32) << (x!(op.c) & 31)) as u64),
                     Code::Srlw => alu!((x!(op.b) as u32 >> (x!(op.c) & 31)) as i32 as u64),
@@ -674,332 +770,72 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     | Code::FmvXD
                     | Code::FmvDX => slow_float!(op),
 
-                    Code::AddLd => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) =
-                            load!(op, 1, x!(ext_high!(op)).wrapping_add(op.imm as u64), u64);
-                    }
-                    Code::AddSd => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        store!(
-                            op,
-                            1,
-                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
-                            x!(ext_low!(op)),
-                            u64
-                        );
-                    }
-                    Code::AddLw => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) =
-                            load!(op, 1, x!(ext_high!(op)).wrapping_add(op.imm as u64), u32) as i32
-                                as u64;
-                    }
-                    Code::AddSb => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        store!(
-                            op,
-                            1,
-                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
-                            x!(ext_low!(op)),
-                            u8
-                        );
-                    }
-                    Code::AddLbu => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) = u64::from(load!(
-                            op,
-                            1,
-                            x!(ext_high!(op)).wrapping_add(op.imm as u64),
-                            u8
-                        ));
-                    }
-                    Code::AddAddi => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) = x!(ext_high!(op)).wrapping_add(op.imm as u64);
-                    }
-                    Code::AddAdd => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) = x!(ext_high!(op)).wrapping_add(x!(op.imm));
-                    }
-                    Code::AddAnd => {
-                        x!(op.a) = x!(op.b).wrapping_add(x!(op.c));
-                        x!(ext_low!(op)) = x!(ext_high!(op)) & x!(op.imm);
-                    }
-                    Code::XorXor => {
-                        x!(op.a) = x!(op.b) ^ x!(op.c);
-                        x!(ext_low!(op)) = x!(ext_high!(op)) ^ x!(op.imm);
-                    }
-                    Code::XorAnd => {
-                        x!(op.a) = x!(op.b) ^ x!(op.c);
-                        x!(ext_low!(op)) = x!(ext_high!(op)) & x!(op.imm);
-                    }
-                    Code::XorAddw => {
-                        x!(op.a) = x!(op.b) ^ x!(op.c);
-                        x!(ext_low!(op)) =
-                            (x!(ext_high!(op)) as i32).wrapping_add(x!(op.imm) as i32) as u64;
-                    }
-                    Code::AddwAddw => {
-                        x!(op.a) = (x!(op.b) as i32).wrapping_add(x!(op.c) as i32) as u64;
-                        x!(ext_low!(op)) =
-                            (x!(ext_high!(op)) as i32).wrapping_add(x!(op.imm) as i32) as u64;
-                    }
-                    Code::OrXor => {
-                        x!(op.a) = x!(op.b) | x!(op.c);
-                        x!(ext_low!(op)) = x!(ext_high!(op)) ^ x!(op.imm);
-                    }
-                    Code::AddiBeq => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::AddiBne => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::AddiBlt => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!((x!(ext_high!(op)) as i64) < x!(op.c & 511) as i64)
-                    }
-                    Code::AddiBge => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!(x!(ext_high!(op)) as i64 >= x!(op.c & 511) as i64)
-                    }
-                    Code::AddiBltu => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!(x!(ext_high!(op)) < x!(op.c & 511))
-                    }
-                    Code::AddiBgeu => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        branch_pair!(x!(ext_high!(op)) >= x!(op.c & 511))
-                    }
-                    Code::AndiBeq => {
-                        x!(op.a) = x!(op.b) & low!(op);
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::AndiBne => {
-                        x!(op.a) = x!(op.b) & low!(op);
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::LdBeq => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::LdBne => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::LbuBeq => {
-                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::LbuBne => {
-                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::LwBeq => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::LwBne => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::AddiwBne => {
-                        x!(op.a) = (x!(op.b) as i32).wrapping_add(low!(op) as i32) as u64;
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::SlliBlt => {
-                        x!(op.a) = x!(op.b) << (low!(op) & 63);
-                        branch_pair!((x!(ext_high!(op)) as i64) < x!(op.c & 511) as i64)
-                    }
-                    Code::SlliBge => {
-                        x!(op.a) = x!(op.b) << (low!(op) & 63);
-                        branch_pair!(x!(ext_high!(op)) as i64 >= x!(op.c & 511) as i64)
-                    }
-                    Code::SdBeq => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
-                        branch_pair!(x!(ext_high!(op)) == x!(op.c & 511))
-                    }
-                    Code::SdBne => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
-                        branch_pair!(x!(ext_high!(op)) != x!(op.c & 511))
-                    }
-                    Code::LdLd => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
-                    }
-                    Code::LdAddi => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::LdSd => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u64
-                        );
-                    }
-                    Code::LdAdd => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
-                    }
-                    Code::LdSlli => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
-                    }
-                    Code::LdLw => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u64);
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u32)
-                            as i32 as u64;
-                    }
-                    Code::SdSd => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u64
-                        );
-                    }
-                    Code::SdAddi => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::SdLd => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u64);
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
-                    }
-                    Code::AddiAddi => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::AddiLd => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
-                    }
-                    Code::AddiSd => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u64
-                        );
-                    }
-                    Code::AddiAdd => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
-                    }
-                    Code::AddiSlli => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
-                    }
-                    Code::AddiLbu => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        x!(op.c) =
-                            u64::from(load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u8));
-                    }
-                    Code::AddiSb => {
-                        x!(op.a) = x!(op.b).wrapping_add(low!(op));
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u8
-                        );
-                    }
-                    Code::SbSb => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u8);
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u8
-                        );
-                    }
-                    Code::SbAddi => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u8);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::LbuLbu => {
-                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
-                        x!(op.c) =
-                            u64::from(load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u8));
-                    }
-                    Code::LbuAddi => {
-                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::LbuSlli => {
-                        x!(op.a) = u64::from(load!(op, 0, x!(op.b).wrapping_add(low!(op)), u8));
-                        x!(op.c) = x!(ext_low!(op)) << (high!(op) & 63);
-                    }
-                    Code::LwAddi => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::LwLw => {
-                        x!(op.a) = load!(op, 0, x!(op.b).wrapping_add(low!(op)), u32) as i32 as u64;
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u32)
-                            as i32 as u64;
-                    }
-                    Code::SwSw => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
-                        store!(
-                            op,
-                            1,
-                            x!(ext_low!(op)).wrapping_add(high!(op)),
-                            x!(op.c),
-                            u32
-                        );
-                    }
-                    Code::SwAddi => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(high!(op));
-                    }
-                    Code::SwLd => {
-                        store!(op, 0, x!(op.b).wrapping_add(low!(op)), x!(op.a), u32);
-                        x!(op.c) = load!(op, 1, x!(ext_low!(op)).wrapping_add(high!(op)), u64);
-                    }
-                    Code::SlliAdd => {
-                        x!(op.a) = x!(op.b) << (low!(op) & 63);
-                        x!(op.c) = x!(ext_low!(op)).wrapping_add(x!(ext_high!(op)));
-                    }
-                    Code::SlliSrli => {
-                        x!(op.a) = x!(op.b) << (low!(op) & 63);
-                        x!(op.c) = x!(ext_low!(op)) >> (high!(op) & 63);
-                    }
-                    Code::SlliOr => {
-                        x!(op.a) = x!(op.b) << (low!(op) & 63);
-                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
-                    }
-                    Code::SrliXor => {
-                        x!(op.a) = x!(op.b) >> (low!(op) & 63);
-                        x!(op.c) = x!(ext_low!(op)) ^ x!(ext_high!(op));
-                    }
-                    Code::SlliwOr => {
-                        x!(op.a) = ((x!(op.b) as i32) << (low!(op) & 31)) as u64;
-                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
-                    }
-                    Code::SrliwSlliw => {
-                        x!(op.a) = (x!(op.b) as u32 >> (low!(op) & 31)) as i32 as u64;
-                        x!(op.c) = ((x!(ext_low!(op)) as i32) << (high!(op) & 31)) as u64;
-                    }
-                    Code::SlliwSrliw => {
-                        x!(op.a) = ((x!(op.b) as i32) << (low!(op) & 31)) as u64;
-                        x!(op.c) = (x!(ext_low!(op)) as u32 >> (high!(op) & 31)) as i32 as u64;
-                    }
-                    Code::SrliwOr => {
-                        x!(op.a) = (x!(op.b) as u32 >> (low!(op) & 31)) as i32 as u64;
-                        x!(op.c) = x!(ext_low!(op)) | x!(ext_high!(op));
-                    }
+                    Code::AddLd => wide_pair!(op, Add, Ld),
+                    Code::AddSd => wide_pair!(op, Add, Sd),
+                    Code::AddLw => wide_pair!(op, Add, Lw),
+                    Code::AddSb => wide_pair!(op, Add, Sb),
+                    Code::AddLbu => wide_pair!(op, Add, Lbu),
+                    Code::AddAddi => wide_pair!(op, Add, Addi),
+                    Code::AddAdd => wide_pair!(op, Add, Add),
+                    Code::AddAnd => wide_pair!(op, Add, And),
+                    Code::XorXor => wide_pair!(op, Xor, Xor),
+                    Code::XorAnd => wide_pair!(op, Xor, And),
+                    Code::XorAddw => wide_pair!(op, Xor, Addw),
+                    Code::AddwAddw => wide_pair!(op, Addw, Addw),
+                    Code::OrXor => wide_pair!(op, Or, Xor),
+                    Code::AddiBeq => branch_pair!(op, Addi, u64, ==),
+                    Code::AddiBne => branch_pair!(op, Addi, u64, !=),
+                    Code::AddiBlt => branch_pair!(op, Addi, i64, <),
+                    Code::AddiBge => branch_pair!(op, Addi, i64, >=),
+                    Code::AddiBltu => branch_pair!(op, Addi, u64, <),
+                    Code::AddiBgeu => branch_pair!(op, Addi, u64, >=),
+                    Code::AndiBeq => branch_pair!(op, Andi, u64, ==),
+                    Code::AndiBne => branch_pair!(op, Andi, u64, !=),
+                    Code::LdBeq => branch_pair!(op, Ld, u64, ==),
+                    Code::LdBne => branch_pair!(op, Ld, u64, !=),
+                    Code::LbuBeq => branch_pair!(op, Lbu, u64, ==),
+                    Code::LbuBne => branch_pair!(op, Lbu, u64, !=),
+                    Code::LwBeq => branch_pair!(op, Lw, u64, ==),
+                    Code::LwBne => branch_pair!(op, Lw, u64, !=),
+                    Code::AddiwBne => branch_pair!(op, Addiw, u64, !=),
+                    Code::SlliBlt => branch_pair!(op, Slli, i64, <),
+                    Code::SlliBge => branch_pair!(op, Slli, i64, >=),
+                    Code::SdBeq => branch_pair!(op, Sd, u64, ==),
+                    Code::SdBne => branch_pair!(op, Sd, u64, !=),
+                    Code::LdLd => pair!(op, Ld, Ld),
+                    Code::LdAddi => pair!(op, Ld, Addi),
+                    Code::LdSd => pair!(op, Ld, Sd),
+                    Code::LdAdd => pair!(op, Ld, Add),
+                    Code::LdSlli => pair!(op, Ld, Slli),
+                    Code::LdLw => pair!(op, Ld, Lw),
+                    Code::SdSd => pair!(op, Sd, Sd),
+                    Code::SdAddi => pair!(op, Sd, Addi),
+                    Code::SdLd => pair!(op, Sd, Ld),
+                    Code::AddiAddi => pair!(op, Addi, Addi),
+                    Code::AddiLd => pair!(op, Addi, Ld),
+                    Code::AddiSd => pair!(op, Addi, Sd),
+                    Code::AddiAdd => pair!(op, Addi, Add),
+                    Code::AddiSlli => pair!(op, Addi, Slli),
+                    Code::AddiLbu => pair!(op, Addi, Lbu),
+                    Code::AddiSb => pair!(op, Addi, Sb),
+                    Code::SbSb => pair!(op, Sb, Sb),
+                    Code::SbAddi => pair!(op, Sb, Addi),
+                    Code::LbuLbu => pair!(op, Lbu, Lbu),
+                    Code::LbuAddi => pair!(op, Lbu, Addi),
+                    Code::LbuSlli => pair!(op, Lbu, Slli),
+                    Code::LwAddi => pair!(op, Lw, Addi),
+                    Code::LwLw => pair!(op, Lw, Lw),
+                    Code::SwSw => pair!(op, Sw, Sw),
+                    Code::SwAddi => pair!(op, Sw, Addi),
+                    Code::SwLd => pair!(op, Sw, Ld),
+                    Code::SlliAdd => pair!(op, Slli, Add),
+                    Code::SlliSrli => pair!(op, Slli, Srli),
+                    Code::SlliOr => pair!(op, Slli, Or),
+                    Code::SrliXor => pair!(op, Srli, Xor),
+                    Code::SlliwOr => pair!(op, Slliw, Or),
+                    Code::SrliwSlliw => pair!(op, Srliw, Slliw),
+                    Code::SlliwSrliw => pair!(op, Slliw, Srliw),
+                    Code::SrliwOr => pair!(op, Srliw, Or),
 
                     Code::LaLd => {
                         x!(op.a) = base.wrapping_add(op.imm as u64);
@@ -1043,107 +879,26 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                         break;
                     }
                     Code::Ld3 => {
-                        let address = x!(op.b);
-                        x!(op.a) = load!(
-                            op,
-                            0,
-                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
-                            u64
-                        );
-                        x!(op.c) = load!(
-                            op,
-                            1,
-                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
-                            u64
-                        );
-                        x!(ext_low!(op)) = load!(
-                            op,
-                            2,
-                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
-                            u64
-                        );
+                        load_run!(op, 0, op.a);
+                        load_run!(op, 1, op.c);
+                        load_run!(op, 2, ext_low!(op));
                     }
                     Code::Ld4 => {
-                        let address = x!(op.b);
-                        x!(op.a) = load!(
-                            op,
-                            0,
-                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
-                            u64
-                        );
-                        x!(op.c) = load!(
-                            op,
-                            1,
-                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
-                            u64
-                        );
-                        x!(ext_low!(op)) = load!(
-                            op,
-                            2,
-                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
-                            u64
-                        );
-                        x!(ext_high!(op)) = load!(
-                            op,
-                            3,
-                            address.wrapping_add((i64::from((op.imm >> 24) as i8) * 8) as u64),
-                            u64
-                        );
+                        load_run!(op, 0, op.a);
+                        load_run!(op, 1, op.c);
+                        load_run!(op, 2, ext_low!(op));
+                        load_run!(op, 3, ext_high!(op));
                     }
                     Code::Sd3 => {
-                        let address = x!(op.b);
-                        store!(
-                            op,
-                            0,
-                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
-                            x!(op.a),
-                            u64
-                        );
-                        store!(
-                            op,
-                            1,
-                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
-                            x!(op.c),
-                            u64
-                        );
-                        store!(
-                            op,
-                            2,
-                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
-                            x!(ext_low!(op)),
-                            u64
-                        );
+                        store_run!(op, 0, op.a);
+                        store_run!(op, 1, op.c);
+                        store_run!(op, 2, ext_low!(op));
                     }
                     Code::Sd4 => {
-                        let address = x!(op.b);
-                        store!(
-                            op,
-                            0,
-                            address.wrapping_add((i64::from(op.imm as i8) * 8) as u64),
-                            x!(op.a),
-                            u64
-                        );
-                        store!(
-                            op,
-                            1,
-                            address.wrapping_add((i64::from((op.imm >> 8) as i8) * 8) as u64),
-                            x!(op.c),
-                            u64
-                        );
-                        store!(
-                            op,
-                            2,
-                            address.wrapping_add((i64::from((op.imm >> 16) as i8) * 8) as u64),
-                            x!(ext_low!(op)),
-                            u64
-                        );
-                        store!(
-                            op,
-                            3,
-                            address.wrapping_add((i64::from((op.imm >> 24) as i8) * 8) as u64),
-                            x!(ext_high!(op)),
-                            u64
-                        );
+                        store_run!(op, 0, op.a);
+                        store_run!(op, 1, op.c);
+                        store_run!(op, 2, ext_low!(op));
+                        store_run!(op, 3, ext_high!(op));
                     }
 
                     Code::Straddle => {
