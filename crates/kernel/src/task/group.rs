@@ -346,6 +346,9 @@ impl ThreadGroup {
     }
 
     pub(super) fn set_process_group(self: &Rc<Self>, group: Rc<ProcessGroup>) {
+        if Rc::ptr_eq(&self.process_group.borrow(), &group) {
+            return;
+        }
         group.add(self);
         let old = std::mem::replace(&mut *self.process_group.borrow_mut(), group);
         old.remove(self);
