@@ -98,10 +98,8 @@ pub struct Mm {
     pub auxv: RefCell<Vec<u8>>,
     /// Where the vDSO is: signal handlers return there.
     pub vdso: Cell<u64>,
-    /// Who pays for its pages.
-    cgroup: RefCell<Rc<Cgroup>>,
-    /// Pages charged to the cgroup.
-    charged: Cell<u64>,
+    /// Who pays for its pages: pages charged to each cgroup it was in, the present one last.
+    charges: RefCell<Vec<(Rc<Cgroup>, u64)>>,
     /// Most pages that were resident.
     pub peak_resident: Cell<u64>,
     /// Bytes mapped at most (`VmPeak`).
@@ -132,8 +130,7 @@ impl Mm {
             exe: RefCell::new(None),
             auxv: RefCell::default(),
             vdso: Cell::new(0),
-            cgroup: RefCell::new(cgroup),
-            charged: Cell::new(0),
+            charges: RefCell::new(vec![(cgroup, 0)]),
             peak_resident: Cell::new(0),
             peak_size: Cell::new(0),
             locked: Cell::new(0),
@@ -166,24 +163,39 @@ impl Mm {
 
     /// Charges a new page to the cgroup.
     pub(crate) fn charge(&self) -> Result<(), OverLimit> {
-        let cgroup = Rc::clone(&self.cgroup.borrow());
-        cgroup.charge_memory(Kind::Anon, PAGE)?;
-        self.charged.set(self.charged.get() + 1);
+        let mut charges = self.charges.borrow_mut();
+        if let Some((cgroup, pages)) = charges.last_mut() {
+            cgroup.charge_memory(Kind::Anon, PAGE)?;
+            *pages += 1;
+        }
         Ok(())
     }
 
     fn uncharge(&self, pages: u64) {
-        let pages = pages.min(self.charged.get());
-        if pages > 0 {
-            self.charged.set(self.charged.get() - pages);
-            self.cgroup.borrow().uncharge_memory(Kind::Anon, pages * PAGE);
+        let mut left = pages;
+        for (cgroup, charged) in self.charges.borrow_mut().iter_mut().rev() {
+            let part = left.min(*charged);
+            if part > 0 {
+                *charged -= part;
+                left -= part;
+                cgroup.uncharge_memory(Kind::Anon, part * PAGE);
+            }
         }
+    }
+
+    /// The process was moved to another cgroup: that pays from now on. What is charged stays where it is.
+    pub(crate) fn set_cgroup(&self, cgroup: Rc<Cgroup>) {
+        let mut charges = self.charges.borrow_mut();
+        let known = charges.iter().position(|(known, _)| Rc::ptr_eq(known, &cgroup));
+        let old = known.map_or(0, |index| charges.remove(index).1);
+        charges.retain(|(_, pages)| *pages > 0);
+        charges.push((cgroup, old));
     }
 
     /// Who pays.
     #[must_use]
-    pub fn cgroup(&self) -> Rc<Cgroup> {
-        Rc::clone(&self.cgroup.borrow())
+    pub fn cgroup(&self) -> Option<Rc<Cgroup>> {
+        self.charges.borrow().last().map(|(cgroup, _)| Rc::clone(cgroup))
     }
 
     /// Removes the pages of a range and takes their charge back.
@@ -207,7 +219,7 @@ impl Mm {
     /// Pages charged to the cgroup: what goes when it is killed.
     #[must_use]
     pub fn charged_pages(&self) -> u64 {
-        self.charged.get()
+        self.charges.borrow().iter().map(|(_, pages)| pages).sum()
     }
 
     /// Bytes mapped (`VmSize`).

@@ -292,6 +292,10 @@ impl Task {
 
     /// Notes the cgroup it was moved to; the charge has been moved ([`Cgroup::migrate`]).
     pub fn set_cgroup(&self, cgroup: Rc<Cgroup>) {
+        // A task without a program shares the empty memory with others like it.
+        if self.state.get() != TaskState::New {
+            self.mm().set_cgroup(Rc::clone(&cgroup));
+        }
         let old = std::mem::replace(&mut *self.cgroup.borrow_mut(), cgroup);
         drop(old);
     }
