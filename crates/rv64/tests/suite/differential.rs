@@ -1,6 +1,6 @@
 //! Random programs give the same registers, flags and memory here and under qemu-user.
 //!
-//! `RV64_SEEDS=FROM..TO` chooses other seeds. `DRYDOCK_SKIP_QEMU=1` skips this where qemu cannot be had.
+//! `RV64_SEEDS=FROM..TO` chooses other seeds; `RV64_KEEP=1` keeps the programs in `target/tmp`. `DRYDOCK_SKIP_QEMU=1` skips this where qemu cannot be had.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -17,7 +17,9 @@ fn qemu(elf: &[u8], name: &str) -> Result<Vec<u8>, String> {
     let make_executable = Command::new("chmod").arg("+x").arg(&path).status();
     assert!(make_executable.is_ok_and(|status| status.success()));
     let output = Command::new("qemu-riscv64").arg(&path).output();
-    let _ = std::fs::remove_file(&path);
+    if std::env::var_os("RV64_KEEP").is_none() {
+        let _ = std::fs::remove_file(&path);
+    }
     let output = output.map_err(|error| {
         format!("qemu-riscv64: {error} (Debian and Ubuntu: apt install qemu-user)")
     })?;
