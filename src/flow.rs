@@ -6,7 +6,7 @@
 //! machine's tty, where the writer blocks as on a slow line.
 
 /// What may be on its way per terminal: about two frames of what xterm.js draws.
-pub const WINDOW_BYTES: u32 = 256 * 1024;
+pub const WINDOW_BYTES: u32 = 64 * 1024;
 
 /// The window of one terminal, as the worker keeps it.
 #[derive(Debug, Default)]

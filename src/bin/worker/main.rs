@@ -4,9 +4,15 @@
 //! `static/worker_loader.js`, which calls the methods below and offers the functions above them.
 
 #[cfg(target_arch = "wasm32")]
+mod machines;
+#[cfg(target_arch = "wasm32")]
+mod trace;
+
+#[cfg(target_arch = "wasm32")]
 mod browser {
+    use crate::machines;
     use drydock::protocol::{FromWorker, ToWorker};
-    use drydock::worker::{Engine, FetchRequest, Fetched, Host, Worker};
+    use drydock::worker::{FetchRequest, Fetched, Host, Worker};
     use js_sys::Uint8Array;
     use wasm_bindgen::prelude::*;
 
@@ -43,10 +49,6 @@ mod browser {
         }
     }
 
-    fn open(_seed: u64, _now_ns: u64) -> Result<Box<dyn Engine>, String> {
-        Err("engine not built in".to_owned())
-    }
-
     /// The worker as the loader sees it.
     #[wasm_bindgen]
     pub struct DrydockWorker(Worker<Browser>);
@@ -62,7 +64,7 @@ mod browser {
                 let (text, _) = FromWorker::Panicked { text }.split();
                 post(&text, None);
             }));
-            DrydockWorker(Worker::new(Browser, open))
+            DrydockWorker(Worker::new(Browser, machines::open))
         }
 
         /// A message of the page.

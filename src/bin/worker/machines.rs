@@ -1,0 +1,184 @@
+//! The engine the worker drives in the product: crate `playground`.
+//!
+//! Only names and units are translated here. Time at the seam is nanoseconds since 1970; the
+//! machines count from the moment they were made.
+
+use std::collections::BTreeMap;
+
+use clock::Instant;
+use playground::{Config, Event, Playground};
+
+use drydock::protocol::FromWorker;
+use drydock::worker::{Engine, FetchRequest, Fetched, Slice};
+
+use crate::trace::Trace;
+
+/// How often the page is told of memory and CPU.
+const STATS_NS: u64 = 1_000_000_000;
+
+/// The machines.
+pub struct Machines {
+    playground: Playground,
+    epoch_ns: u64,
+    /// Names of running machines, for their measurements.
+    names: Vec<String>,
+    /// Of machines that are or were traced.
+    traces: BTreeMap<String, Trace>,
+    measured: Instant,
+}
+
+/// A playground whose instant 0 is now.
+pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
+    let config = Config {
+        seed,
+        epoch_ns: now_ns,
+        ..Config::default()
+    };
+    Ok(Box::new(Machines {
+        playground: Playground::new(config),
+        epoch_ns: now_ns,
+        names: Vec::new(),
+        traces: BTreeMap::new(),
+        measured: Instant(0),
+    }))
+}
+
+impl Machines {
+    fn translate(&mut self, event: Event) -> FromWorker {
+        match event {
+            Event::Added { name, ip } => {
+                self.names.push(name.clone());
+                FromWorker::InstanceAdded {
+                    // A machine is called what it is named.
+                    hostname: name.clone(),
+                    name,
+                    ip,
+                }
+            }
+            Event::Failed { name, text } => FromWorker::InstanceFailed {
+                text: format!("{name}: {text}"),
+            },
+            Event::Deleted { name } => {
+                self.names.retain(|known| *known != name);
+                self.traces.remove(&name);
+                FromWorker::InstanceDeleted { name }
+            }
+            Event::Crashed { name, cause } => {
+                self.names.retain(|known| *known != name);
+                FromWorker::Crashed { name, cause }
+            }
+        }
+    }
+
+    fn measure(&mut self, messages: &mut Vec<FromWorker>) {
+        for name in &self.names {
+            if let Some(stats) = self.playground.stats(name) {
+                messages.push(FromWorker::Stats {
+                    name: name.clone(),
+                    mem_used: stats.memory_used,
+                    mem_limit: stats.memory_limit,
+                    cpu_percent: stats.cpu_percent,
+                });
+            }
+        }
+    }
+}
+
+impl Engine for Machines {
+    fn add_instance(&mut self) -> Result<(), String> {
+        self.playground.add_instance().map(drop)
+    }
+
+    fn delete_instance(&mut self, name: &str) -> Result<(), String> {
+        self.playground.delete_instance(name)
+    }
+
+    fn input(&mut self, name: &str, bytes: &[u8]) {
+        if let Some(machine) = self.playground.machine(name) {
+            machine.input(bytes);
+        }
+    }
+
+    fn resize(&mut self, name: &str, cols: u16, rows: u16) {
+        if let Some(machine) = self.playground.machine(name) {
+            machine.resize(cols, rows);
+        }
+    }
+
+    fn trace(&mut self, name: &str, on: bool) {
+        if let Some(machine) = self.playground.machine(name) {
+            let trace = self.traces.entry(name.to_owned()).or_default().clone();
+            let sink = Box::new(move |line: &str| trace.line(line));
+            machine.trace(on.then_some(sink as _));
+        }
+    }
+
+    fn fetched(&mut self, id: u32, answer: Result<Fetched, String>) {
+        let answer = answer.map(|fetched| playground::Fetched {
+            status: fetched.status,
+            body: fetched.body.into(),
+        });
+        self.playground.fetched(id, answer);
+    }
+
+    fn requests(&mut self) -> Vec<FetchRequest> {
+        let requests = self.playground.take_requests().into_iter();
+        requests
+            .map(|request| FetchRequest {
+                id: request.id,
+                path: request.path,
+                range: request.range,
+                immutable: request.immutable,
+                label: request.label,
+            })
+            .collect()
+    }
+
+    fn turn(&mut self, now_ns: u64, fuel: u64) -> Slice {
+        let now = Instant(now_ns.saturating_sub(self.epoch_ns));
+        let turn = self.playground.turn(now, fuel);
+        if turn.busy {
+            return Slice::Busy;
+        }
+        // Idle machines are measured too.
+        let measure = (!self.names.is_empty()).then(|| self.measured.plus(STATS_NS));
+        match [turn.next_deadline, measure].into_iter().flatten().min() {
+            Some(deadline) => Slice::Until(self.epoch_ns.saturating_add(deadline.0)),
+            None => Slice::Idle,
+        }
+    }
+
+    fn output_ready(&mut self) -> Vec<String> {
+        let mut names = self.playground.output_ready();
+        let traced = self.traces.iter().filter(|(_, trace)| !trace.is_empty());
+        for (name, _) in traced {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8> {
+        let trace = self.traces.get(name);
+        let mut bytes = trace.map_or_else(Vec::new, |trace| trace.take(bytes_max));
+        if let Some(machine) = self.playground.machine(name) {
+            bytes.extend(machine.output(bytes_max - bytes.len().min(bytes_max)));
+        }
+        bytes
+    }
+
+    fn events(&mut self, now_ns: u64) -> Vec<FromWorker> {
+        let events = self.playground.take_events();
+        let mut messages: Vec<_> = events
+            .into_iter()
+            .map(|event| self.translate(event))
+            .collect();
+        let now = Instant(now_ns.saturating_sub(self.epoch_ns));
+        if now.since(self.measured) >= STATS_NS {
+            self.measured = now;
+            self.measure(&mut messages);
+        }
+        messages
+    }
+}
