@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use os::{Errno, Handle, Listener, Metadata, NewPty, Result, WindowSize};
@@ -15,24 +15,52 @@ use crate::kernel::Kernel;
 use crate::pipe::Pipe;
 use crate::socket::unix::{Kind, UnixSocket};
 use crate::socket::{PeerCred, SockAddr, Socket, SocketFile, consts};
+use crate::task::Task;
 use crate::tty::{PtyMaster, PtySlave, request};
 
 /// An open file description held by a daemon.
 pub struct OsHandle {
     /// It.
     pub file: Rc<OpenFile>,
+    /// Whose view it was opened in: `/proc/sys/net` written through a container's view is the container's.
+    acting: Option<(Weak<Kernel>, Weak<Task>)>,
     /// Who waits for content that is not in the machine yet.
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl OsHandle {
-    /// A handle of `file`.
+    /// A handle of `file`, as the machine itself.
     #[must_use]
     pub fn of(file: Rc<OpenFile>) -> Rc<dyn Handle> {
         Rc::new(OsHandle {
             file,
+            acting: None,
             waiting: RefCell::default(),
         })
+    }
+
+    /// A handle of `file`, used as `task` would.
+    pub(super) fn acting_as(
+        kernel: &Rc<Kernel>,
+        task: Option<&Rc<Task>>,
+        file: Rc<OpenFile>,
+    ) -> Rc<dyn Handle> {
+        let acting = task.map(|task| (Rc::downgrade(kernel), Rc::downgrade(task)));
+        Rc::new(OsHandle {
+            file,
+            acting,
+            waiting: RefCell::default(),
+        })
+    }
+
+    /// Does something with the file in the name of whoever's view it is.
+    fn with<R>(&self, f: impl FnOnce(&OpenFile) -> R) -> R {
+        let acting = self.acting.as_ref();
+        let acting = acting.and_then(|(kernel, task)| Some((kernel.upgrade()?, task.upgrade()?)));
+        match acting {
+            Some((kernel, task)) => super::acting(&kernel, Some(&task), || f(&self.file)),
+            None => f(&self.file),
+        }
     }
 
     /// The description as a program gets it: it blocks. Daemons never do, whatever the flag says.
@@ -51,7 +79,7 @@ impl OsHandle {
     ) -> Poll<Result<usize>> {
         // The second attempt is for what became ready while it was registered.
         for _ in 0..2 {
-            match attempt(&self.file) {
+            match self.with(&mut *attempt) {
                 Err(Errno::EAGAIN | Errno::NOT_HERE_YET) => {
                     self.file.file.poll(Some(cx.waker()));
                 }
@@ -75,14 +103,14 @@ impl Handle for OsHandle {
         if !self.file.flags.get().readable() {
             return Err(Errno::EBADF);
         }
-        self.file.file.read_at(offset, buf)
+        self.with(|open| open.file.read_at(offset, buf))
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<usize> {
         if !self.file.flags.get().writable() {
             return Err(Errno::EBADF);
         }
-        self.file.file.write_at(offset, buf)
+        self.with(|open| open.file.write_at(offset, buf))
     }
 
     fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -24,7 +24,7 @@ use os::{
 };
 use vfs::FsContext;
 use vfs::context::{TimeChange, UMOUNT_DETACH};
-use vfs::file::OpenFlags as VfsFlags;
+use vfs::file::{OpenFile, OpenFlags as VfsFlags};
 use vfs::inode::Timestamp;
 
 use crate::kernel::Kernel;
@@ -60,7 +60,9 @@ impl KernelOs {
         task.ok_or(Errno::ESRCH)
     }
 
-    /// Runs `f` with the file system as `view` has it, as root with umask 0.
+    /// Runs `f` with the file system as `view` has it, as root with umask 0. What depends on who looks
+    /// (`/proc/self`, settings of a network namespace, what a new procfs shows) is as the task of the view
+    /// has it.
     fn with_view<R>(&self, view: View, f: impl FnOnce(&FsContext<'_>) -> Result<R>) -> Result<R> {
         let id = match view {
             View::Host => return self.kernel.with_host_fs(f),
@@ -68,34 +70,36 @@ impl KernelOs {
         };
         let task = self.task(id)?;
         let (root, ns) = (task.fs().root(), task.ns());
-        let creds = vfs::Credentials::root();
-        f(&FsContext {
-            root: &root,
-            cwd: &root,
-            creds: &creds,
-            umask: 0,
-            clock: &self.kernel.clock,
-            namespace: &ns.mnt.mounts,
+        acting(&self.kernel, Some(&task), || {
+            f(&FsContext {
+                root: &root,
+                cwd: &root,
+                creds: &vfs::Credentials::root(),
+                umask: 0,
+                clock: &self.kernel.clock,
+                namespace: &ns.mnt.mounts,
+            })
         })
     }
 
-    /// As [`KernelOs::with_view`], acting as the task of the view: what is mounted belongs to its pid,
-    /// network and cgroup namespaces.
-    fn with_view_as_task<R>(
-        &self,
-        view: View,
-        f: impl FnOnce(&FsContext<'_>) -> Result<R>,
-    ) -> Result<R> {
+    /// A handle of a file of `view`.
+    fn handle(&self, view: View, file: Rc<OpenFile>) -> Rc<dyn Handle> {
         let acting = match view {
             View::Host => None,
-            View::Task(id) => Some(self.task(id)?),
+            View::Task(id) => self.kernel.task(id.0),
         };
-        let before = self.kernel.current.replace(acting);
-        let result = self.with_view(view, f);
-        let acting = self.kernel.current.replace(before);
-        drop(acting);
-        result
+        OsHandle::acting_as(&self.kernel, acting.as_ref(), file)
     }
+}
+
+/// Runs `f` with `task` as the one whose namespaces count.
+pub(crate) fn acting<R>(kernel: &Kernel, task: Option<&Rc<Task>>, f: impl FnOnce() -> R) -> R {
+    let Some(task) = task else { return f() };
+    let before = kernel.current.replace(Some(Rc::clone(task)));
+    let result = f();
+    let acting = kernel.current.replace(before);
+    drop(acting);
+    result
 }
 
 fn open_flags(flags: OpenFlags) -> VfsFlags {
@@ -162,7 +166,7 @@ impl Os for KernelOs {
 
     fn open(&self, view: View, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Rc<dyn Handle>> {
         let file = self.with_view(view, |fs| fs.open(None, path, open_flags(flags), mode))?;
-        Ok(OsHandle::of(file))
+        Ok(self.handle(view, file))
     }
 
     fn metadata(&self, view: View, path: &[u8], follow: bool) -> Result<Metadata> {
@@ -277,7 +281,7 @@ impl Os for KernelOs {
         flags: MountFlags,
         data: &[u8],
     ) -> Result<()> {
-        self.with_view_as_task(view, |fs| {
+        self.with_view(view, |fs| {
             fs.mount(
                 source,
                 target,

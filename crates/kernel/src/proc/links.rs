@@ -66,28 +66,27 @@ impl Magic for TaskLink {
     }
 }
 
-/// The name of `path` as whoever looks sees it.
+/// The name of `path` as whoever looks sees it. What is not below his root (a program from another
+/// mount namespace) has the name it has from the top of its own tree, as the kernel's `d_path` gives it.
 pub fn shown_name(view: &View, path: &Path) -> Vec<u8> {
-    let creds = vfs::Credentials::root();
-    let named = |root: &Path, namespace: &Rc<vfs::mount::MountNamespace>| {
-        let clock = &view.kernel.clock;
-        FsContext {
-            root,
-            cwd: root,
-            creds: &creds,
-            umask: 0,
-            clock,
-            namespace,
-        }
-        .absolute_name(path)
-    };
-    match view.kernel.current() {
-        Some(looker) => named(&looker.fs().root(), &looker.ns().mnt.mounts),
-        None => {
-            // A daemon sees a container's paths as the container does.
-            let root = view.task.fs().root();
-            named(&root, &view.task.ns().mnt.mounts)
-        }
+    // A daemon sees a container's paths as the container does.
+    let looker = view
+        .kernel
+        .current()
+        .unwrap_or_else(|| Rc::clone(&view.task));
+    let (root, ns) = (looker.fs().root(), looker.ns());
+    let name = FsContext {
+        root: &root,
+        cwd: &root,
+        creds: &vfs::Credentials::root(),
+        umask: 0,
+        clock: &view.kernel.clock,
+        namespace: &ns.mnt.mounts,
+    }
+    .absolute_name(path);
+    match name.strip_prefix(b"(unreachable)") {
+        Some(rest) => rest.to_vec(),
+        None => name,
     }
 }
 

@@ -9,6 +9,7 @@ use rv64::{Prot, Sharing};
 use vfs::file::{File, OpenFlags};
 use vfs::mountinfo::{major, minor};
 
+use super::links::shown_name;
 use super::task::{TaskRef, View};
 use crate::mm::{Backing, Mm, PAGE, Vma, VmaFlags};
 use crate::pseudo::Body;
@@ -98,12 +99,7 @@ fn map_line(view: &View, vma: &Vma) -> Vec<u8> {
             if let Some(path) = &file.path {
                 device = path.mount.super_block().device;
                 ino = path.inode().attr().map_or(0, |attr| attr.ino);
-                let root = view.task.fs();
-                let looker = view
-                    .kernel
-                    .current()
-                    .map_or_else(|| root.root(), |task| task.fs().root());
-                name = absolute_name(view, path, &looker);
+                name = shown_name(view, path);
             }
         }
         Backing::Shared { first, .. } => {
@@ -136,21 +132,6 @@ fn map_line(view: &View, vma: &Vma) -> Vec<u8> {
         }
     }
     line
-}
-
-/// The name of a file as somebody with this root sees it.
-fn absolute_name(view: &View, path: &vfs::path::Path, root: &vfs::path::Path) -> Vec<u8> {
-    let namespace = Rc::clone(&view.task.ns().mnt.mounts);
-    let creds = vfs::Credentials::root();
-    let context = vfs::FsContext {
-        root,
-        cwd: root,
-        creds: &creds,
-        umask: 0,
-        clock: &view.kernel.clock,
-        namespace: &namespace,
-    };
-    context.absolute_name(path)
 }
 
 /// The mappings, none for tasks without memory of their own.

@@ -102,9 +102,14 @@ impl ProcFs {
         }
     }
 
-    /// The number of the task that looks, process and thread; 0 for who is not in this namespace.
+    /// The number of the task that looks, process and thread. `ENOENT` for who is not in this namespace;
+    /// daemons of the machine look as its init.
     fn own_numbers(&self) -> Result<(u32, u32)> {
-        let current = self.kernel()?.current().ok_or(Errno::ENOENT)?;
+        let kernel = self.kernel()?;
+        let current = match kernel.current() {
+            Some(task) => task,
+            None => kernel.init().and_then(|init| init.leader()).ok_or(Errno::ENOENT)?,
+        };
         match (current.group.tgid_in(&self.ns), current.tid_in(&self.ns)) {
             (0, _) | (_, 0) => Err(Errno::ENOENT),
             numbers => Ok(numbers),

@@ -474,18 +474,19 @@ fn may_set_net(asker: &Asker) -> Result<()> {
 
 /// `/proc/sys`.
 pub(super) fn root(fs: &Rc<ProcFs>) -> InodeRef {
-    node(fs, "sys", String::new())
+    node(fs, String::new())
 }
 
-fn node(fs: &Rc<ProcFs>, _name: &str, path: String) -> InodeRef {
-    let ino = ino_of(path.as_bytes(), 3);
-    fs.maker().dir(
-        ino,
-        SysctlDir {
-            fs: Rc::clone(fs),
-            path,
-        },
-    )
+fn node(fs: &Rc<ProcFs>, path: String) -> InodeRef {
+    let ino = match path.as_str() {
+        "" => ino_of(b"sys", 1),
+        path => ino_of(path.as_bytes(), 3),
+    };
+    let dir = SysctlDir {
+        fs: Rc::clone(fs),
+        path,
+    };
+    fs.maker().dir(ino, dir)
 }
 
 struct SysctlDir {
@@ -547,7 +548,7 @@ impl Dir for SysctlDir {
                 .is_some_and(|rest| rest.starts_with('/'))
         });
         if is_dir {
-            Ok(node(&self.fs, name, path))
+            Ok(node(&self.fs, path))
         } else {
             Err(Errno::ENOENT)
         }
