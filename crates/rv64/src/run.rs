@@ -67,6 +67,12 @@ impl Cpu<'_> {
     fn run_blocks(&mut self) -> Option<Exit> {
         let pc = self.hart.pc;
         let offset = pc % PAGE_SIZE as u64;
+        // Most runs go on where a system call was.
+        if let Some(code) = self.space.fetched(pc)
+            && let index @ 1.. = code.entry(offset)
+        {
+            return self.execute(&code, usize::from(index), self.left - ROOM);
+        }
         let (code, page) = match self.space.fetchable(pc) {
             Ok(found) => found,
             Err(fault) => return Some(Exit::Fault(fault)),

@@ -196,6 +196,11 @@ impl AddressSpace {
         }
     }
 
+    /// The decoded code of the page that contains `va`, if it is in the TLB.
+    pub(crate) fn fetched(&mut self, va: u64) -> Option<Rc<CodePage>> {
+        self.tlb.fetched(va)
+    }
+
     /// The decoded code of the page that contains `va`.
     pub(crate) fn fetchable(&mut self, va: u64) -> Result<(Rc<CodePage>, Page), Fault> {
         let page = self.executable(va)?;

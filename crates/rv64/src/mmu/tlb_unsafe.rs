@@ -116,6 +116,13 @@ impl Store {
                 .is_some_and(|known| Rc::ptr_eq(known, code))
     }
 
+    /// The code at `va`, if fetches from it may go straight through.
+    pub fn fetched(&mut self, va: u64) -> Option<Rc<CodePage>> {
+        let entry = &self.tables().fetch[fetch_slot(va)];
+        let code = entry.code.as_ref().filter(|code| code.live())?;
+        (entry.tag == va & PAGE_MASK).then(|| code.clone())
+    }
+
     /// Forgets the page at `va`.
     pub fn flush_page(&mut self, va: u64) {
         let tag = va & PAGE_MASK;
