@@ -238,7 +238,9 @@ pub(super) fn status(view: &View) -> Result<Vec<u8>> {
     // Numbers from the reader's namespace inwards.
     let chain = |pid: &crate::namespaces::Pid| -> String {
         let levels = pid.numbers().iter().skip(ns.level as usize);
-        levels.map(|(_, number)| format!("\t{number}")).collect()
+        let seen: String = levels.map(|(_, number)| format!("\t{number}")).collect();
+        // A group or session outside the namespace; an empty value makes procps give up on the file.
+        if seen.is_empty() { "\t0".to_string() } else { seen }
     };
     let (process_group, session) = (group.process_group(), group.session());
     let _ = writeln!(
