@@ -284,6 +284,7 @@ fn take_ancillary(message: &mut Message) -> Ancillary {
     Ancillary {
         rights: std::mem::take(&mut message.ancillary.rights),
         cred: message.ancillary.cred.clone(),
+        numbers: message.ancillary.numbers.clone(),
     }
 }
 

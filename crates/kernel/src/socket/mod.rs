@@ -177,6 +177,8 @@ pub struct Ancillary {
     pub rights: Vec<Rc<OpenFile>>,
     /// `SCM_CREDENTIALS`.
     pub cred: Option<PeerCred>,
+    /// Other control messages: level, type, integer (`IP_TTL`, `IPV6_HOPLIMIT`).
+    pub numbers: Vec<(u32, u32, i32)>,
 }
 
 /// What is sent.
@@ -318,8 +320,8 @@ impl SocketList {
 #[must_use]
 pub fn sockets_of(net: &NetNs) -> Vec<Rc<SocketFile>> {
     let list = net.state.get_or_insert_with(SocketList::default);
-    let sockets = list.0.borrow().iter().filter_map(Weak::upgrade).collect();
-    sockets
+    let known = list.0.borrow();
+    known.iter().filter_map(Weak::upgrade).collect()
 }
 
 /// The lines of `/proc/net/unix`.

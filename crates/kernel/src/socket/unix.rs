@@ -317,7 +317,7 @@ impl UnixSocket {
         target.inbox.send_message(
             message.data,
             message.ancillary,
-            Some(self.shown_name()),
+            *self.name.borrow(),
             DATAGRAMS_MAX,
         )
     }
@@ -769,7 +769,7 @@ mod tests {
         send(&a, b"plain").unwrap();
         let ancillary = Ancillary {
             rights: vec![file],
-            cred: None,
+            ..Ancillary::default()
         };
         a.send(
             None,

@@ -614,20 +614,23 @@ fn write_control(
     let mut raw = Vec::new();
     let mut cut = false;
     let room = header.control_len.min(CONTROL_MAX) as usize;
-    let mut push = |kind: u32, data: &[u8], room: usize| {
+    let mut push = |level: u32, kind: u32, data: &[u8], room: usize| {
         let len = 16 + data.len();
         if raw.len() + len > room {
             return false;
         }
         raw.extend_from_slice(&(len as u64).to_le_bytes());
-        raw.extend_from_slice(&c::SOL_SOCKET.to_le_bytes());
+        raw.extend_from_slice(&level.to_le_bytes());
         raw.extend_from_slice(&kind.to_le_bytes());
         raw.extend_from_slice(data);
         raw.resize(raw.len().next_multiple_of(8).min(room), 0);
         true
     };
+    for (level, kind, value) in &ancillary.numbers {
+        cut |= !push(*level, *kind, &value.to_le_bytes(), room);
+    }
     if let Some(cred) = &ancillary.cred {
-        cut |= !push(SCM_CREDENTIALS, &emit_cred(t, cred), room);
+        cut |= !push(c::SOL_SOCKET, SCM_CREDENTIALS, &emit_cred(t, cred), room);
     }
     if !ancillary.rights.is_empty() {
         let before = if ancillary.cred.is_some() { 32 } else { 0 };
@@ -642,7 +645,7 @@ fn write_control(
         }
         cut |= numbers.len() / 4 < count;
         if !numbers.is_empty() {
-            push(SCM_RIGHTS, &numbers, room);
+            push(c::SOL_SOCKET, SCM_RIGHTS, &numbers, room);
         }
     }
     if !raw.is_empty() {

@@ -4,6 +4,7 @@
 //! of TCP is there: backlogs, half-closed connections, resets, refused connections. Every destination
 //! but this host's loopback is `ENETUNREACH`. Crate `net` replaces this when machines get a wire.
 
+mod icmp;
 mod options;
 mod ports;
 mod tcp;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use abi::{Errno, Result};
 use vfs::Capability;
 
+pub use icmp::IcmpSocket;
 pub use options::structured_option;
 pub use tcp::TcpSocket;
 pub use udp::UdpSocket;
@@ -25,9 +27,10 @@ use crate::namespaces::NetNs;
 use crate::task::Task;
 
 /// `IPPROTO_…`.
-
+const ICMP: u32 = 1;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
+const ICMPV6: u32 = 58;
 
 /// An address and a port. Mapped addresses (`::ffff:127.0.0.1`) are kept as what they stand for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,6 +182,8 @@ pub fn new(
     match (kind, protocol) {
         (c::SOCK_STREAM, 0 | TCP) => Ok(TcpSocket::new(net, family)),
         (c::SOCK_DGRAM, 0 | UDP) => Ok(UdpSocket::new(net, family)),
+        (c::SOCK_DGRAM, ICMP) if family == c::AF_INET => Ok(IcmpSocket::new(net, family, false)),
+        (c::SOCK_DGRAM, ICMPV6) if family == c::AF_INET6 => Ok(IcmpSocket::new(net, family, false)),
         (c::SOCK_RAW, 0) => Err(Errno::EPROTONOSUPPORT),
         (c::SOCK_RAW, _) if !k.capable_in(t, &net.owner, Capability::NetRaw) => Err(Errno::EPERM),
         (c::SOCK_STREAM | c::SOCK_DGRAM | c::SOCK_RAW, _) => Err(Errno::EPROTONOSUPPORT),
