@@ -112,6 +112,7 @@ fn files_have_the_shape_programs_parse() {
         ("/proc/loadavg", "0.00 0.00 0.00 1/1 1\n"),
         ("/proc/filesystems", "nodev\toverlay\n"),
         ("/proc/filesystems", "nodev\tcgroup2\n"),
+        ("/proc/filesystems", "nodev\tmqueue\n"),
         (
             "/proc/mounts",
             "proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n",

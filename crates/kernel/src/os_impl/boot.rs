@@ -67,6 +67,11 @@ pub fn register(kernel: &Rc<Kernel>) {
             .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
         Ok(CgroupFs::of(&kernel, &ns.cgroup.root) as Rc<dyn FileSystem>)
     });
+    kernel.registry.register("mqueue", |request| {
+        let options = vfs::tmpfs::TmpfsOptions::default();
+        let queues = vfs::tmpfs::Tmpfs::new(request.context.clock, options);
+        Ok(Rc::new(MessageQueues(queues)) as Rc<dyn FileSystem>)
+    });
     // As Linux: half of the memory, unless a mount says otherwise.
     let limit = Some(kernel.config.memory / 2);
     for fstype in ["tmpfs", "ramfs"] {
@@ -105,5 +110,25 @@ fn make_directory(fs: &FsContext<'_>, path: &str) -> Result<()> {
     match fs.mkdir(None, path.as_bytes(), 0o755) {
         Err(Errno::EEXIST) => Ok(()),
         other => other.map(drop),
+    }
+}
+
+/// The file system of POSIX message queues. There are none (`mq_open` is not there), so it stays empty.
+struct MessageQueues(Rc<vfs::tmpfs::Tmpfs>);
+
+impl FileSystem for MessageQueues {
+    fn name(&self) -> &'static str {
+        "mqueue"
+    }
+
+    fn root(&self) -> vfs::inode::InodeRef {
+        self.0.root()
+    }
+
+    fn statfs(&self) -> vfs::inode::StatFs {
+        vfs::inode::StatFs {
+            magic: 0x1980_0202,
+            ..self.0.statfs()
+        }
     }
 }

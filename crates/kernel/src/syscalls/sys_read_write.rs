@@ -273,6 +273,10 @@ pub(super) fn read_file(
     k.put_scratch(buf);
     match outcome {
         Err(Stop::Errno(errno)) => Err(wait_or_fail(k, t, file, errno, place.nowait, false)),
+        Ok(count) => {
+            crate::cgroup::io::count_read(t, file, count);
+            Ok(count)
+        }
         other => other,
     }
 }
@@ -350,7 +354,11 @@ pub(super) fn write_file(
         write_stream(t, file, segments, total, chunk, &mut buf)
     };
     k.put_scratch(buf);
-    finish_write(k, t, file, outcome, place.nowait)
+    let result = finish_write(k, t, file, outcome, place.nowait);
+    if let Ok(count) = result {
+        crate::cgroup::io::count_write(t, file, count);
+    }
+    result
 }
 
 /// What a write that stopped early gives, and the signal that goes with it.
