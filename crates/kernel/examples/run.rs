@@ -14,7 +14,10 @@ fn main() {
         eprintln!("usage: run [--strace] ROOT COMMAND [ARG...]");
         std::process::exit(2);
     }
-    let machine = match kernel::harness::Machine::from_directory(Path::new(&args[0]), kernel::Config::default()) {
+    let machine = match kernel::harness::Machine::from_directory(
+        Path::new(&args[0]),
+        kernel::Config::default(),
+    ) {
         Ok(machine) => machine,
         Err(errno) => {
             eprintln!("run: {}: {errno}", args[0]);
@@ -23,24 +26,24 @@ fn main() {
     };
     if trace {
         machine.kernel.trace_new_tasks.set(true);
-        machine.kernel.set_trace_sink(Some(Box::new(|line| eprintln!("{line}"))));
+        machine
+            .kernel
+            .set_trace_sink(Some(Box::new(|line| eprintln!("{line}"))));
     }
     let argv: Vec<&str> = args[1..].iter().map(String::as_str).collect();
     let mut input = Vec::new();
     if std::env::var_os("STDIN").is_some() {
         let _ = std::io::Read::read_to_end(&mut std::io::stdin(), &mut input);
     }
-    let started = std::time::Instant::now();
     match machine.run_with(&argv, &input, u64::MAX) {
         Ok(output) => {
             let _ = std::io::stdout().write_all(&output.stdout);
             let _ = std::io::stderr().write_all(&output.stderr);
             if trace || std::env::var_os("STATS").is_some() {
                 eprintln!(
-                    "status {:?}, {} M fuel, {:.2} s",
+                    "status {:?}, {} M fuel",
                     output.status,
-                    output.fuel / 1_000_000,
-                    started.elapsed().as_secs_f64()
+                    output.fuel / 1_000_000
                 );
                 for line in machine.kernel.log_lines() {
                     eprintln!("log: {}", line.text);

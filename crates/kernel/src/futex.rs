@@ -89,15 +89,24 @@ impl FutexTable {
             waker: waker.clone(),
             _page: page,
         });
-        self.queues.borrow_mut().entry(key).or_default().push_back(Rc::clone(&waiter));
-        Ticket { waiter, queues: Rc::clone(&self.queues) }
+        self.queues
+            .borrow_mut()
+            .entry(key)
+            .or_default()
+            .push_back(Rc::clone(&waiter));
+        Ticket {
+            waiter,
+            queues: Rc::clone(&self.queues),
+        }
     }
 
     /// Wakes at most `count` sleepers that have one of `bits`; gives how many.
     pub fn wake(&self, key: FutexKey, count: u64, bits: u32) -> u64 {
         let mut woken = 0;
         let mut queues = self.queues.borrow_mut();
-        let Some(queue) = queues.get_mut(&key) else { return 0 };
+        let Some(queue) = queues.get_mut(&key) else {
+            return 0;
+        };
         queue.retain(|waiter| {
             let chosen = woken < count && waiter.bits & bits != 0;
             if chosen {
@@ -120,7 +129,9 @@ impl FutexTable {
             return (woken, 0);
         }
         let mut queues = self.queues.borrow_mut();
-        let Some(queue) = queues.get_mut(&from) else { return (woken, 0) };
+        let Some(queue) = queues.get_mut(&from) else {
+            return (woken, 0);
+        };
         let count = (queue.len() as u64).min(requeue) as usize;
         let moved: Vec<_> = queue.drain(..count).collect();
         if queue.is_empty() {
@@ -161,7 +172,10 @@ mod tests {
     fn sleepers_wake_in_order_by_bits_and_leave_when_dropped() {
         let table = FutexTable::default();
         let waker = Waker::noop();
-        let tickets: Vec<_> = [1, 2, 3].iter().map(|&bits| table.wait(key(8), bits, waker, None)).collect();
+        let tickets: Vec<_> = [1, 2, 3]
+            .iter()
+            .map(|&bits| table.wait(key(8), bits, waker, None))
+            .collect();
         assert_eq!(table.wake(key(8), 1, 2), 1);
         assert!(!tickets[0].waiter.is_woken() && tickets[1].waiter.is_woken());
         assert_eq!(table.requeue(key(8), key(16), 0, 5), (0, 2));

@@ -102,12 +102,25 @@ impl Machine {
     /// A machine with an empty root and the usual mounts.
     pub fn new(config: Config) -> Result<Machine> {
         let clock = Clock::new(EPOCH_NS);
-        let root: Rc<dyn FileSystem> = Tmpfs::new(&clock, TmpfsOptions { mode: 0o755, ..TmpfsOptions::default() });
+        let root: Rc<dyn FileSystem> = Tmpfs::new(
+            &clock,
+            TmpfsOptions {
+                mode: 0o755,
+                ..TmpfsOptions::default()
+            },
+        );
         let kernel = Kernel::new(clock, Executor::new(), config, &root);
         crate::os_impl::boot::register(&kernel);
         crate::os_impl::boot::mount_standard(&kernel)?;
-        let env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm"];
-        Ok(Machine { kernel, env: env.iter().map(|text| text.as_bytes().to_vec()).collect() })
+        let env = [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+            "TERM=xterm",
+        ];
+        Ok(Machine {
+            kernel,
+            env: env.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        })
     }
 
     /// A machine whose root is a copy of a directory of the host.
@@ -123,7 +136,11 @@ impl Machine {
         for entry in entries {
             let entry = entry.map_err(host_error)?;
             let name = entry.file_name();
-            let path = format!("{}/{}", target.trim_end_matches('/'), name.to_string_lossy());
+            let path = format!(
+                "{}/{}",
+                target.trim_end_matches('/'),
+                name.to_string_lossy()
+            );
             let metadata = entry.path().symlink_metadata().map_err(host_error)?;
             if metadata.is_dir() {
                 self.make_directory(&path, metadata.mode())?;
@@ -131,7 +148,8 @@ impl Machine {
             } else if metadata.is_symlink() {
                 let link = std::fs::read_link(entry.path()).map_err(host_error)?;
                 let link = link.to_string_lossy().into_owned();
-                self.kernel.with_host_fs(|fs| fs.symlink(link.as_bytes(), None, path.as_bytes()))?;
+                self.kernel
+                    .with_host_fs(|fs| fs.symlink(link.as_bytes(), None, path.as_bytes()))?;
             } else if metadata.is_file() {
                 let content = std::fs::read(entry.path()).map_err(host_error)?;
                 self.write_file(&path, &content, metadata.mode() & 0o7777)?;
@@ -141,7 +159,10 @@ impl Machine {
     }
 
     fn make_directory(&self, path: &str, mode: u32) -> Result<()> {
-        match self.kernel.with_host_fs(|fs| fs.mkdir(None, path.as_bytes(), mode & 0o7777)) {
+        match self
+            .kernel
+            .with_host_fs(|fs| fs.mkdir(None, path.as_bytes(), mode & 0o7777))
+        {
             Err(Errno::EEXIST) => Ok(()),
             other => other.map(drop),
         }
@@ -162,15 +183,28 @@ impl Machine {
 
     /// Starts a command with the files of the machine's root as descriptors 0, 1 and 2.
     pub fn start(&self, argv: &[&str], files: [Rc<OpenFile>; 3]) -> Result<Rc<Task>> {
-        let task = self.kernel.new_task(NewTask { new_session: true, ..NewTask::named("test") })?;
+        let task = self.kernel.new_task(NewTask {
+            new_session: true,
+            ..NewTask::named("test")
+        })?;
         task.group.claimed.set(true);
         for file in files {
             task.files().insert(file, false, 1024)?;
         }
         let name = argv.first().ok_or(Errno::EINVAL)?.as_bytes();
-        let path = self.kernel.with_fs(&task, |fs| fs.resolve(None, name, true))?;
+        let path = self
+            .kernel
+            .with_fs(&task, |fs| fs.resolve(None, name, true))?;
         let argv = argv.iter().map(|text| text.as_bytes().to_vec()).collect();
-        self.kernel.exec_task(&task, ExecRequest { path, name, argv, envp: &self.env })?;
+        self.kernel.exec_task(
+            &task,
+            ExecRequest {
+                path,
+                name,
+                argv,
+                envp: &self.env,
+            },
+        )?;
         Ok(task)
     }
 
@@ -181,7 +215,10 @@ impl Machine {
 
     /// Runs a command that reads `stdin`, for at most `budget` instructions.
     pub fn run_with(&self, argv: &[&str], stdin: &[u8], budget: u64) -> Result<Output> {
-        let input = Rc::new(Input { bytes: stdin.to_vec(), at: Cell::new(0) });
+        let input = Rc::new(Input {
+            bytes: stdin.to_vec(),
+            at: Cell::new(0),
+        });
         let (stdout, stderr) = (Rc::new(Capture::default()), Rc::new(Capture::default()));
         let open = |file: Rc<dyn File>, flags| OpenFile::new(file, None, flags);
         let files = [
@@ -196,7 +233,12 @@ impl Machine {
             self.kernel.wait_claimed(&task.group);
         }
         let (stdout, stderr) = (stdout.0.take(), stderr.0.take());
-        Ok(Output { stdout, stderr, status, fuel })
+        Ok(Output {
+            stdout,
+            stderr,
+            status,
+            fuel,
+        })
     }
 
     /// Runs the machine until `done`, jumping over time in which nobody runs. Gives the fuel used.
@@ -205,7 +247,11 @@ impl Machine {
         let mut now = self.kernel.clock.now();
         while !done() && used_in_all < budget {
             match self.kernel.turn(now, FUEL) {
-                Turn::Ran { busy, next_deadline, used } => {
+                Turn::Ran {
+                    busy,
+                    next_deadline,
+                    used,
+                } => {
                     used_in_all += used;
                     now = self.kernel.clock.now();
                     if !busy && !done() {

@@ -116,10 +116,19 @@ impl Kernel {
     /// A machine whose root file system is `root`. Its init is a kernel task with pid 1 that adopts and
     /// reaps orphans.
     #[must_use]
-    pub fn new(clock: Clock, executor: Executor, config: Config, root: &Rc<dyn FileSystem>) -> Rc<Kernel> {
+    pub fn new(
+        clock: Clock,
+        executor: Executor,
+        config: Config,
+        root: &Rc<dyn FileSystem>,
+    ) -> Rc<Kernel> {
         let mounts = MountNamespace::new(root, b"rootfs", MountFlags::empty());
         let cgroup_root = Cgroup::new_root();
-        let init_ns = Rc::new(Namespaces::initial(mounts, &cgroup_root, config.hostname.as_bytes()));
+        let init_ns = Rc::new(Namespaces::initial(
+            mounts,
+            &cgroup_root,
+            config.hostname.as_bytes(),
+        ));
         cgroup_root.memory.max.set(Some(config.memory));
         let vdso = VdsoImage::new(&clock);
         let kernel = Rc::new(Kernel {
@@ -244,7 +253,12 @@ impl Kernel {
     #[must_use]
     pub fn capable_in(&self, task: &Task, user_ns: &Rc<UserNs>, capability: Capability) -> bool {
         let creds = task.creds();
-        user_ns.allows(&task.ns().user, creds.euid, creds.effective, capability as u32)
+        user_ns.allows(
+            &task.ns().user,
+            creds.euid,
+            creds.effective,
+            capability as u32,
+        )
     }
 
     /// True when `task` has a capability over `other`.
@@ -261,7 +275,11 @@ impl Kernel {
 
     /// `EPERM` unless `task` has a capability in the machine's own user namespace.
     pub fn require(&self, task: &Task, capability: Capability) -> Result<()> {
-        if self.capable(task, capability) { Ok(()) } else { Err(Errno::EPERM) }
+        if self.capable(task, capability) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     /// A buffer for data on its way between files and guest memory. Taken out so that nobody is in the way
@@ -291,7 +309,11 @@ impl Kernel {
         if log.len() == LOG_LINES {
             log.pop_front();
         }
-        log.push_back(LogLine { at: self.clock.now(), sequence, text: text.to_string() });
+        log.push_back(LogLine {
+            at: self.clock.now(),
+            sequence,
+            text: text.to_string(),
+        });
         drop(log);
         self.log_wait.wake_all();
     }
@@ -313,7 +335,11 @@ impl Kernel {
 
     /// An invariant is broken: the machine stops here and says why.
     pub fn oops(&self, text: &str) {
-        let text = format!("{text} (seed {}, turn {})", self.config.seed, self.turns.get());
+        let text = format!(
+            "{text} (seed {}, turn {})",
+            self.config.seed,
+            self.turns.get()
+        );
         self.log(&format!("oops: {text}"));
         self.oops.borrow_mut().get_or_insert(text);
     }

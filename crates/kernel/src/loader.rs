@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use rv64::{Access, Fault, Prot};
+use vfs::FsContext;
 use vfs::file::{OpenFile, OpenFlags};
 use vfs::inode::{Attr, S_IFREG};
 use vfs::mount::MountFlags;
 use vfs::path::Path;
-use vfs::FsContext;
 
 use crate::kernel::Kernel;
 use crate::mm::{
@@ -152,7 +152,9 @@ impl Elf {
     }
 
     fn loads(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memory_size > 0)
+        self.segments
+            .iter()
+            .filter(|segment| segment.kind == PT_LOAD && segment.memory_size > 0)
     }
 
     /// Refuses headers that no linker makes: sizes that wrap, segments that leave the address space.
@@ -161,7 +163,11 @@ impl Elf {
             return Err(Errno::ENOEXEC);
         }
         for segment in self.loads() {
-            let fits = |start: u64, len: u64| start.checked_add(len).is_some_and(|end| end <= USER_END - PAGE);
+            let fits = |start: u64, len: u64| {
+                start
+                    .checked_add(len)
+                    .is_some_and(|end| end <= USER_END - PAGE)
+            };
             let good = segment.file_size <= segment.memory_size
                 && fits(segment.address, segment.memory_size)
                 && segment.offset.checked_add(segment.file_size).is_some()
@@ -175,13 +181,25 @@ impl Elf {
 
     /// Page-aligned bounds of what is loaded.
     fn bounds(&self) -> (u64, u64) {
-        let low = self.loads().map(|segment| page_down(segment.address)).min().unwrap_or(0);
-        let high = self.loads().map(|segment| page_up(segment.address + segment.memory_size)).max().unwrap_or(0);
+        let low = self
+            .loads()
+            .map(|segment| page_down(segment.address))
+            .min()
+            .unwrap_or(0);
+        let high = self
+            .loads()
+            .map(|segment| page_up(segment.address + segment.memory_size))
+            .max()
+            .unwrap_or(0);
         (low, high)
     }
 
     fn align(&self) -> u64 {
-        let largest = self.loads().map(|segment| segment.align).filter(|align| align.is_power_of_two()).max();
+        let largest = self
+            .loads()
+            .map(|segment| segment.align)
+            .filter(|align| align.is_power_of_two())
+            .max();
         largest.unwrap_or(PAGE).clamp(PAGE, 1 << 30)
     }
 
@@ -190,11 +208,17 @@ impl Elf {
         let holds = |segment: &&Segment| {
             segment.offset <= self.phoff && self.phoff - segment.offset < segment.file_size
         };
-        self.loads().find(holds).map_or(0, |segment| segment.address + (self.phoff - segment.offset))
+        self.loads()
+            .find(holds)
+            .map_or(0, |segment| segment.address + (self.phoff - segment.offset))
     }
 
     fn interpreter(&self, file: &OpenFile) -> Result<Option<Vec<u8>>> {
-        let Some(segment) = self.segments.iter().find(|segment| segment.kind == PT_INTERP) else {
+        let Some(segment) = self
+            .segments
+            .iter()
+            .find(|segment| segment.kind == PT_INTERP)
+        else {
             return Ok(None);
         };
         if segment.file_size < 2 || segment.file_size > 4096 {
@@ -210,13 +234,19 @@ impl Elf {
     }
 
     fn wants_executable_stack(&self) -> bool {
-        self.segments.iter().any(|segment| segment.kind == PT_GNU_STACK && segment.flags & 1 != 0)
+        self.segments
+            .iter()
+            .any(|segment| segment.kind == PT_GNU_STACK && segment.flags & 1 != 0)
     }
 }
 
 fn segment_prot(flags: u32) -> Prot {
     let mut bits = 0;
-    for (flag, prot) in [(4, Prot::READ), (2, Prot::WRITE | Prot::READ), (1, Prot::EXEC)] {
+    for (flag, prot) in [
+        (4, Prot::READ),
+        (2, Prot::WRITE | Prot::READ),
+        (1, Prot::EXEC),
+    ] {
         if flags & flag != 0 {
             bits |= prot.bits();
         }
@@ -224,9 +254,14 @@ fn segment_prot(flags: u32) -> Prot {
     Prot::from_bits(bits)
 }
 
-/// The interpreter and its argument from a `#!` line; `None`: not a script.
-fn parse_script(head: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
-    let Some(line) = head.strip_prefix(b"#!") else { return Ok(None) };
+/// The interpreter of a script and its argument.
+type Script = (Vec<u8>, Option<Vec<u8>>);
+
+/// Reads a `#!` line; `None`: not a script.
+fn parse_script(head: &[u8]) -> Result<Option<Script>> {
+    let Some(line) = head.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
     let end = line.iter().position(|&byte| byte == b'\n');
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let line = &line[..end.unwrap_or(line.len())];
@@ -238,7 +273,10 @@ fn parse_script(head: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     }
     let (name, argument) = line.split_at(cut.unwrap_or(line.len()));
     let argument = argument.trim_ascii();
-    Ok(Some((name.to_vec(), (!argument.is_empty()).then(|| argument.to_vec()))))
+    Ok(Some((
+        name.to_vec(),
+        (!argument.is_empty()).then(|| argument.to_vec()),
+    )))
 }
 
 /// Opens a file to execute it: `EACCES` unless it is a regular file, executable, on a mount that allows it.
@@ -254,13 +292,27 @@ pub fn open_program(ctx: &FsContext<'_>, path: &Path) -> Result<(Rc<OpenFile>, A
     // Permission to execute is enough; to read is not asked for.
     let inode = path.inode();
     let file = Rc::clone(&inode).open(OpenFlags::empty())?;
-    Ok((OpenFile::new(file, Some(path.clone()), OpenFlags::empty()), attr))
+    Ok((
+        OpenFile::new(file, Some(path.clone()), OpenFlags::empty()),
+        attr,
+    ))
 }
 
 impl Kernel {
     /// Loads a program for `task`, with its root directory, credentials and limits.
-    pub(crate) fn load_program(self: &Rc<Self>, task: &Rc<Task>, request: Request<'_>) -> Result<Program> {
-        self.with_fs(task, |ctx| Loader { kernel: self, task, ctx }.load(request))
+    pub(crate) fn load_program(
+        self: &Rc<Self>,
+        task: &Rc<Task>,
+        request: Request<'_>,
+    ) -> Result<Program> {
+        self.with_fs(task, |ctx| {
+            Loader {
+                kernel: self,
+                task,
+                ctx,
+            }
+            .load(request)
+        })
     }
 }
 
@@ -272,7 +324,12 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&self, request: Request<'_>) -> Result<Program> {
-        let Request { mut file, name, mut argv, envp } = request;
+        let Request {
+            mut file,
+            name,
+            mut argv,
+            envp,
+        } = request;
         if argv.is_empty() {
             argv.push(Vec::new());
         }
@@ -334,28 +391,45 @@ impl Loader<'_> {
         mm.set_brk_start(high.wrapping_add(bias));
         self.map_vdso(&mm)?;
 
-        let stack = self.build_stack(&mm, &Start {
-            elf: &elf,
-            bias,
-            base,
-            name: path,
-            argv,
-            envp,
-        })?;
+        let stack = self.build_stack(
+            &mm,
+            &Start {
+                elf: &elf,
+                bias,
+                base,
+                name: path,
+                argv,
+                envp,
+            },
+        )?;
         let attr = file.inode().ok_or(Errno::EACCES)?.attr()?;
         let mount = &file.path.as_ref().ok_or(Errno::EACCES)?.mount;
         let may_set_id = !mount.flags.get().contains(MountFlags::NOSUID);
         *mm.exe.borrow_mut() = Some(Rc::clone(&file));
         let base_name = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
-        Ok(Program { mm, entry, stack, file, attr, may_set_id, name: base_name.to_vec() })
+        Ok(Program {
+            mm,
+            entry,
+            stack,
+            file,
+            attr,
+            may_set_id,
+            name: base_name.to_vec(),
+        })
     }
 
     fn map_interpreter(&self, mm: &Rc<Mm>, file: &Rc<OpenFile>) -> Result<(u64, u64)> {
         let mut head = vec![0; 64];
         self.arrived(file, |file| read_exact(file, 0, &mut head))?;
-        let elf = self.arrived(file, |file| Elf::parse(file, &head)).map_err(|errno| {
-            if errno == Errno::ENOEXEC { Errno::ELIBBAD } else { errno }
-        })?;
+        let elf = self
+            .arrived(file, |file| Elf::parse(file, &head))
+            .map_err(|errno| {
+                if errno == Errno::ENOEXEC {
+                    Errno::ELIBBAD
+                } else {
+                    errno
+                }
+            })?;
         let (low, high) = elf.bounds();
         let bias = if elf.position_independent {
             let len = high - low;
@@ -378,14 +452,35 @@ impl Loader<'_> {
             let first = page_down(start);
             let file_end = start + segment.file_size;
             let memory_end = page_up(start + segment.memory_size);
-            let file_pages_end = if segment.file_size == 0 { first } else { page_up(file_end) };
+            let file_pages_end = if segment.file_size == 0 {
+                first
+            } else {
+                page_up(file_end)
+            };
             if file_pages_end > first {
-                let backing = Backing::File { file: Rc::clone(file), offset: page_down(segment.offset) };
-                mm.map(Placement::Fixed(first), file_pages_end - first, prot, VmaFlags::empty(), backing, "")?;
+                let backing = Backing::File {
+                    file: Rc::clone(file),
+                    offset: page_down(segment.offset),
+                };
+                mm.map(
+                    Placement::Fixed(first),
+                    file_pages_end - first,
+                    prot,
+                    VmaFlags::empty(),
+                    backing,
+                    "",
+                )?;
             }
             if memory_end > file_pages_end {
                 let len = memory_end - file_pages_end;
-                mm.map(Placement::Fixed(file_pages_end), len, prot, VmaFlags::empty(), Backing::Anon, "")?;
+                mm.map(
+                    Placement::Fixed(file_pages_end),
+                    len,
+                    prot,
+                    VmaFlags::empty(),
+                    Backing::Anon,
+                    "",
+                )?;
             }
             if segment.memory_size > segment.file_size && file_end < file_pages_end {
                 self.clear(mm, file_end, file_pages_end - file_end, prot)?;
@@ -424,26 +519,50 @@ impl Loader<'_> {
     }
 
     fn fault(&self, mm: &Rc<Mm>, fault: Fault) -> Result<()> {
-        let fault = Fault { access: Access::Write, ..fault };
+        let fault = Fault {
+            access: Access::Write,
+            ..fault
+        };
         match mm.fault(fault, u64::MAX, self.task.waker()) {
             Ok(()) => Ok(()),
             Err(FaultError::NotHereYet) => Err(Errno::NOT_HERE_YET),
             Err(FaultError::Signal(_)) => Err(Errno::ENOEXEC),
             Err(FaultError::OverLimit(over)) => {
                 self.kernel.out_of_memory(&over);
-                if self.task.group.exiting.get().is_some() { Err(Errno::ENOMEM) } else { Ok(()) }
+                if self.task.group.exiting.get().is_some() {
+                    Err(Errno::ENOMEM)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
 
     fn map_vdso(&self, mm: &Rc<Mm>) -> Result<()> {
         let pages = &self.kernel.vdso.pages;
-        let special = |first| Backing::Special { pages: Rc::clone(pages), first };
+        let special = |first| Backing::Special {
+            pages: Rc::clone(pages),
+            first,
+        };
         let flags = VmaFlags::SPECIAL;
-        let data = mm.map(Placement::Hint(0), 2 * PAGE, Prot::READ, flags, special(0), "[vvar]")?;
+        let data = mm.map(
+            Placement::Hint(0),
+            2 * PAGE,
+            Prot::READ,
+            flags,
+            special(0),
+            "[vvar]",
+        )?;
         let code = data + PAGE;
         let prot = Prot::READ | Prot::EXEC;
-        mm.map(Placement::Fixed(code), PAGE, prot, flags, special(1), "[vdso]")?;
+        mm.map(
+            Placement::Fixed(code),
+            PAGE,
+            prot,
+            flags,
+            special(1),
+            "[vdso]",
+        )?;
         mm.vdso.set(code);
         Ok(())
     }
@@ -451,9 +570,19 @@ impl Loader<'_> {
     /// Puts arguments, environment and auxiliary vector on a new stack; gives the stack pointer.
     fn build_stack(&self, mm: &Rc<Mm>, start: &Start<'_>) -> Result<u64> {
         let limit = self.task.group.limits.soft(RLIMIT_STACK);
-        let strings: usize = start.argv.iter().chain(start.envp).map(|text| text.len() + 1 + 8).sum();
+        let strings: usize = start
+            .argv
+            .iter()
+            .chain(start.envp)
+            .map(|text| text.len() + 1 + 8)
+            .sum();
         let room = (limit / 4).clamp(128 * 1024, 6 << 20) as usize;
-        if strings + start.name.len() > room || start.argv.iter().chain(start.envp).any(|text| text.len() >= STRING_MAX)
+        if strings + start.name.len() > room
+            || start
+                .argv
+                .iter()
+                .chain(start.envp)
+                .any(|text| text.len() >= STRING_MAX)
         {
             return Err(Errno::E2BIG);
         }
@@ -481,7 +610,10 @@ impl Loader<'_> {
             texts.extend_from_slice(text);
             texts.push(0);
         }
-        let env_offset = offsets.get(start.argv.len()).copied().unwrap_or(texts.len() as u64);
+        let env_offset = offsets
+            .get(start.argv.len())
+            .copied()
+            .unwrap_or(texts.len() as u64);
         let text_len = texts.len() as u64;
         let name_offset = text_len;
         texts.extend_from_slice(start.name);
@@ -544,7 +676,10 @@ impl Loader<'_> {
             (51, crate::task::SIGNAL_FRAME_SIZE),
             (0, 0),
         ];
-        entries.iter().flat_map(|&(tag, value)| [tag, value]).collect()
+        entries
+            .iter()
+            .flat_map(|&(tag, value)| [tag, value])
+            .collect()
     }
 }
 
@@ -573,7 +708,10 @@ mod tests {
             })
         };
         assert_eq!(parse("#!/bin/sh\n"), Ok(Some(("/bin/sh".into(), None))));
-        assert_eq!(parse("#! /usr/bin/env  python3 -u \nx"), Ok(Some(("/usr/bin/env".into(), Some("python3 -u".into())))));
+        assert_eq!(
+            parse("#! /usr/bin/env  python3 -u \nx"),
+            Ok(Some(("/usr/bin/env".into(), Some("python3 -u".into()))))
+        );
         assert_eq!(parse("#!\n"), Err(Errno::ENOEXEC));
         assert_eq!(parse("\x7fELF"), Ok(None));
         assert_eq!(parse("#!/bin/sh"), Ok(Some(("/bin/sh".into(), None))));

@@ -26,17 +26,30 @@ pub struct RunQueue {
 
 impl RunQueue {
     fn push(&self, task: &Rc<Task>) {
-        let queue = if task.is_hog.get() { &self.hogs } else { &self.interactive };
+        let queue = if task.is_hog.get() {
+            &self.hogs
+        } else {
+            &self.interactive
+        };
         queue.borrow_mut().push_back(Rc::clone(task));
     }
 
     fn pop(&self) -> Option<Rc<Task>> {
         let favoured = self.favoured.get();
-        let first = if favoured < FAIRNESS { &self.interactive } else { &self.hogs };
-        let second = if favoured < FAIRNESS { &self.hogs } else { &self.interactive };
+        let first = if favoured < FAIRNESS {
+            &self.interactive
+        } else {
+            &self.hogs
+        };
+        let second = if favoured < FAIRNESS {
+            &self.hogs
+        } else {
+            &self.interactive
+        };
         let from_first = first.borrow_mut().pop_front();
         if let Some(task) = from_first {
-            self.favoured.set(if favoured < FAIRNESS { favoured + 1 } else { 0 });
+            self.favoured
+                .set(if favoured < FAIRNESS { favoured + 1 } else { 0 });
             return Some(task);
         }
         self.favoured.set(0);
@@ -53,11 +66,6 @@ impl RunQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// A task that slept before its slice was over waits: a hog gives way to it.
-    pub(crate) fn has_interactive(&self) -> bool {
-        !self.interactive.borrow().is_empty()
     }
 }
 
@@ -80,10 +88,13 @@ impl Kernel {
     /// Puts a task to sleep in its system call.
     pub(crate) fn block_task(&self, task: &Rc<Task>, block: Block) {
         task.sleep.set(Some(block));
-        task.set_state(TaskState::Blocked { interruptible: block.restart != Restart::Uninterruptible });
+        task.set_state(TaskState::Blocked {
+            interruptible: block.restart != Restart::Uninterruptible,
+        });
         task.count(|usage| usage.voluntary_switches += 1);
         if let Some(deadline) = block.deadline {
-            task.sleep_timer.set(Some(self.clock.wake_at(deadline, task.waker().clone())));
+            task.sleep_timer
+                .set(Some(self.clock.wake_at(deadline, task.waker().clone())));
         }
     }
 
@@ -104,7 +115,9 @@ impl Kernel {
                 match task.state() {
                     TaskState::Blocked { .. } => self.make_runnable(&task),
                     // Parked by its cgroup; the queue decides again.
-                    TaskState::Runnable if task.held.get() == Held::Parked => self.make_runnable(&task),
+                    TaskState::Runnable if task.held.get() == Held::Parked => {
+                        self.make_runnable(&task)
+                    }
                     _ => {}
                 }
             }
@@ -132,7 +145,9 @@ impl Kernel {
         if cgroup.is_frozen() {
             cgroup.park(task.waker());
         } else if let Some(until) = cgroup.throttled_until(self.clock.now()) {
-            let old = task.sleep_timer.replace(Some(self.clock.wake_at(until, task.waker().clone())));
+            let old = task
+                .sleep_timer
+                .replace(Some(self.clock.wake_at(until, task.waker().clone())));
             if let Some(old) = old {
                 self.clock.cancel(old);
             }

@@ -66,14 +66,19 @@ impl Kernel {
     /// A signal is delivered.
     pub(crate) fn trace_signal(&self, task: &Rc<Task>, info: &SigInfo) {
         let name = signal_name(info.signal);
-        self.trace_line(task, &format!("--- {name} {{si_signo={name}, si_code={}}} ---", info.code));
+        self.trace_line(
+            task,
+            &format!("--- {name} {{si_signo={name}, si_code={}}} ---", info.code),
+        );
     }
 
     /// The task has ended.
     pub(crate) fn trace_end(&self, task: &Rc<Task>, status: WaitStatus) {
         let line = match status {
             WaitStatus::Exited(code) => format!("+++ exited with {code} +++"),
-            WaitStatus::Signaled { signal, .. } => format!("+++ killed by {} +++", signal_name(signal)),
+            WaitStatus::Signaled { signal, .. } => {
+                format!("+++ killed by {} +++", signal_name(signal))
+            }
         };
         self.trace_line(task, &line);
     }
@@ -82,7 +87,10 @@ impl Kernel {
         let number = task.syscall.number.get();
         let args = task.syscall.args.get();
         let Some(row) = self.syscall_table.get(number) else {
-            return format!("syscall_{number:#x}({:#x}, {:#x}, {:#x})", args[0], args[1], args[2]);
+            return format!(
+                "syscall_{number:#x}({:#x}, {:#x}, {:#x})",
+                args[0], args[1], args[2]
+            );
         };
         let mut text = format!("{}(", row.name);
         for index in 0..row.args.len() {
@@ -96,7 +104,14 @@ impl Kernel {
     }
 }
 
-fn format_arg(out: &mut String, task: &Task, row: &Row, index: usize, args: &[u64; 6], value: Option<u64>) {
+fn format_arg(
+    out: &mut String,
+    task: &Task,
+    row: &Row,
+    index: usize,
+    args: &[u64; 6],
+    value: Option<u64>,
+) {
     let arg = args[index];
     let _ = match row.args[index] {
         Arg::Int => write!(out, "{}", arg as i32),
@@ -126,7 +141,12 @@ fn format_arg(out: &mut String, task: &Task, row: &Row, index: usize, args: &[u6
         }
         Arg::Mode => write!(out, "{arg:#o}"),
         Arg::OpenFlags => {
-            flags(out, arg & !3, OPEN, ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"][arg as usize & 3]);
+            flags(
+                out,
+                arg & !3,
+                OPEN,
+                ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"][arg as usize & 3],
+            );
             Ok(())
         }
         Arg::Signal => write!(out, "{}", signal_name(arg as u32)),
@@ -155,7 +175,10 @@ fn format_arg(out: &mut String, task: &Task, row: &Row, index: usize, args: &[u6
             _ => write!(out, "NULL"),
         },
         Arg::FutexOp => {
-            let name = FUTEX.get(arg as usize & 0x7f).copied().unwrap_or("FUTEX_???");
+            let name = FUTEX
+                .get(arg as usize & 0x7f)
+                .copied()
+                .unwrap_or("FUTEX_???");
             out.push_str(name);
             if arg & 0x80 != 0 {
                 out.push_str("_PRIVATE");
@@ -165,7 +188,13 @@ fn format_arg(out: &mut String, task: &Task, row: &Row, index: usize, args: &[u6
             }
             Ok(())
         }
-        Arg::SigHow => write!(out, "{}", ["SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK"].get(arg as usize).unwrap_or(&"?")),
+        Arg::SigHow => write!(
+            out,
+            "{}",
+            ["SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK"]
+                .get(arg as usize)
+                .unwrap_or(&"?")
+        ),
         Arg::SigSet => match task.read_u64(arg) {
             Ok(bits) if arg != 0 => {
                 format_set(out, SigSet(bits));
@@ -361,6 +390,9 @@ mod tests {
         flags(&mut out, 3, PROT, "");
         out.push(' ');
         quote(&mut out, b"a\n\"\x01", true);
-        assert_eq!(out, "O_WRONLY|O_CREAT|O_CLOEXEC PROT_READ|PROT_WRITE \"a\\n\\\"\\1\"...");
+        assert_eq!(
+            out,
+            "O_WRONLY|O_CREAT|O_CLOEXEC PROT_READ|PROT_WRITE \"a\\n\\\"\\1\"..."
+        );
     }
 }

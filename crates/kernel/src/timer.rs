@@ -115,7 +115,10 @@ impl Timer {
             TimerClock::Wall { .. } => self.expires.get().map_or(0, |at| at.since(now).max(1)),
             TimerClock::Cpu(_) => self.cpu_left.get(),
         };
-        Setting { value, interval: self.interval.get() }
+        Setting {
+            value,
+            interval: self.interval.get(),
+        }
     }
 
     fn stop(&self) {
@@ -226,20 +229,22 @@ impl Future for Sleeper {
             if Pin::new(&mut self.sleep).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let (Some(kernel), Some(group), Some(timer)) =
-                (self.kernel.upgrade(), self.group.upgrade(), self.timer.upgrade())
-            else {
+            let (Some(kernel), Some(group), Some(timer)) = (
+                self.kernel.upgrade(),
+                self.group.upgrade(),
+                self.timer.upgrade(),
+            ) else {
                 return Poll::Ready(());
             };
-            let Some(at) = timer.expires.get() else { return Poll::Ready(()) };
+            let Some(at) = timer.expires.get() else {
+                return Poll::Ready(());
+            };
             let interval = timer.interval.get();
-            let mut missed = 0;
-            if interval == 0 {
-                timer.expires.set(None);
-            } else {
-                missed = kernel.clock.now().since(at) / interval;
-                timer.expires.set(Some(at.plus((missed + 1).saturating_mul(interval))));
-            }
+            // Without an interval it was the only expiry.
+            let missed = kernel.clock.now().since(at).checked_div(interval);
+            let next = missed.map(|missed| at.plus((missed + 1).saturating_mul(interval)));
+            timer.expires.set(next);
+            let missed = missed.unwrap_or(0);
             kernel.timer_expired(&group, &timer, missed);
             match timer.expires.get() {
                 Some(next) => self.sleep = kernel.clock.sleep_until(next),
@@ -251,7 +256,13 @@ impl Future for Sleeper {
 
 impl Kernel {
     /// Arms (or disarms) a timer. With `absolute`, `setting.value` is a time on the timer's clock.
-    pub fn set_timer(self: &Rc<Self>, group: &Rc<ThreadGroup>, timer: &Rc<Timer>, setting: Setting, absolute: bool) {
+    pub fn set_timer(
+        self: &Rc<Self>,
+        group: &Rc<ThreadGroup>,
+        timer: &Rc<Timer>,
+        setting: Setting,
+        absolute: bool,
+    ) {
         timer.stop();
         timer.interval.set(setting.interval);
         timer.overrun.set(0);
@@ -276,8 +287,14 @@ impl Kernel {
                 *timer.sleeper.borrow_mut() = Some(sleeper);
             }
             TimerClock::Cpu(clock) => {
-                let used = if absolute { self.cpu_time(group, clock) } else { 0 };
-                timer.cpu_left.set(setting.value.saturating_sub(used).max(1));
+                let used = if absolute {
+                    self.cpu_time(group, clock)
+                } else {
+                    0
+                };
+                timer
+                    .cpu_left
+                    .set(setting.value.saturating_sub(used).max(1));
                 group.timers.cpu_armed.set(true);
             }
         }
@@ -305,8 +322,17 @@ impl Kernel {
                 SigInfo::kernel(signal)
             } else {
                 let overrun = i32::try_from(missed).unwrap_or(i32::MAX);
-                let fields = SigFields::Timer { id: timer.id, overrun, value };
-                SigInfo { signal, errno: 0, code: si::TIMER, fields }
+                let fields = SigFields::Timer {
+                    id: timer.id,
+                    overrun,
+                    value,
+                };
+                SigInfo {
+                    signal,
+                    errno: 0,
+                    code: si::TIMER,
+                    fields,
+                }
             }
         };
         timer.overrun.set(i32::try_from(missed).unwrap_or(i32::MAX));
@@ -344,7 +370,9 @@ impl Kernel {
         timers.extend(group.timers.interval.borrow().iter().flatten().cloned());
         let mut armed = false;
         for timer in timers {
-            let TimerClock::Cpu(clock) = timer.clock else { continue };
+            let TimerClock::Cpu(clock) = timer.clock else {
+                continue;
+            };
             let used = match clock {
                 CpuClock::Virtual => user,
                 CpuClock::Process => user + system,
@@ -362,8 +390,10 @@ impl Kernel {
             }
             let interval = timer.interval.get();
             let over = used - left;
-            let missed = if interval == 0 { 0 } else { over / interval };
-            timer.cpu_left.set(if interval == 0 { 0 } else { interval - over % interval });
+            let missed = over.checked_div(interval).unwrap_or(0);
+            timer
+                .cpu_left
+                .set(over.checked_rem(interval).map_or(0, |into| interval - into));
             armed |= interval != 0;
             self.timer_expired(group, &timer, missed);
         }

@@ -39,7 +39,8 @@ impl Kernel {
         let before = self.clock.now();
         self.clock.advance_to(now);
         if self.run_queue.is_empty() {
-            self.idle_ns.set(self.idle_ns.get() + self.clock.now().since(before));
+            self.idle_ns
+                .set(self.idle_ns.get() + self.clock.now().since(before));
         }
         let mut left = fuel;
         loop {
@@ -70,7 +71,10 @@ impl Kernel {
     fn run_slice(self: &Rc<Self>, task: &Rc<Task>, slice: u64) -> u64 {
         *self.current.borrow_mut() = Some(Rc::clone(task));
         self.switches.set(self.switches.get() + 1);
-        let budget = task.cgroup().cpu_budget(self.clock.now()).map_or(slice, |ns| slice.min(ns.max(1000)));
+        let budget = task
+            .cgroup()
+            .cpu_budget(self.clock.now())
+            .map_or(slice, |ns| slice.min(ns.max(1000)));
         let mut left = budget;
         if task.syscall.active.get() {
             // Woken in a system call: run it again.
@@ -139,11 +143,16 @@ impl Kernel {
         let exit = {
             let mut hart = task.hart.borrow_mut();
             let mut space = mm.space.borrow_mut();
-            rv64::run(&mut hart, &mut space, left, Counters {
-                time: self.clock.now().0,
-                time_per_65536: 65536,
-                instret: self.instructions.get(),
-            })
+            rv64::run(
+                &mut hart,
+                &mut space,
+                left,
+                Counters {
+                    time: self.clock.now().0,
+                    time_per_65536: 65536,
+                    instret: self.instructions.get(),
+                },
+            )
         };
         let used = before - *left;
         self.instructions.set(self.instructions.get() + used);

@@ -480,3 +480,33 @@ fn a_container_has_its_own_proc_and_terminal_numbers() {
     );
     assert_eq!(output, "/proc/1\n0::/\n0\n1\n");
 }
+
+#[test]
+fn a_machine_that_is_switched_off_is_gone() {
+    let os = common::machine(&common::busybox());
+    let output = script(
+        &os,
+        "sleep 100 & unshare -m sh -c 'mount -t tmpfs x /tmp; ls /proc/self/fd > /tmp/x'; mkdir /sys/fs/cgroup/a; ls /proc/1/ns >/dev/null; echo ok; kill %1",
+    );
+    assert_eq!(output, "ok\n");
+    let endless = os.clone_task(&CloneSpec::default()).unwrap();
+    let argv = ["sh", "-c", "while :; do sleep 1; done"].map(|word| word.as_bytes().to_vec());
+    os.exec(endless, b"/bin/sh", &argv, &[]).unwrap();
+    let seam = Rc::clone(&os);
+    os.executor()
+        .spawn(async move { seam.clock().sleep(u64::MAX).await });
+    let kernel = Rc::downgrade(os.kernel());
+    let root = Rc::downgrade(&os.kernel().cgroup_root);
+    os.kernel().power_off();
+    drop(os);
+    assert!(
+        kernel.upgrade().is_none(),
+        "{} owners",
+        kernel.strong_count()
+    );
+    assert!(
+        root.upgrade().is_none(),
+        "{} owners of the cgroup tree",
+        root.strong_count()
+    );
+}

@@ -42,7 +42,9 @@ impl Mm {
         let known = self.vmas.borrow().find(fault.addr).cloned();
         let vma = match known {
             Some(vma) => vma,
-            None => self.grow_stack(fault.addr, stack_limit).ok_or_else(|| segv(si::SEGV_MAPERR, fault.addr))?,
+            None => self
+                .grow_stack(fault.addr, stack_limit)
+                .ok_or_else(|| segv(si::SEGV_MAPERR, fault.addr))?,
         };
         let wanted = match fault.access {
             Access::Read => Prot::READ,
@@ -84,10 +86,18 @@ impl Mm {
         vmas.find(address).cloned()
     }
 
-    fn fault_private(&self, vma: &Vma, address: u64, write: bool, waker: &Waker) -> Result<(), FaultError> {
+    fn fault_private(
+        &self,
+        vma: &Vma,
+        address: u64,
+        write: bool,
+        waker: &Waker,
+    ) -> Result<(), FaultError> {
         let state = {
             let space = self.space.borrow();
-            space.lookup(address).map(|mapped| (mapped.cow, mapped.prot, mapped.page.is_shared()))
+            space
+                .lookup(address)
+                .map(|mapped| (mapped.cow, mapped.prot, mapped.page.is_shared()))
         };
         if let Some((cow, prot, is_shared)) = state {
             if prot != vma.prot {
@@ -108,7 +118,9 @@ impl Mm {
             }
             Backing::Shared { pages, .. } => Some(pages.page(vma.file_offset(address) / PAGE)?),
             Backing::Special { pages, .. } => {
-                let page = pages.get((vma.file_offset(address) / PAGE) as usize).cloned();
+                let page = pages
+                    .get((vma.file_offset(address) / PAGE) as usize)
+                    .cloned();
                 Some(page.ok_or_else(|| segv(si::SEGV_MAPERR, address))?)
             }
         };
@@ -118,11 +130,19 @@ impl Mm {
         } else {
             source.unwrap_or_else(|| self.zero.clone())
         };
-        self.space.borrow_mut().map(address, page, vma.prot, Sharing::Private);
+        self.space
+            .borrow_mut()
+            .map(address, page, vma.prot, Sharing::Private);
         Ok(())
     }
 
-    fn fault_shared(&self, vma: &Vma, address: u64, write: bool, waker: &Waker) -> Result<(), FaultError> {
+    fn fault_shared(
+        &self,
+        vma: &Vma,
+        address: u64,
+        write: bool,
+        waker: &Waker,
+    ) -> Result<(), FaultError> {
         let index = vma.file_offset(address) / PAGE;
         let (page, sharing) = match &vma.backing {
             Backing::File { file, .. } => match file_page(file, index, write, address, waker)? {
@@ -131,7 +151,9 @@ impl Mm {
                 Some(page) => (page, Sharing::Shared),
                 // A hole. Where it can be written to later it is filled now, so that writes to the file
                 // are seen here too.
-                None if vma.flags.contains(VmaFlags::NEVER_WRITE) => (self.zero.clone(), Sharing::Cow),
+                None if vma.flags.contains(VmaFlags::NEVER_WRITE) => {
+                    (self.zero.clone(), Sharing::Cow)
+                }
                 None => match file_page(file, index, true, address, waker)? {
                     Some(page) => (page, Sharing::Cow),
                     None => (self.zero.clone(), Sharing::Cow),
@@ -140,11 +162,16 @@ impl Mm {
             Backing::Shared { pages, .. } => (pages.page(index)?, Sharing::Shared),
             Backing::Special { pages, .. } => {
                 let page = pages.get(index as usize).cloned();
-                (page.ok_or_else(|| segv(si::SEGV_MAPERR, address))?, Sharing::Shared)
+                (
+                    page.ok_or_else(|| segv(si::SEGV_MAPERR, address))?,
+                    Sharing::Shared,
+                )
             }
             Backing::Anon => (Page::zeroed(), Sharing::Private),
         };
-        self.space.borrow_mut().map(address, page, vma.prot, sharing);
+        self.space
+            .borrow_mut()
+            .map(address, page, vma.prot, sharing);
         Ok(())
     }
 }
@@ -163,6 +190,10 @@ fn file_page(
             file.file.poll(Some(waker));
             Err(FaultError::NotHereYet)
         }
-        Err(_) => Err(FaultError::Signal(SigInfo::fault(SIGBUS, si::BUS_ADRERR, address))),
+        Err(_) => Err(FaultError::Signal(SigInfo::fault(
+            SIGBUS,
+            si::BUS_ADRERR,
+            address,
+        ))),
     }
 }

@@ -6,7 +6,9 @@ use abi::{Errno, Result};
 use mem::Page;
 use rv64::{Prot, Sharing};
 
-use super::{Backing, MMAP_BOTTOM, MMAP_TOP, Mm, PAGE, USER_END, Vma, VmaFlags, page_down, page_up};
+use super::{
+    Backing, MMAP_BOTTOM, MMAP_TOP, Mm, PAGE, USER_END, Vma, VmaFlags, page_down, page_up,
+};
 
 /// Most ranges of one process (`/proc/sys/vm/max_map_count`).
 const MAP_COUNT_MAX: usize = 65_530;
@@ -74,7 +76,11 @@ pub enum Placement {
 /// Riscv pages that are writable are readable.
 pub(crate) fn effective_prot(bits: u64) -> Prot {
     let prot = Prot::from_bits(bits as u32);
-    if prot.contains(Prot::WRITE) { prot | Prot::READ } else { prot }
+    if prot.contains(Prot::WRITE) {
+        prot | Prot::READ
+    } else {
+        prot
+    }
 }
 
 impl Mm {
@@ -99,7 +105,14 @@ impl Mm {
         if self.lock_future.get() {
             flags.insert(VmaFlags::LOCKED);
         }
-        self.vmas.borrow_mut().insert(Vma { start, end: start + len, prot, flags, backing, name });
+        self.vmas.borrow_mut().insert(Vma {
+            start,
+            end: start + len,
+            prot,
+            flags,
+            backing,
+            name,
+        });
         self.note_size();
         Ok(start)
     }
@@ -117,7 +130,9 @@ impl Mm {
                 if start < MMAP_BOTTOM {
                     return Err(Errno::EPERM);
                 }
-                if matches!(placement, Placement::NoReplace(_)) && !self.vmas.borrow().is_free(start, start + len) {
+                if matches!(placement, Placement::NoReplace(_))
+                    && !self.vmas.borrow().is_free(start, start + len)
+                {
                     return Err(Errno::EEXIST);
                 }
                 self.unmap(start, len)?;
@@ -127,12 +142,17 @@ impl Mm {
                 let hint = page_down(hint);
                 let vmas = self.vmas.borrow();
                 let fits = hint >= MMAP_BOTTOM
-                    && hint.checked_add(len).is_some_and(|end| end <= USER_END && vmas.is_free(hint, end));
+                    && hint
+                        .checked_add(len)
+                        .is_some_and(|end| end <= USER_END && vmas.is_free(hint, end));
                 if fits {
                     return Ok(hint);
                 }
-                let low = (len <= LOW_SIZE_MAX).then(|| vmas.find_gap(len, MMAP_BOTTOM, MMAP_TOP)).flatten();
-                low.or_else(|| vmas.find_gap(len, HIGH_BOTTOM, HIGH_TOP)).ok_or(Errno::ENOMEM)
+                let low = (len <= LOW_SIZE_MAX)
+                    .then(|| vmas.find_gap(len, MMAP_BOTTOM, MMAP_TOP))
+                    .flatten();
+                low.or_else(|| vmas.find_gap(len, HIGH_BOTTOM, HIGH_TOP))
+                    .ok_or(Errno::ENOMEM)
             }
         }
     }
@@ -142,7 +162,10 @@ impl Mm {
         if !start.is_multiple_of(PAGE) || len == 0 {
             return Err(Errno::EINVAL);
         }
-        let end = start.checked_add(page_up(len)).filter(|&end| end <= USER_END && end > start).ok_or(Errno::EINVAL)?;
+        let end = start
+            .checked_add(page_up(len))
+            .filter(|&end| end <= USER_END && end > start)
+            .ok_or(Errno::EINVAL)?;
         let taken = self.vmas.borrow_mut().take(start, end);
         if !taken.is_empty() {
             self.drop_pages(start, end - start);
@@ -162,7 +185,10 @@ impl Mm {
             if !vmas.covers(start, end) {
                 return Err(Errno::ENOMEM);
             }
-            let refuses = |vma: &Vma| vma.flags.intersects(VmaFlags::NEVER_WRITE | VmaFlags::SPECIAL);
+            let refuses = |vma: &Vma| {
+                vma.flags
+                    .intersects(VmaFlags::NEVER_WRITE | VmaFlags::SPECIAL)
+            };
             if prot.contains(Prot::WRITE) && vmas.overlapping(start, end).any(refuses) {
                 return Err(Errno::EACCES);
             }
@@ -170,7 +196,9 @@ impl Mm {
                 return Err(Errno::ENOMEM);
             }
         }
-        self.vmas.borrow_mut().change(start, end, |vma| vma.prot = prot);
+        self.vmas
+            .borrow_mut()
+            .change(start, end, |vma| vma.prot = prot);
         self.space.borrow_mut().protect(start, end - start, prot);
         Ok(())
     }
@@ -191,7 +219,10 @@ impl Mm {
             // Second mappings of shared memory and holes left behind: nothing in the images asks for them.
             return Err(Errno::EINVAL);
         }
-        let old_end = old.checked_add(old_len).filter(|&end| end <= vma.end).ok_or(Errno::EFAULT)?;
+        let old_end = old
+            .checked_add(old_len)
+            .filter(|&end| end <= vma.end)
+            .ok_or(Errno::EFAULT)?;
         if fixed {
             let overlaps = new < old_end && old < new.saturating_add(new_len);
             if !new.is_multiple_of(PAGE) || overlaps {
@@ -204,7 +235,10 @@ impl Mm {
             return Ok(old);
         } else {
             let new_end = old + new_len;
-            if old_end == vma.end && new_end < USER_END && self.vmas.borrow().is_free(old_end, new_end) {
+            if old_end == vma.end
+                && new_end < USER_END
+                && self.vmas.borrow().is_free(old_end, new_end)
+            {
                 let mut vmas = self.vmas.borrow_mut();
                 for mut part in vmas.take(old, old_end) {
                     part.end = new_end;
@@ -218,12 +252,23 @@ impl Mm {
                 return Err(Errno::ENOMEM);
             }
         }
-        let placement = if fixed { Placement::Fixed(new) } else { Placement::Hint(0) };
+        let placement = if fixed {
+            Placement::Fixed(new)
+        } else {
+            Placement::Hint(0)
+        };
         let target = self.place(placement, new_len)?;
         self.move_range(old, old_len.min(new_len), target, new_len, old_len)
     }
 
-    fn move_range(&self, old: u64, keep: u64, target: u64, new_len: u64, old_len: u64) -> Result<u64> {
+    fn move_range(
+        &self,
+        old: u64,
+        keep: u64,
+        target: u64,
+        new_len: u64,
+        old_len: u64,
+    ) -> Result<u64> {
         let taken = self.vmas.borrow_mut().take(old, old + old_len);
         let mut part = taken.into_iter().next().ok_or(Errno::EFAULT)?;
         part.start = target;
@@ -246,14 +291,20 @@ impl Mm {
     /// `madvise(2)`, but for populating.
     pub fn advise(&self, start: u64, len: u64, what: u64) -> Result<()> {
         let (start, end) = range(start, len)?;
-        let known = what <= advice::DONTNEED || (advice::FREE..=advice::POPULATE_WRITE).contains(&what);
+        let known =
+            what <= advice::DONTNEED || (advice::FREE..=advice::POPULATE_WRITE).contains(&what);
         if !known {
             return Err(Errno::EINVAL);
         }
         if start == end {
             return Ok(());
         }
-        let parts: Vec<Vma> = self.vmas.borrow().overlapping(start, end).cloned().collect();
+        let parts: Vec<Vma> = self
+            .vmas
+            .borrow()
+            .overlapping(start, end)
+            .cloned()
+            .collect();
         for vma in &parts {
             let (from, to) = (vma.start.max(start), vma.end.min(end));
             let anonymous = matches!(vma.backing, Backing::Anon);
@@ -276,13 +327,21 @@ impl Mm {
                 _ => {}
             }
         }
-        if self.vmas.borrow().covers(start, end) { Ok(()) } else { Err(Errno::ENOMEM) }
+        if self.vmas.borrow().covers(start, end) {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
     }
 
     /// `mlock(2)` and `munlock(2)`.
     pub fn lock(&self, start: u64, len: u64, lock: bool) -> Result<()> {
         let first = page_down(start);
-        let end = start.checked_add(len).map(page_up).filter(|&end| end >= first).ok_or(Errno::EINVAL)?;
+        let end = start
+            .checked_add(len)
+            .map(page_up)
+            .filter(|&end| end >= first)
+            .ok_or(Errno::EINVAL)?;
         if first == end {
             return Ok(());
         }
@@ -302,12 +361,18 @@ impl Mm {
 
     fn count_locked(&self) {
         let vmas = self.vmas.borrow();
-        let locked = vmas.iter().filter(|vma| vma.flags.contains(VmaFlags::LOCKED)).map(Vma::len).sum();
+        let locked = vmas
+            .iter()
+            .filter(|vma| vma.flags.contains(VmaFlags::LOCKED))
+            .map(Vma::len)
+            .sum();
         self.locked.set(locked);
     }
 
     fn set_flags(&self, start: u64, end: u64, flags: VmaFlags, on: bool) {
-        self.vmas.borrow_mut().change(start, end, |vma| vma.flags.set(flags, on));
+        self.vmas
+            .borrow_mut()
+            .change(start, end, |vma| vma.flags.set(flags, on));
     }
 
     /// `mincore(2)`: calls `f` for each page with whether it is resident.
@@ -343,6 +408,13 @@ fn range(start: u64, len: u64) -> Result<(u64, u64)> {
         return Err(Errno::EINVAL);
     }
     let len = if len == 0 { 0 } else { page_up(len).max(1) };
-    let end = start.checked_add(len).filter(|&end| end <= USER_END).ok_or(Errno::ENOMEM)?;
-    if len != 0 && len < PAGE { Err(Errno::EINVAL) } else { Ok((start, end)) }
+    let end = start
+        .checked_add(len)
+        .filter(|&end| end <= USER_END)
+        .ok_or(Errno::ENOMEM)?;
+    if len != 0 && len < PAGE {
+        Err(Errno::EINVAL)
+    } else {
+        Ok((start, end))
+    }
 }

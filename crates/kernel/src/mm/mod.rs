@@ -154,7 +154,10 @@ impl Mm {
         child.peak_resident.set(self.peak_resident.get());
         child.peak_size.set(self.peak_size.get());
         for vma in self.vmas.borrow().iter() {
-            if vma.flags.intersects(VmaFlags::DONT_FORK | VmaFlags::WIPE_ON_FORK) {
+            if vma
+                .flags
+                .intersects(VmaFlags::DONT_FORK | VmaFlags::WIPE_ON_FORK)
+            {
                 child.space.borrow_mut().unmap(vma.start, vma.len());
             }
         }
@@ -186,7 +189,9 @@ impl Mm {
     /// The process was moved to another cgroup: that pays from now on. What is charged stays where it is.
     pub(crate) fn set_cgroup(&self, cgroup: Rc<Cgroup>) {
         let mut charges = self.charges.borrow_mut();
-        let known = charges.iter().position(|(known, _)| Rc::ptr_eq(known, &cgroup));
+        let known = charges
+            .iter()
+            .position(|(known, _)| Rc::ptr_eq(known, &cgroup));
         let old = known.map_or(0, |index| charges.remove(index).1);
         charges.retain(|(_, pages)| *pages > 0);
         charges.push((cgroup, old));
@@ -195,7 +200,10 @@ impl Mm {
     /// Who pays.
     #[must_use]
     pub fn cgroup(&self) -> Option<Rc<Cgroup>> {
-        self.charges.borrow().last().map(|(cgroup, _)| Rc::clone(cgroup))
+        self.charges
+            .borrow()
+            .last()
+            .map(|(cgroup, _)| Rc::clone(cgroup))
     }
 
     /// Removes the pages of a range and takes their charge back.
@@ -237,7 +245,10 @@ impl Mm {
     /// Reads without asking for rights, for /proc/PID/{mem,cmdline,environ}; what is not resident reads as
     /// an error.
     pub fn peek(&self, address: u64, buf: &mut [u8]) -> abi::Result<()> {
-        self.space.borrow().read_force(address, buf).map_err(|_| abi::Errno::EIO)
+        self.space
+            .borrow()
+            .read_force(address, buf)
+            .map_err(|_| abi::Errno::EIO)
     }
 
     pub(crate) fn note_size(&self) {
@@ -245,16 +256,6 @@ impl Mm {
         if size > self.peak_size.get() {
             self.peak_size.set(size);
         }
-    }
-
-    /// Empties it: the process has ended.
-    pub(crate) fn clear(&self) {
-        let vmas = std::mem::take(&mut *self.vmas.borrow_mut());
-        *self.space.borrow_mut() = AddressSpace::new();
-        self.uncharge(u64::MAX);
-        drop(vmas);
-        let exe = self.exe.borrow_mut().take();
-        drop(exe);
     }
 }
 

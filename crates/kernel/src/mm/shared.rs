@@ -21,7 +21,11 @@ impl SharedPages {
     /// No page yet.
     #[must_use]
     pub fn new(cgroup: Rc<Cgroup>) -> Rc<SharedPages> {
-        Rc::new(SharedPages { pages: RefCell::default(), cgroup, charged: Cell::new(0) })
+        Rc::new(SharedPages {
+            pages: RefCell::default(),
+            cgroup,
+            charged: Cell::new(0),
+        })
     }
 
     /// The page at `index`, zeros when it is new.
@@ -45,6 +49,7 @@ impl SharedPages {
 
 impl Drop for SharedPages {
     fn drop(&mut self) {
-        self.cgroup.uncharge_memory(Kind::Shmem, self.charged.get() * PAGE);
+        self.cgroup
+            .uncharge_memory(Kind::Shmem, self.charged.get() * PAGE);
     }
 }

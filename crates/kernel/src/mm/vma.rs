@@ -102,7 +102,9 @@ impl Vma {
     pub fn file_offset(&self, address: u64) -> u64 {
         match &self.backing {
             Backing::File { offset, .. } => offset + (address - self.start),
-            Backing::Shared { first, .. } | Backing::Special { first, .. } => first * PAGE + (address - self.start),
+            Backing::Shared { first, .. } | Backing::Special { first, .. } => {
+                first * PAGE + (address - self.start)
+            }
             Backing::Anon => 0,
         }
     }
@@ -112,15 +114,25 @@ impl Vma {
         let skip = start - self.start;
         let backing = match &self.backing {
             Backing::Anon => Backing::Anon,
-            Backing::File { file, offset } => Backing::File { file: Rc::clone(file), offset: offset + skip },
-            Backing::Shared { pages, first } => {
-                Backing::Shared { pages: Rc::clone(pages), first: first + skip / PAGE }
-            }
-            Backing::Special { pages, first } => {
-                Backing::Special { pages: Rc::clone(pages), first: first + skip / PAGE }
-            }
+            Backing::File { file, offset } => Backing::File {
+                file: Rc::clone(file),
+                offset: offset + skip,
+            },
+            Backing::Shared { pages, first } => Backing::Shared {
+                pages: Rc::clone(pages),
+                first: first + skip / PAGE,
+            },
+            Backing::Special { pages, first } => Backing::Special {
+                pages: Rc::clone(pages),
+                first: first + skip / PAGE,
+            },
         };
-        Vma { start, end, backing, ..self.clone() }
+        Vma {
+            start,
+            end,
+            backing,
+            ..self.clone()
+        }
     }
 
     /// True when `next` goes on where this ends and could be one range with it.
@@ -132,9 +144,13 @@ impl Vma {
             && !self.flags.contains(VmaFlags::GROWS_DOWN);
         same && match (&self.backing, &next.backing) {
             (Backing::Anon, Backing::Anon) => true,
-            (Backing::File { file, offset }, Backing::File { file: other, offset: at }) => {
-                Rc::ptr_eq(file, other) && offset + self.len() == *at
-            }
+            (
+                Backing::File { file, offset },
+                Backing::File {
+                    file: other,
+                    offset: at,
+                },
+            ) => Rc::ptr_eq(file, other) && offset + self.len() == *at,
             _ => false,
         }
     }
@@ -175,13 +191,16 @@ impl Vmas {
     /// The first range that ends above `address`.
     #[must_use]
     pub fn find_from(&self, address: u64) -> Option<&Vma> {
-        self.find(address).or_else(|| self.by_start.range(address..).next().map(|(_, vma)| vma))
+        self.find(address)
+            .or_else(|| self.by_start.range(address..).next().map(|(_, vma)| vma))
     }
 
     /// The ranges that overlap `start..end`.
     pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = &Vma> {
         let first = self.find(start).map_or(start, |vma| vma.start);
-        self.by_start.range(first..end.max(first)).map(|(_, vma)| vma)
+        self.by_start
+            .range(first..end.max(first))
+            .map(|(_, vma)| vma)
     }
 
     /// True when nothing is mapped in `start..end`.
@@ -231,7 +250,9 @@ impl Vmas {
         let keys: Vec<u64> = self.overlapping(start, end).map(|vma| vma.start).collect();
         let mut taken = Vec::with_capacity(keys.len());
         for key in keys {
-            let Some(vma) = self.by_start.remove(&key) else { continue };
+            let Some(vma) = self.by_start.remove(&key) else {
+                continue;
+            };
             let (from, to) = (vma.start.max(start), vma.end.min(end));
             if vma.start < from {
                 self.by_start.insert(vma.start, vma.part(vma.start, from));
@@ -283,7 +304,10 @@ impl Vmas {
     #[must_use]
     pub fn fork(&self) -> Vmas {
         let mut child = Vmas::default();
-        for vma in self.iter().filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK)) {
+        for vma in self
+            .iter()
+            .filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK))
+        {
             let mut vma = vma.clone();
             vma.flags.remove(VmaFlags::LOCKED);
             child.total += vma.len();
@@ -298,7 +322,14 @@ mod tests {
     use super::*;
 
     fn anon(start: u64, end: u64, prot: Prot) -> Vma {
-        Vma { start, end, prot, flags: VmaFlags::empty(), backing: Backing::Anon, name: "" }
+        Vma {
+            start,
+            end,
+            prot,
+            flags: VmaFlags::empty(),
+            backing: Backing::Anon,
+            name: "",
+        }
     }
 
     fn ranges(vmas: &Vmas) -> Vec<(u64, u64)> {
@@ -310,11 +341,17 @@ mod tests {
         let mut vmas = Vmas::default();
         vmas.insert(anon(0x1000, 0x5000, Prot::READ));
         vmas.change(0x2000, 0x3000, |vma| vma.prot = Prot::NONE);
-        assert_eq!(ranges(&vmas), [(0x1000, 0x2000), (0x2000, 0x3000), (0x3000, 0x5000)]);
+        assert_eq!(
+            ranges(&vmas),
+            [(0x1000, 0x2000), (0x2000, 0x3000), (0x3000, 0x5000)]
+        );
         vmas.change(0x2000, 0x3000, |vma| vma.prot = Prot::READ);
         assert_eq!(ranges(&vmas), [(0x1000, 0x5000)]);
         assert_eq!(vmas.take(0x4000, 0x9000).len(), 1);
-        assert_eq!((ranges(&vmas), vmas.total()), (vec![(0x1000, 0x4000)], 0x3000));
+        assert_eq!(
+            (ranges(&vmas), vmas.total()),
+            (vec![(0x1000, 0x4000)], 0x3000)
+        );
         assert!(vmas.covers(0x1000, 0x4000) && !vmas.covers(0x1000, 0x4001));
         assert!(vmas.is_free(0x4000, 0x8000) && !vmas.is_free(0x3000, 0x8000));
     }
@@ -328,6 +365,9 @@ mod tests {
         assert_eq!(vmas.find_gap(0x3000, 0x1000, 0x10000), Some(0x5000));
         assert_eq!(vmas.find_gap(0x8000, 0x1000, 0x10000), None);
         assert_eq!(vmas.find_gap(0x1000, 0x1000, 0xc000), Some(0xa000));
-        assert_eq!(Vmas::default().find_gap(0x1000, 0x1000, 0x4000), Some(0x3000));
+        assert_eq!(
+            Vmas::default().find_gap(0x1000, 0x1000, 0x4000),
+            Some(0x3000)
+        );
     }
 }

@@ -205,11 +205,6 @@ impl Kernel {
         self.log_once(number, || format!("{name}[{}]: unknown system call {number}", task.tid()));
         Err(Stop::Errno(Errno::ENOSYS))
     }
-
-    /// Ends the call in progress with `EINTR`.
-    pub(crate) fn fail_syscall(&self, task: &Rc<Task>, errno: Errno) {
-        self.complete(task, errno_value(errno));
-    }
 }
 
 /// An error as `a0` has it.

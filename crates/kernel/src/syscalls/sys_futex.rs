@@ -25,7 +25,12 @@ pub const ROWS: &[Row] = &[
         "no priority inheritance (FUTEX_LOCK_PI and its family are ENOSYS)",
     ),
     Row::full(99, "set_robust_list", sys_set_robust_list, &[Ptr, Uint]),
-    Row::full(100, "get_robust_list", sys_get_robust_list, &[Int, Ptr, Ptr]),
+    Row::full(
+        100,
+        "get_robust_list",
+        sys_get_robust_list,
+        &[Int, Ptr, Ptr],
+    ),
     Row::enosys(449, "futex_waitv", "only Wine asks for it"),
 ];
 
@@ -42,24 +47,39 @@ const ROBUST_LIST_HEAD: u64 = 24;
 
 impl Kernel {
     /// The name of a word, and the page that has to stay alive for the name to mean something.
-    fn futex_key(&self, t: &Rc<Task>, address: u64, private: bool) -> Result<(FutexKey, Option<mem::Page>), Errno> {
+    fn futex_key(
+        &self,
+        t: &Rc<Task>,
+        address: u64,
+        private: bool,
+    ) -> Result<(FutexKey, Option<mem::Page>), Errno> {
         if !address.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         let mm = t.mm();
-        let private_key = FutexKey::Private { space: Rc::as_ptr(&mm) as usize, address };
+        let private_key = FutexKey::Private {
+            space: Rc::as_ptr(&mm) as usize,
+            address,
+        };
         if private {
             return Ok((private_key, None));
         }
         // Private memory is private however it is asked for.
-        let shared = mm.vmas.borrow().find(address).is_some_and(crate::mm::Vma::is_shared);
+        let shared = mm
+            .vmas
+            .borrow()
+            .find(address)
+            .is_some_and(crate::mm::Vma::is_shared);
         if !shared {
             return Ok((private_key, None));
         }
         t.read_u32(address)?;
         let space = mm.space.borrow();
         let page = space.lookup(address).ok_or(Errno::EFAULT)?.page.clone();
-        let key = FutexKey::Shared { page: page.as_ptr() as usize, offset: address % crate::mm::PAGE };
+        let key = FutexKey::Shared {
+            page: page.as_ptr() as usize,
+            offset: address % crate::mm::PAGE,
+        };
         Ok((key, Some(page)))
     }
 
@@ -86,7 +106,16 @@ fn sys_futex(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let key = |address| k.futex_key(t, address, private).map(|(key, _)| key);
     match command {
         WAIT => wait(k, t, address, private, value, u32::MAX, timeout, None),
-        WAIT_BITSET => wait(k, t, address, private, value, value3, timeout, Some(realtime)),
+        WAIT_BITSET => wait(
+            k,
+            t,
+            address,
+            private,
+            value,
+            value3,
+            timeout,
+            Some(realtime),
+        ),
         WAKE => Ok(k.futexes.wake(key(address)?, u64::from(value), u32::MAX)),
         WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL.into()),
         WAKE_BITSET => Ok(k.futexes.wake(key(address)?, u64::from(value), value3)),
@@ -98,7 +127,9 @@ fn sys_futex(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             if command == CMP_REQUEUE && t.read_u32(address)? != value3 {
                 return Err(Errno::EAGAIN.into());
             }
-            let (woken, moved) = k.futexes.requeue(from, to, u64::from(value), timeout & 0xffff_ffff);
+            let (woken, moved) =
+                k.futexes
+                    .requeue(from, to, u64::from(value), timeout & 0xffff_ffff);
             Ok(woken + moved)
         }
         WAKE_OP => {
@@ -128,10 +159,16 @@ fn wait(
     if bits == 0 {
         return Err(Errno::EINVAL.into());
     }
-    let deadline = if timeout == 0 { None } else { Some(read_deadline(k, t, timeout, absolute)?) };
+    let deadline = if timeout == 0 {
+        None
+    } else {
+        Some(read_deadline(k, t, timeout, absolute)?)
+    };
     let waits = {
         let data = t.syscall.data.borrow();
-        data.as_ref().and_then(|data| data.downcast_ref::<Ticket>()).map(|ticket| ticket.waiter.is_woken())
+        data.as_ref()
+            .and_then(|data| data.downcast_ref::<Ticket>())
+            .map(|ticket| ticket.waiter.is_woken())
     };
     match waits {
         Some(true) => return Ok(0),
@@ -149,11 +186,20 @@ fn wait(
         return Err(Errno::ETIMEDOUT.into());
     }
     // With a timeout the call is not restarted after a handler, as Linux's restart block would not either.
-    let restart = if deadline.is_some() { Restart::NoHand } else { Restart::Sys };
+    let restart = if deadline.is_some() {
+        Restart::NoHand
+    } else {
+        Restart::Sys
+    };
     Err(Stop::Block(Block { deadline, restart }))
 }
 
-fn read_deadline(k: &Rc<Kernel>, t: &Rc<Task>, timeout: u64, absolute: Option<bool>) -> Result<Instant, Errno> {
+fn read_deadline(
+    k: &Rc<Kernel>,
+    t: &Rc<Task>,
+    timeout: u64,
+    absolute: Option<bool>,
+) -> Result<Instant, Errno> {
     if let Some(deadline) = t.syscall.deadline.get() {
         return Ok(deadline);
     }
@@ -161,7 +207,9 @@ fn read_deadline(k: &Rc<Kernel>, t: &Rc<Task>, timeout: u64, absolute: Option<bo
     if sec < 0 || !(0..NANOS_PER_SEC as i64).contains(&nsec) {
         return Err(Errno::EINVAL);
     }
-    let nanos = (sec as u64).saturating_mul(NANOS_PER_SEC).saturating_add(nsec as u64);
+    let nanos = (sec as u64)
+        .saturating_mul(NANOS_PER_SEC)
+        .saturating_add(nsec as u64);
     let now = k.clock.now();
     let deadline = match absolute {
         None => now.plus(nanos),
@@ -176,7 +224,11 @@ fn read_deadline(k: &Rc<Kernel>, t: &Rc<Task>, timeout: u64, absolute: Option<bo
 fn apply_op(t: &Rc<Task>, address: u64, encoded: u32) -> Result<u32, Errno> {
     let shift = encoded >> 28 & 8 != 0;
     let argument = (encoded << 8) as i32 >> 20;
-    let argument = if shift { 1_i32.wrapping_shl(argument as u32 & 31) } else { argument } as u32;
+    let argument = if shift {
+        1_i32.wrapping_shl(argument as u32 & 31)
+    } else {
+        argument
+    } as u32;
     let old = t.read_u32(address)?;
     let new = match encoded >> 28 & 7 {
         0 => argument,

@@ -31,10 +31,30 @@ pub const ROWS: &[Row] = &[
     Row::full(152, "setfsgid", sys_setfsgid, &[Int]),
     Row::full(158, "getgroups", sys_getgroups, &[Int, Ptr]),
     Row::full(159, "setgroups", sys_setgroups, &[Int, Ptr]),
-    Row::full(174, "getuid", |_, t, _| Ok(shown_uid(t, t.creds().uid)), &[]),
-    Row::full(175, "geteuid", |_, t, _| Ok(shown_uid(t, t.creds().euid)), &[]),
-    Row::full(176, "getgid", |_, t, _| Ok(shown_gid(t, t.creds().gid)), &[]),
-    Row::full(177, "getegid", |_, t, _| Ok(shown_gid(t, t.creds().egid)), &[]),
+    Row::full(
+        174,
+        "getuid",
+        |_, t, _| Ok(shown_uid(t, t.creds().uid)),
+        &[],
+    ),
+    Row::full(
+        175,
+        "geteuid",
+        |_, t, _| Ok(shown_uid(t, t.creds().euid)),
+        &[],
+    ),
+    Row::full(
+        176,
+        "getgid",
+        |_, t, _| Ok(shown_gid(t, t.creds().gid)),
+        &[],
+    ),
+    Row::full(
+        177,
+        "getegid",
+        |_, t, _| Ok(shown_gid(t, t.creds().egid)),
+        &[],
+    ),
 ];
 
 /// "Leave it": -1.
@@ -46,7 +66,8 @@ const SECBIT_NO_SETUID_FIXUP: u32 = 4;
 /// `SECBIT_KEEP_CAPS`.
 const SECBIT_KEEP_CAPS: u32 = 16;
 /// Capabilities that belong to the user id for file access.
-const FS_CAPABILITIES: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 9 | 1 << 27 | 1 << 32;
+const FS_CAPABILITIES: u64 =
+    1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 9 | 1 << 27 | 1 << 32;
 
 fn shown_uid(t: &Task, uid: u32) -> u64 {
     u64::from(t.ns().user.shown_uid(uid))
@@ -57,11 +78,19 @@ fn shown_gid(t: &Task, gid: u32) -> u64 {
 }
 
 fn global_uid(t: &Task, uid: u64) -> Result<Option<u32>, Errno> {
-    if uid as u32 == KEEP { Ok(None) } else { t.ns().user.global_uid(uid as u32).map(Some) }
+    if uid as u32 == KEEP {
+        Ok(None)
+    } else {
+        t.ns().user.global_uid(uid as u32).map(Some)
+    }
 }
 
 fn global_gid(t: &Task, gid: u64) -> Result<Option<u32>, Errno> {
-    if gid as u32 == KEEP { Ok(None) } else { t.ns().user.global_gid(gid as u32).map(Some) }
+    if gid as u32 == KEEP {
+        Ok(None)
+    } else {
+        t.ns().user.global_gid(gid as u32).map(Some)
+    }
 }
 
 /// What happens to capabilities when user ids change from or to 0 (`capabilities(7)`).
@@ -69,7 +98,9 @@ fn fix_capabilities(t: &Task, old: &Credentials, new: &mut Credentials) {
     if new.securebits & SECBIT_NO_SETUID_FIXUP != 0 {
         return;
     }
-    let Ok(root) = t.ns().user.global_uid(0) else { return };
+    let Ok(root) = t.ns().user.global_uid(0) else {
+        return;
+    };
     let had_root = [old.uid, old.euid, old.suid].contains(&root);
     let has_root = [new.uid, new.euid, new.suid].contains(&root);
     if had_root && !has_root {
@@ -101,7 +132,10 @@ fn change_users(t: &Task, change: impl FnOnce(&mut Credentials) -> Result<(), Er
     Ok(0)
 }
 
-fn change_groups(t: &Task, change: impl FnOnce(&mut Credentials) -> Result<(), Errno>) -> SysResult {
+fn change_groups(
+    t: &Task,
+    change: impl FnOnce(&mut Credentials) -> Result<(), Errno>,
+) -> SysResult {
     let mut new = (*t.creds()).clone();
     change(&mut new)?;
     new.fsgid = new.egid;
@@ -146,7 +180,8 @@ fn sys_setreuid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let (real, effective) = (global_uid(t, args[0])?, global_uid(t, args[1])?);
     change_users(t, |new| {
         let old_uid = new.uid;
-        let free = allowed(real, &[new.uid, new.euid]) && allowed(effective, &[new.uid, new.euid, new.suid]);
+        let free = allowed(real, &[new.uid, new.euid])
+            && allowed(effective, &[new.uid, new.euid, new.suid]);
         if !free && !new.has_cap(Capability::Setuid) {
             return Err(Errno::EPERM);
         }
@@ -163,7 +198,8 @@ fn sys_setregid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let (real, effective) = (global_gid(t, args[0])?, global_gid(t, args[1])?);
     change_groups(t, |new| {
         let old_gid = new.gid;
-        let free = allowed(real, &[new.gid, new.egid]) && allowed(effective, &[new.gid, new.egid, new.sgid]);
+        let free = allowed(real, &[new.gid, new.egid])
+            && allowed(effective, &[new.gid, new.egid, new.sgid]);
         if !free && !new.has_cap(Capability::Setgid) {
             return Err(Errno::EPERM);
         }
@@ -177,7 +213,11 @@ fn sys_setregid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 }
 
 fn sys_setresuid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
-    let ids = [global_uid(t, args[0])?, global_uid(t, args[1])?, global_uid(t, args[2])?];
+    let ids = [
+        global_uid(t, args[0])?,
+        global_uid(t, args[1])?,
+        global_uid(t, args[2])?,
+    ];
     change_users(t, |new| {
         let known = [new.uid, new.euid, new.suid];
         if !ids.iter().all(|&id| allowed(id, &known)) && !new.has_cap(Capability::Setuid) {
@@ -191,7 +231,11 @@ fn sys_setresuid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 }
 
 fn sys_setresgid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
-    let ids = [global_gid(t, args[0])?, global_gid(t, args[1])?, global_gid(t, args[2])?];
+    let ids = [
+        global_gid(t, args[0])?,
+        global_gid(t, args[1])?,
+        global_gid(t, args[2])?,
+    ];
     change_groups(t, |new| {
         let known = [new.gid, new.egid, new.sgid];
         if !ids.iter().all(|&id| allowed(id, &known)) && !new.has_cap(Capability::Setgid) {
@@ -224,7 +268,8 @@ fn sys_setfsuid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let mut new = (*t.creds()).clone();
     let old = new.fsuid;
     if let Ok(Some(uid)) = global_uid(t, args[0])
-        && ([new.uid, new.euid, new.suid, new.fsuid].contains(&uid) || new.has_cap(Capability::Setuid))
+        && ([new.uid, new.euid, new.suid, new.fsuid].contains(&uid)
+            || new.has_cap(Capability::Setuid))
     {
         new.fsuid = uid;
         if let Ok(root) = t.ns().user.global_uid(0) {
@@ -243,7 +288,8 @@ fn sys_setfsgid(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let mut new = (*t.creds()).clone();
     let old = new.fsgid;
     if let Ok(Some(gid)) = global_gid(t, args[0])
-        && ([new.gid, new.egid, new.sgid, new.fsgid].contains(&gid) || new.has_cap(Capability::Setgid))
+        && ([new.gid, new.egid, new.sgid, new.fsgid].contains(&gid)
+            || new.has_cap(Capability::Setgid))
     {
         new.fsgid = gid;
         t.set_creds(new);
@@ -259,7 +305,10 @@ fn sys_getgroups(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     }
     if size != 0 {
         for (index, gid) in creds.groups.iter().enumerate() {
-            t.write_u32(args[1].wrapping_add(4 * index as u64), shown_gid(t, *gid) as u32)?;
+            t.write_u32(
+                args[1].wrapping_add(4 * index as u64),
+                shown_gid(t, *gid) as u32,
+            )?;
         }
     }
     Ok(creds.groups.len() as u64)
@@ -279,7 +328,10 @@ fn sys_setgroups(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         groups.push(ns.user.global_gid(gid)?);
     }
     groups.sort_unstable();
-    t.set_creds(Credentials { groups, ..(*t.creds()).clone() });
+    t.set_creds(Credentials {
+        groups,
+        ..(*t.creds()).clone()
+    });
     Ok(0)
 }
 
@@ -311,13 +363,20 @@ fn sys_capget(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     if pid < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let target = if pid == 0 { Rc::clone(t) } else { t.pid_ns().task(pid as u32).ok_or(Errno::ESRCH)? };
+    let target = if pid == 0 {
+        Rc::clone(t)
+    } else {
+        t.pid_ns().task(pid as u32).ok_or(Errno::ESRCH)?
+    };
     if data == 0 {
         return Ok(0);
     }
     let creds = target.creds();
     for word in 0..words {
-        for (index, set) in [creds.effective, creds.permitted, creds.inheritable].iter().enumerate() {
+        for (index, set) in [creds.effective, creds.permitted, creds.inheritable]
+            .iter()
+            .enumerate()
+        {
             let address = data.wrapping_add(12 * word + 4 * index as u64);
             t.write_u32(address, (set >> (32 * word)) as u32)?;
         }
@@ -342,7 +401,12 @@ fn sys_capset(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let known = vfs::credentials::ALL_CAPABILITIES;
     let [effective, permitted, inheritable] = sets.map(|set| set & known);
     let old = t.creds();
-    let may_inherit = old.inheritable | if old.has_cap(Capability::Setpcap) { old.bounding } else { old.permitted };
+    let may_inherit = old.inheritable
+        | if old.has_cap(Capability::Setpcap) {
+            old.bounding
+        } else {
+            old.permitted
+        };
     let wrong = inheritable & !(old.inheritable | may_inherit) != 0
         || inheritable & !(old.inheritable | old.bounding) != 0
         || permitted & !old.permitted != 0
@@ -351,6 +415,12 @@ fn sys_capset(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         return Err(Errno::EPERM.into());
     }
     let ambient = old.ambient & permitted & inheritable;
-    t.set_creds(Credentials { effective, permitted, inheritable, ambient, ..(*old).clone() });
+    t.set_creds(Credentials {
+        effective,
+        permitted,
+        inheritable,
+        ambient,
+        ..(*old).clone()
+    });
     Ok(0)
 }

@@ -42,9 +42,21 @@ pub const ROWS: &[Row] = &[
     Row::full(230, "mlockall", sys_mlockall, &[Hex]),
     Row::full(231, "munlockall", sys_munlockall, &[]),
     Row::full(232, "mincore", sys_mincore, &[Ptr, Uint, Ptr]),
-    Row::partial(233, "madvise", sys_madvise, &[Ptr, Uint, Int], "MADV_REMOVE is EINVAL; FREE frees at once"),
+    Row::partial(
+        233,
+        "madvise",
+        sys_madvise,
+        &[Ptr, Uint, Int],
+        "MADV_REMOVE is EINVAL; FREE frees at once",
+    ),
     Row::full(284, "mlock2", sys_mlock2, &[Ptr, Uint, Hex]),
-    Row::partial(283, "membarrier", sys_membarrier, &[Int, Hex], "one CPU: every barrier is a no-op"),
+    Row::partial(
+        283,
+        "membarrier",
+        sys_membarrier,
+        &[Int, Hex],
+        "one CPU: every barrier is a no-op",
+    ),
     Row::enosys(234, "remap_file_pages", "obsolete"),
     Row::enosys(235, "mbind", "no NUMA"),
     Row::enosys(236, "get_mempolicy", "no NUMA"),
@@ -99,7 +111,10 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     vma_flags.set(VmaFlags::LOCKED, flags & flag::LOCKED != 0);
     let backing = if flags & flag::ANONYMOUS != 0 {
         if shared {
-            Backing::Shared { pages: SharedPages::new(t.cgroup()), first: 0 }
+            Backing::Shared {
+                pages: SharedPages::new(t.cgroup()),
+                first: 0,
+            }
         } else {
             Backing::Anon
         }
@@ -116,7 +131,10 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             vma_flags.insert(VmaFlags::NEVER_WRITE);
         }
         let noexec = file.path.as_ref().is_some_and(|path| {
-            path.mount.flags.get().contains(vfs::mount::MountFlags::NOEXEC)
+            path.mount
+                .flags
+                .get()
+                .contains(vfs::mount::MountFlags::NOEXEC)
         });
         if noexec && prot.contains(Prot::EXEC) {
             return Err(Errno::EPERM.into());
@@ -199,7 +217,11 @@ fn sys_msync(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     }
     let end = start.checked_add(page_up(len)).ok_or(Errno::ENOMEM)?;
     // Mapped pages are the file's own: there is nothing to write.
-    if t.mm().vmas.borrow().covers(start, end) { Ok(0) } else { Err(Errno::ENOMEM.into()) }
+    if t.mm().vmas.borrow().covers(start, end) {
+        Ok(0)
+    } else {
+        Err(Errno::ENOMEM.into())
+    }
 }
 
 fn may_lock(k: &Rc<Kernel>, t: &Rc<Task>, more: u64) -> Result<(), Errno> {
@@ -261,7 +283,8 @@ fn sys_mincore(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         return Err(Errno::ENOMEM.into());
     }
     let mut bytes = Vec::new();
-    t.mm().resident(start, len, |resident| bytes.push(u8::from(resident)))?;
+    t.mm()
+        .resident(start, len, |resident| bytes.push(u8::from(resident)))?;
     t.write_memory(vector, &bytes)?;
     Ok(0)
 }
@@ -294,7 +317,11 @@ fn sys_membarrier(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             Ok(0)
         }
         PRIVATE_EXPEDITED | PRIVATE_SYNC_CORE => {
-            if mm.membarrier.get() & command << 1 == 0 { Err(Errno::EPERM.into()) } else { Ok(0) }
+            if mm.membarrier.get() & command << 1 == 0 {
+                Err(Errno::EPERM.into())
+            } else {
+                Ok(0)
+            }
         }
         _ => Err(Errno::EINVAL.into()),
     }

@@ -17,14 +17,60 @@ use Arg::{Hex, Int, Ptr, Uint};
 pub const ROWS: &[Row] = &[
     Row::full(160, "uname", sys_uname, &[Ptr]),
     Row::full(278, "getrandom", sys_getrandom, &[Ptr, Uint, Hex]),
-    Row::full(258, "riscv_hwprobe", sys_riscv_hwprobe, &[Ptr, Uint, Uint, Ptr, Hex]),
-    Row::full(259, "riscv_flush_icache", sys_flush_icache, &[Ptr, Ptr, Hex]),
-    Row::refused(142, "reboot", sys_eperm, &[Hex, Hex, Hex, Ptr], "machines are started and stopped from outside"),
-    Row::refused(277, "seccomp", sys_seccomp, &[Uint, Hex, Ptr], "EINVAL, as on a kernel without filters"),
-    Row::refused(117, "ptrace", sys_eperm, &[Int, Int, Ptr, Ptr], "use the built-in strace"),
-    Row::refused(105, "init_module", sys_eperm, &[Ptr, Uint, Ptr], "there are no modules"),
-    Row::refused(106, "delete_module", sys_eperm, &[Ptr, Hex], "there are no modules"),
-    Row::refused(273, "finit_module", sys_eperm, &[Int, Ptr, Hex], "there are no modules"),
+    Row::full(
+        258,
+        "riscv_hwprobe",
+        sys_riscv_hwprobe,
+        &[Ptr, Uint, Uint, Ptr, Hex],
+    ),
+    Row::full(
+        259,
+        "riscv_flush_icache",
+        sys_flush_icache,
+        &[Ptr, Ptr, Hex],
+    ),
+    Row::refused(
+        142,
+        "reboot",
+        sys_eperm,
+        &[Hex, Hex, Hex, Ptr],
+        "machines are started and stopped from outside",
+    ),
+    Row::refused(
+        277,
+        "seccomp",
+        sys_seccomp,
+        &[Uint, Hex, Ptr],
+        "EINVAL, as on a kernel without filters",
+    ),
+    Row::refused(
+        117,
+        "ptrace",
+        sys_eperm,
+        &[Int, Int, Ptr, Ptr],
+        "use the built-in strace",
+    ),
+    Row::refused(
+        105,
+        "init_module",
+        sys_eperm,
+        &[Ptr, Uint, Ptr],
+        "there are no modules",
+    ),
+    Row::refused(
+        106,
+        "delete_module",
+        sys_eperm,
+        &[Ptr, Hex],
+        "there are no modules",
+    ),
+    Row::refused(
+        273,
+        "finit_module",
+        sys_eperm,
+        &[Int, Ptr, Hex],
+        "there are no modules",
+    ),
     Row::refused(224, "swapon", sys_eperm, &[Ptr, Hex], "there is no swap"),
     Row::refused(225, "swapoff", sys_eperm, &[Ptr], "there is no swap"),
     Row::enosys(0, "io_setup", "Linux AIO: programs fall back to threads"),
@@ -65,7 +111,14 @@ fn sys_uname(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let ns = t.ns();
     let (host, domain) = (ns.uts.hostname(), ns.uts.domainname());
     let version = b"#1 SMP Drydock";
-    let fields: [&[u8]; 6] = [b"Linux", &host, k.config.release.as_bytes(), version, b"riscv64", &domain];
+    let fields: [&[u8]; 6] = [
+        b"Linux",
+        &host,
+        k.config.release.as_bytes(),
+        version,
+        b"riscv64",
+        &domain,
+    ];
     let mut out = [0; 6 * FIELD];
     for (index, field) in fields.iter().enumerate() {
         let len = field.len().min(FIELD - 1);
@@ -80,7 +133,9 @@ fn sys_getrandom(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     const RANDOM: u64 = 2;
     const INSECURE: u64 = 4;
     let [address, len, flags, ..] = *args;
-    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0 || flags & (RANDOM | INSECURE) == RANDOM | INSECURE {
+    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0
+        || flags & (RANDOM | INSECURE) == RANDOM | INSECURE
+    {
         return Err(Errno::EINVAL.into());
     }
     let len = len.min(RANDOM_MAX);
@@ -167,7 +222,11 @@ fn sys_riscv_hwprobe(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult
 
 fn sys_flush_icache(_: &Rc<Kernel>, _: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     // Stores to code are seen as they happen; there is nothing left to do.
-    if args[2] & !1 != 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+    if args[2] & !1 != 0 {
+        Err(Errno::EINVAL.into())
+    } else {
+        Ok(0)
+    }
 }
 
 fn sys_seccomp(_: &Rc<Kernel>, _: &Rc<Task>, _: &[u64; 6]) -> SysResult {

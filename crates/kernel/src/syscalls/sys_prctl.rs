@@ -22,7 +22,13 @@ pub const ROWS: &[Row] = &[
         &[Int, Hex, Hex, Hex, Hex],
         "no seccomp, no PR_SET_MM, no speculation or vector control (EINVAL)",
     ),
-    Row::partial(92, "personality", sys_personality, &[Hex], "only PER_LINUX; flags are accepted"),
+    Row::partial(
+        92,
+        "personality",
+        sys_personality,
+        &[Hex],
+        "only PER_LINUX; flags are accepted",
+    ),
 ];
 
 const CAP_LAST: u64 = 40;
@@ -38,7 +44,13 @@ fn sys_personality(_: &Rc<Kernel>, _: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let [option, a, b, c, d, _] = *args;
     let group = &t.group;
-    let no_more = |words: &[u64]| if words.iter().all(|&word| word == 0) { Ok(()) } else { Err(Errno::EINVAL) };
+    let no_more = |words: &[u64]| {
+        if words.iter().all(|&word| word == 0) {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
+    };
     match option as i32 {
         // PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
         1 if a <= u64::from(SIGNAL_MAX) => t.parent_death_signal.set(a as u32),
@@ -51,7 +63,10 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         8 if a <= 1 => {
             let creds = t.creds();
             let securebits = creds.securebits & !16 | (a as u32) << 4;
-            t.set_creds(Credentials { securebits, ..(*creds).clone() });
+            t.set_creds(Credentials {
+                securebits,
+                ..(*creds).clone()
+            });
         }
         // PR_SET_NAME, PR_GET_NAME
         15 => {
@@ -79,7 +94,10 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             t.require(Capability::Setpcap)?;
             let creds = t.creds();
             let bounding = creds.bounding & !(1 << a);
-            t.set_creds(Credentials { bounding, ..(*creds).clone() });
+            t.set_creds(Credentials {
+                bounding,
+                ..(*creds).clone()
+            });
         }
         // PR_GET_SECUREBITS, PR_SET_SECUREBITS
         27 => return Ok(u64::from(t.creds().securebits)),
@@ -91,7 +109,10 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             if (creds.securebits ^ a as u32) & (locked | locked << 1) != 0 || a > 0xff {
                 return Err(Errno::EPERM.into());
             }
-            t.set_creds(Credentials { securebits: a as u32, ..(*creds).clone() });
+            t.set_creds(Credentials {
+                securebits: a as u32,
+                ..(*creds).clone()
+            });
         }
         // PR_SET_TIMERSLACK, PR_GET_TIMERSLACK
         29 => group.timer_slack.set(if a == 0 { 50_000 } else { a }),
@@ -102,7 +123,10 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
         38 if a == 1 => {
             no_more(&[b, c, d])?;
-            t.set_creds(Credentials { no_new_privs: true, ..(*t.creds()).clone() });
+            t.set_creds(Credentials {
+                no_new_privs: true,
+                ..(*t.creds()).clone()
+            });
         }
         39 => {
             no_more(&[a, b, c, d])?;
@@ -123,7 +147,10 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 fn ambient(t: &Rc<Task>, command: u64, capability: u64) -> SysResult {
     let creds = t.creds();
     if command == 4 {
-        t.set_creds(Credentials { ambient: 0, ..(*creds).clone() });
+        t.set_creds(Credentials {
+            ambient: 0,
+            ..(*creds).clone()
+        });
         return Ok(0);
     }
     if capability > CAP_LAST {
@@ -143,6 +170,9 @@ fn ambient(t: &Rc<Task>, command: u64, capability: u64) -> SysResult {
         3 => creds.ambient & !bit,
         _ => return Err(Errno::EINVAL.into()),
     };
-    t.set_creds(Credentials { ambient, ..(*creds).clone() });
+    t.set_creds(Credentials {
+        ambient,
+        ..(*creds).clone()
+    });
     Ok(0)
 }

@@ -11,8 +11,8 @@ use super::table::{Arg, Row};
 use super::{Block, Restart, Stop, SysResult};
 use crate::kernel::Kernel;
 use crate::task::{
-    CLONE_OPTIONS, CloneArgs, ExecRequest, Task, Usage, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED,
-    WaitEvent, WaitFor, WaitStatus, clone_flags,
+    CLONE_OPTIONS, CloneArgs, ExecRequest, Task, Usage, WCONTINUED, WEXITED, WNOHANG, WNOWAIT,
+    WSTOPPED, WaitEvent, WaitFor, WaitStatus, clone_flags,
 };
 
 use Arg::{CloneFlags, Fd, Hex, Int, Path, Ptr, StrList};
@@ -39,7 +39,12 @@ pub const ROWS: &[Row] = &[
     ),
     Row::full(221, "execve", sys_execve, &[Path, StrList, StrList]),
     Row::full(260, "wait4", sys_wait4, &[Int, Ptr, Hex, Ptr]),
-    Row::full(281, "execveat", sys_execveat, &[Fd, Path, StrList, StrList, Hex]),
+    Row::full(
+        281,
+        "execveat",
+        sys_execveat,
+        &[Fd, Path, StrList, StrList, Hex],
+    ),
     Row::enosys(435, "clone3", "glibc and runc fall back to clone"),
 ];
 
@@ -73,7 +78,11 @@ fn sys_gettid(_: &Rc<Kernel>, t: &Rc<Task>, _: &[u64; 6]) -> SysResult {
 }
 
 fn sys_getppid(_: &Rc<Kernel>, t: &Rc<Task>, _: &[u64; 6]) -> SysResult {
-    Ok(u64::from(t.group.parent().map_or(0, |parent| parent.tgid_in(&t.pid_ns()))))
+    Ok(u64::from(
+        t.group
+            .parent()
+            .map_or(0, |parent| parent.tgid_in(&t.pid_ns())),
+    ))
 }
 
 fn sys_clone(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -106,7 +115,10 @@ fn vfork_done(t: &Rc<Task>) -> SysResult {
         return Err(Block::uninterruptible());
     }
     let data = t.syscall.data.borrow();
-    let number = data.as_ref().and_then(|data| data.downcast_ref::<u32>()).copied();
+    let number = data
+        .as_ref()
+        .and_then(|data| data.downcast_ref::<u32>())
+        .copied();
     Ok(u64::from(number.unwrap_or(0)))
 }
 
@@ -168,7 +180,15 @@ fn exec(
         let target = k.with_fs(t, |ctx| ctx.resolve(base.as_ref(), &name, follow))?;
         (target, name)
     };
-    k.exec_task(t, ExecRequest { path: target, name: &name, argv, envp: &envp })?;
+    k.exec_task(
+        t,
+        ExecRequest {
+            path: target,
+            name: &name,
+            argv,
+            envp: &envp,
+        },
+    )?;
     Err(Stop::Gone)
 }
 
@@ -246,18 +266,37 @@ fn sys_waitid(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         Some(result) => {
             let (code, status) = match result.event {
                 WaitEvent::Ended(WaitStatus::Exited(code)) => (si::CLD_EXITED, i32::from(code)),
-                WaitEvent::Ended(WaitStatus::Signaled { signal, core: false }) => (si::CLD_KILLED, signal as i32),
-                WaitEvent::Ended(WaitStatus::Signaled { signal, .. }) => (si::CLD_DUMPED, signal as i32),
+                WaitEvent::Ended(WaitStatus::Signaled {
+                    signal,
+                    core: false,
+                }) => (si::CLD_KILLED, signal as i32),
+                WaitEvent::Ended(WaitStatus::Signaled { signal, .. }) => {
+                    (si::CLD_DUMPED, signal as i32)
+                }
                 WaitEvent::Stopped(signal) => (si::CLD_STOPPED, signal as i32),
                 WaitEvent::Continued => (si::CLD_CONTINUED, abi::signal::SIGCONT as i32),
             };
-            let fields = SigFields::Child { pid: result.pid, uid: result.uid, status, utime: 0, stime: 0 };
-            SigInfo { signal: SIGCHLD, errno: 0, code, fields }
+            let fields = SigFields::Child {
+                pid: result.pid,
+                uid: result.uid,
+                status,
+                utime: 0,
+                stime: 0,
+            };
+            SigInfo {
+                signal: SIGCHLD,
+                errno: 0,
+                code,
+                fields,
+            }
         }
         None if options & WNOHANG != 0 => SigInfo::default(),
         None => {
             t.group.child_wait.register(t.waker());
-            return Err(Stop::Block(Block { deadline: None, restart: Restart::Sys }));
+            return Err(Stop::Block(Block {
+                deadline: None,
+                restart: Restart::Sys,
+            }));
         }
     };
     if info != 0 {
@@ -291,7 +330,9 @@ fn sys_setpgid(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         0 => own,
         number => number as u32,
     };
-    let is_child = target.parent().is_some_and(|parent| Rc::ptr_eq(&parent, &t.group));
+    let is_child = target
+        .parent()
+        .is_some_and(|parent| Rc::ptr_eq(&parent, &t.group));
     if is_child {
         if !Rc::ptr_eq(&target.session(), &t.group.session()) {
             return Err(Errno::EPERM.into());

@@ -25,20 +25,47 @@ pub const ROWS: &[Row] = &[
     Row::full(165, "getrusage", sys_getrusage, &[Int, Ptr]),
     Row::full(179, "sysinfo", sys_sysinfo, &[Ptr]),
     Row::full(261, "prlimit64", sys_prlimit64, &[Int, Int, Ptr, Ptr]),
-    Row::partial(30, "ioprio_set", |_, _, _| Ok(0), &[Int, Int, Int], "accepted, there is no disk to share"),
-    Row::partial(31, "ioprio_get", |_, _, _| Ok(0), &[Int, Int], "always none"),
+    Row::partial(
+        30,
+        "ioprio_set",
+        |_, _, _| Ok(0),
+        &[Int, Int, Int],
+        "accepted, there is no disk to share",
+    ),
+    Row::partial(
+        31,
+        "ioprio_get",
+        |_, _, _| Ok(0),
+        &[Int, Int],
+        "always none",
+    ),
 ];
 
 /// Most descriptors anybody may be given.
 const NR_OPEN: u64 = 1 << 20;
 
 fn resource(number: u64) -> Result<usize, Errno> {
-    usize::try_from(number as u32).ok().filter(|&number| number < RLIM_NLIMITS).ok_or(Errno::EINVAL)
+    usize::try_from(number as u32)
+        .ok()
+        .filter(|&number| number < RLIM_NLIMITS)
+        .ok_or(Errno::EINVAL)
 }
 
-fn set_limit(k: &Rc<Kernel>, t: &Rc<Task>, target: &Rc<Task>, resource: usize, new: Rlimit) -> Result<(), Errno> {
-    if new.soft > new.hard || resource == RLIMIT_NOFILE && new.hard > NR_OPEN && new.hard != u64::MAX {
-        return Err(if new.soft > new.hard { Errno::EINVAL } else { Errno::EPERM });
+fn set_limit(
+    k: &Rc<Kernel>,
+    t: &Rc<Task>,
+    target: &Rc<Task>,
+    resource: usize,
+    new: Rlimit,
+) -> Result<(), Errno> {
+    if new.soft > new.hard
+        || resource == RLIMIT_NOFILE && new.hard > NR_OPEN && new.hard != u64::MAX
+    {
+        return Err(if new.soft > new.hard {
+            Errno::EINVAL
+        } else {
+            Errno::EPERM
+        });
     }
     let known = target.group.limits.get(resource);
     if new.hard > known.hard && !k.capable(t, Capability::SysResource) {
@@ -56,7 +83,10 @@ fn sys_getrlimit(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 
 fn sys_setrlimit(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let resource = resource(args[0])?;
-    let new = Rlimit { soft: t.read_u64(args[1])?, hard: t.read_u64(args[1].wrapping_add(8))? };
+    let new = Rlimit {
+        soft: t.read_u64(args[1])?,
+        hard: t.read_u64(args[1].wrapping_add(8))?,
+    };
     set_limit(k, t, t, resource, new)?;
     Ok(0)
 }
@@ -70,14 +100,19 @@ fn sys_prlimit64(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     };
     if !Rc::ptr_eq(&target.group, &t.group) {
         let (mine, theirs) = (t.creds(), target.creds());
-        let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.uid);
+        let same = [theirs.uid, theirs.euid, theirs.suid]
+            .iter()
+            .all(|&uid| uid == mine.uid);
         if !same && !k.capable_over(t, &target, Capability::SysResource) {
             return Err(Errno::EPERM.into());
         }
     }
     let known = target.group.limits.get(resource);
     if new != 0 {
-        let new = Rlimit { soft: t.read_u64(new)?, hard: t.read_u64(new.wrapping_add(8))? };
+        let new = Rlimit {
+            soft: t.read_u64(new)?,
+            hard: t.read_u64(new.wrapping_add(8))?,
+        };
         set_limit(k, t, &target, resource, new)?;
     }
     if old != 0 {
@@ -110,25 +145,39 @@ fn priority_targets(t: &Rc<Task>, which: u64, who: u64) -> Result<Vec<Rc<Task>>,
         1 => {
             let group = match who {
                 0 => Some(t.group.process_group()),
-                who => namespace.pid(who).and_then(|pid| pid.process_group.borrow().upgrade()),
+                who => namespace
+                    .pid(who)
+                    .and_then(|pid| pid.process_group.borrow().upgrade()),
             };
             let members = group.map(|group| group.members()).unwrap_or_default();
             members.iter().flat_map(|member| member.threads()).collect()
         }
         2 => {
-            let uid = if who == 0 { t.creds().uid } else { t.ns().user.global_uid(who)? };
+            let uid = if who == 0 {
+                t.creds().uid
+            } else {
+                t.ns().user.global_uid(who)?
+            };
             let mut tasks = namespace.tasks();
             tasks.retain(|task| task.creds().uid == uid);
             tasks
         }
         _ => return Err(Errno::EINVAL),
     };
-    if targets.is_empty() { Err(Errno::ESRCH) } else { Ok(targets) }
+    if targets.is_empty() {
+        Err(Errno::ESRCH)
+    } else {
+        Ok(targets)
+    }
 }
 
 fn sys_getpriority(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let targets = priority_targets(t, args[0], args[1])?;
-    let nice = targets.iter().map(|task| task.nice.get()).min().unwrap_or(0);
+    let nice = targets
+        .iter()
+        .map(|task| task.nice.get())
+        .min()
+        .unwrap_or(0);
     // The call gives 20 - nice, so that no value looks like an error.
     Ok((20 - nice) as u64)
 }

@@ -15,12 +15,34 @@ use Arg::{Int, Ptr, Uint};
 
 /// The rows of this family.
 pub const ROWS: &[Row] = &[
-    Row::partial(118, "sched_setparam", sys_sched_setparam, &[Int, Ptr], "kept, without effect"),
-    Row::partial(119, "sched_setscheduler", sys_sched_setscheduler, &[Int, Int, Ptr], "kept, without effect"),
+    Row::partial(
+        118,
+        "sched_setparam",
+        sys_sched_setparam,
+        &[Int, Ptr],
+        "kept, without effect",
+    ),
+    Row::partial(
+        119,
+        "sched_setscheduler",
+        sys_sched_setscheduler,
+        &[Int, Int, Ptr],
+        "kept, without effect",
+    ),
     Row::full(120, "sched_getscheduler", sys_sched_getscheduler, &[Int]),
     Row::full(121, "sched_getparam", sys_sched_getparam, &[Int, Ptr]),
-    Row::full(122, "sched_setaffinity", sys_sched_setaffinity, &[Int, Uint, Ptr]),
-    Row::full(123, "sched_getaffinity", sys_sched_getaffinity, &[Int, Uint, Ptr]),
+    Row::full(
+        122,
+        "sched_setaffinity",
+        sys_sched_setaffinity,
+        &[Int, Uint, Ptr],
+    ),
+    Row::full(
+        123,
+        "sched_getaffinity",
+        sys_sched_getaffinity,
+        &[Int, Uint, Ptr],
+    ),
     Row::full(124, "sched_yield", sys_sched_yield, &[]),
     Row::full(125, "sched_get_priority_max", sys_priority_max, &[Int]),
     Row::full(126, "sched_get_priority_min", sys_priority_min, &[Int]),
@@ -48,7 +70,10 @@ fn sys_sched_yield(k: &Rc<Kernel>, t: &Rc<Task>, _: &[u64; 6]) -> SysResult {
     // Goes to the end of the queue: the call completes when it is run again.
     t.syscall.done.set(1);
     t.is_hog.set(true);
-    Err(Stop::Block(Block { deadline: Some(k.clock.now()), restart: Restart::Uninterruptible }))
+    Err(Stop::Block(Block {
+        deadline: Some(k.clock.now()),
+        restart: Restart::Uninterruptible,
+    }))
 }
 
 fn sys_sched_getaffinity(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -69,7 +94,11 @@ fn sys_sched_setaffinity(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysRe
     }
     let mut first = [0];
     t.read_memory(mask, &mut first)?;
-    if first[0] & 1 == 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+    if first[0] & 1 == 0 {
+        Err(Errno::EINVAL.into())
+    } else {
+        Ok(0)
+    }
 }
 
 fn sys_sched_getscheduler(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -93,7 +122,10 @@ fn sys_sched_setscheduler(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysR
 
 fn sys_sched_getparam(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let target = target(t, args[0])?;
-    t.write_u32(args[1], u32::from(matches!(target.sched_policy.get(), 1 | 2)))?;
+    t.write_u32(
+        args[1],
+        u32::from(matches!(target.sched_policy.get(), 1 | 2)),
+    )?;
     Ok(0)
 }
 
@@ -101,7 +133,11 @@ fn sys_sched_setparam(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResul
     let target = target(t, args[0])?;
     let priority = t.read_u32(args[1])?;
     let real_time = matches!(target.sched_policy.get(), 1 | 2);
-    if real_time == (priority == 0) || priority > 99 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+    if real_time == (priority == 0) || priority > 99 {
+        Err(Errno::EINVAL.into())
+    } else {
+        Ok(0)
+    }
 }
 
 fn sys_priority_max(_: &Rc<Kernel>, _: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -134,4 +170,3 @@ fn sys_getcpu(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     }
     Ok(0)
 }
-

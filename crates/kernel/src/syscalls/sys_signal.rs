@@ -21,14 +21,44 @@ pub const ROWS: &[Row] = &[
     Row::full(130, "tkill", sys_tkill, &[Int, Signal]),
     Row::full(131, "tgkill", sys_tgkill, &[Int, Int, Signal]),
     Row::full(132, "sigaltstack", sys_sigaltstack, &[Ptr, Ptr]),
-    Row::full(133, "rt_sigsuspend", sys_rt_sigsuspend, &[Arg::SigSet, Uint]),
-    Row::full(134, "rt_sigaction", sys_rt_sigaction, &[Signal, Ptr, Ptr, Uint]),
-    Row::full(135, "rt_sigprocmask", sys_rt_sigprocmask, &[SigHow, Arg::SigSet, Ptr, Uint]),
+    Row::full(
+        133,
+        "rt_sigsuspend",
+        sys_rt_sigsuspend,
+        &[Arg::SigSet, Uint],
+    ),
+    Row::full(
+        134,
+        "rt_sigaction",
+        sys_rt_sigaction,
+        &[Signal, Ptr, Ptr, Uint],
+    ),
+    Row::full(
+        135,
+        "rt_sigprocmask",
+        sys_rt_sigprocmask,
+        &[SigHow, Arg::SigSet, Ptr, Uint],
+    ),
     Row::full(136, "rt_sigpending", sys_rt_sigpending, &[Ptr, Uint]),
-    Row::full(137, "rt_sigtimedwait", sys_rt_sigtimedwait, &[Arg::SigSet, Ptr, Timespec, Uint]),
-    Row::full(138, "rt_sigqueueinfo", sys_rt_sigqueueinfo, &[Int, Signal, Ptr]),
+    Row::full(
+        137,
+        "rt_sigtimedwait",
+        sys_rt_sigtimedwait,
+        &[Arg::SigSet, Ptr, Timespec, Uint],
+    ),
+    Row::full(
+        138,
+        "rt_sigqueueinfo",
+        sys_rt_sigqueueinfo,
+        &[Int, Signal, Ptr],
+    ),
     Row::full(139, "rt_sigreturn", sys_rt_sigreturn, &[]),
-    Row::full(240, "rt_tgsigqueueinfo", sys_rt_tgsigqueueinfo, &[Int, Int, Signal, Ptr]),
+    Row::full(
+        240,
+        "rt_tgsigqueueinfo",
+        sys_rt_tgsigqueueinfo,
+        &[Int, Int, Signal, Ptr],
+    ),
 ];
 
 /// Smallest alternate stack.
@@ -38,11 +68,18 @@ const SS_ONSTACK: u32 = 1;
 const SS_AUTODISARM: u32 = 1 << 31;
 
 fn signal_number(value: u64) -> Result<u32, Errno> {
-    u32::try_from(value as i32).ok().filter(|&signal| signal <= SIGNAL_MAX).ok_or(Errno::EINVAL)
+    u32::try_from(value as i32)
+        .ok()
+        .filter(|&signal| signal <= SIGNAL_MAX)
+        .ok_or(Errno::EINVAL)
 }
 
 fn check_set_size(size: u64) -> Result<(), Errno> {
-    if size == 8 { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == 8 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Sends to one process if allowed; signal 0 only asks.
@@ -101,7 +138,11 @@ fn thread(t: &Rc<Task>, tgid: Option<i32>, tid: i32) -> Result<Rc<Task>, Errno> 
     let namespace = t.pid_ns();
     let task = namespace.task(tid as u32).ok_or(Errno::ESRCH)?;
     let right_group = tgid.is_none_or(|tgid| task.group.tgid_in(&namespace) == tgid as u32);
-    if right_group { Ok(task) } else { Err(Errno::ESRCH) }
+    if right_group {
+        Ok(task)
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 fn send_thread(k: &Rc<Kernel>, t: &Rc<Task>, target: &Rc<Task>, signal: u32) -> SysResult {
@@ -128,7 +169,10 @@ fn sys_tgkill(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 
 fn read_info(t: &Rc<Task>, address: u64, signal: u32, to_self: bool) -> Result<SigInfo, Errno> {
     let bytes: [u8; SIGINFO_SIZE] = t.read_bytes(address)?;
-    let info = SigInfo { signal, ..SigInfo::parse(&bytes) };
+    let info = SigInfo {
+        signal,
+        ..SigInfo::parse(&bytes)
+    };
     // Nobody may look like the kernel or kill(2) to others.
     if !to_self && (info.code >= 0 || info.code == si::TKILL) {
         return Err(Errno::EPERM);
@@ -174,7 +218,11 @@ fn sys_rt_sigaction(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
     } else {
         let (handler, flags) = t.read_time_pair(new)?;
         let mask = SigSet(t.read_u64(new.wrapping_add(16))?);
-        Some(sanitise(SigAction { handler: handler as u64, flags: flags as u64, mask }))
+        Some(sanitise(SigAction {
+            handler: handler as u64,
+            flags: flags as u64,
+            mask,
+        }))
     };
     let handlers = Rc::clone(&t.group.handlers.borrow());
     if old != 0 {
@@ -228,7 +276,10 @@ fn sys_rt_sigsuspend(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult
     check_set_size(args[1])?;
     let mask = SigSet(t.read_u64(args[0])?);
     t.mask_during_call(mask);
-    Err(Stop::Block(Block { deadline: None, restart: Restart::NoHand }))
+    Err(Stop::Block(Block {
+        deadline: None,
+        restart: Restart::NoHand,
+    }))
 }
 
 fn sys_rt_sigtimedwait(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -248,14 +299,19 @@ fn sys_rt_sigtimedwait(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResu
         if sec < 0 || !(0..NANOS_PER_SEC as i64).contains(&nsec) {
             return Err(Errno::EINVAL.into());
         }
-        let nanos = (sec as u64).saturating_mul(NANOS_PER_SEC).saturating_add(nsec as u64);
+        let nanos = (sec as u64)
+            .saturating_mul(NANOS_PER_SEC)
+            .saturating_add(nsec as u64);
         t.syscall.deadline_or(|| Some(k.clock.now().plus(nanos)))
     };
     if deadline.is_some_and(|deadline| deadline <= k.clock.now()) {
         return Err(Errno::EAGAIN.into());
     }
     t.group.signal_wait.register(t.waker());
-    Err(Stop::Block(Block { deadline, restart: Restart::Never }))
+    Err(Stop::Block(Block {
+        deadline,
+        restart: Restart::Never,
+    }))
 }
 
 fn sys_rt_sigreturn(k: &Rc<Kernel>, t: &Rc<Task>, _: &[u64; 6]) -> SysResult {
@@ -279,7 +335,10 @@ fn sys_sigaltstack(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         Some((base, flags, size))
     };
     if old != 0 {
-        t.write_words(old, &[known.base, u64::from(altstack_flags(known, sp)), known.size])?;
+        t.write_words(
+            old,
+            &[known.base, u64::from(altstack_flags(known, sp)), known.size],
+        )?;
     }
     if let Some((base, flags, size)) = wanted {
         if altstack_flags(known, sp) & SS_ONSTACK != 0 && known.size != 0 {
@@ -288,7 +347,11 @@ fn sys_sigaltstack(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         let stack = match flags & !SS_AUTODISARM {
             SS_DISABLE => AltStack::NONE,
             0 | SS_ONSTACK if size < MINSIGSTKSZ => return Err(Errno::ENOMEM.into()),
-            0 | SS_ONSTACK => AltStack { base, size, flags: flags & SS_AUTODISARM },
+            0 | SS_ONSTACK => AltStack {
+                base,
+                size,
+                flags: flags & SS_AUTODISARM,
+            },
             _ => return Err(Errno::EINVAL.into()),
         };
         t.altstack.set(stack);

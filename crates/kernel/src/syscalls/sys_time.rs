@@ -24,17 +24,39 @@ pub const ROWS: &[Row] = &[
     Row::full(107, "timer_create", sys_timer_create, &[Int, Ptr, Ptr]),
     Row::full(108, "timer_gettime", sys_timer_gettime, &[Int, Ptr]),
     Row::full(109, "timer_getoverrun", sys_timer_getoverrun, &[Int]),
-    Row::full(110, "timer_settime", sys_timer_settime, &[Int, Hex, Ptr, Ptr]),
+    Row::full(
+        110,
+        "timer_settime",
+        sys_timer_settime,
+        &[Int, Hex, Ptr, Ptr],
+    ),
     Row::full(111, "timer_delete", sys_timer_delete, &[Int]),
     Row::full(112, "clock_settime", sys_clock_settime, &[Int, Timespec]),
     Row::full(113, "clock_gettime", sys_clock_gettime, &[Int, Ptr]),
     Row::full(114, "clock_getres", sys_clock_getres, &[Int, Ptr]),
-    Row::full(115, "clock_nanosleep", sys_clock_nanosleep, &[Int, Int, Timespec, Ptr]),
+    Row::full(
+        115,
+        "clock_nanosleep",
+        sys_clock_nanosleep,
+        &[Int, Int, Timespec, Ptr],
+    ),
     Row::full(153, "times", sys_times, &[Ptr]),
     Row::full(169, "gettimeofday", sys_gettimeofday, &[Ptr, Ptr]),
     Row::full(170, "settimeofday", sys_settimeofday, &[Ptr, Ptr]),
-    Row::partial(171, "adjtimex", sys_adjtimex, &[Ptr], "reads as synchronised, changes are EPERM"),
-    Row::refused(266, "clock_adjtime", sys_eperm, &[Int, Ptr], "the clock is the playground's"),
+    Row::partial(
+        171,
+        "adjtimex",
+        sys_adjtimex,
+        &[Ptr],
+        "reads as synchronised, changes are EPERM",
+    ),
+    Row::refused(
+        266,
+        "clock_adjtime",
+        sys_eperm,
+        &[Int, Ptr],
+        "the clock is the playground's",
+    ),
 ];
 
 const REALTIME: i32 = 0;
@@ -104,7 +126,9 @@ fn read_timespec(t: &Rc<Task>, address: u64) -> Result<u64, Errno> {
     if sec < 0 || !(0..NANOS_PER_SEC as i64).contains(&nsec) {
         return Err(Errno::EINVAL);
     }
-    Ok((sec as u64).saturating_mul(NANOS_PER_SEC).saturating_add(nsec as u64))
+    Ok((sec as u64)
+        .saturating_mul(NANOS_PER_SEC)
+        .saturating_add(nsec as u64))
 }
 
 /// A `struct timeval` as nanoseconds.
@@ -113,7 +137,9 @@ fn read_timeval(t: &Rc<Task>, address: u64) -> Result<u64, Errno> {
     if sec < 0 || !(0..1_000_000).contains(&usec) {
         return Err(Errno::EINVAL);
     }
-    Ok((sec as u64).saturating_mul(NANOS_PER_SEC).saturating_add(usec as u64 * 1000))
+    Ok((sec as u64)
+        .saturating_mul(NANOS_PER_SEC)
+        .saturating_add(usec as u64 * 1000))
 }
 
 fn sys_clock_gettime(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
@@ -127,7 +153,11 @@ fn sys_clock_getres(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
     clock_now(k, t, clock)?;
     if args[1] != 0 {
         // The coarse clocks tick with the timer, at 250 Hz.
-        write_timespec(t, args[1], if matches!(clock, 5 | 6) { 4_000_000 } else { 1 })?;
+        write_timespec(
+            t,
+            args[1],
+            if matches!(clock, 5 | 6) { 4_000_000 } else { 1 },
+        )?;
     }
     Ok(0)
 }
@@ -160,7 +190,10 @@ fn sys_gettimeofday(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
 
 fn sys_settimeofday(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     if args[0] == 0 {
-        return k.require(t, vfs::Capability::SysTime).map(|()| 0).map_err(Stop::from);
+        return k
+            .require(t, vfs::Capability::SysTime)
+            .map(|()| 0)
+            .map_err(Stop::from);
     }
     let time = read_timeval(t, args[0])?;
     set_time(k, t, time)
@@ -178,7 +211,13 @@ fn sys_times(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let tick = NANOS_PER_SEC / TICKS;
     if args[0] != 0 {
         let (own, children) = (t.group.usage(), t.group.children_usage());
-        let words = [own.user_ns, own.system_ns, children.user_ns, children.system_ns].map(|nanos| nanos / tick);
+        let words = [
+            own.user_ns,
+            own.system_ns,
+            children.user_ns,
+            children.system_ns,
+        ]
+        .map(|nanos| nanos / tick);
         t.write_words(args[0], &words)?;
     }
     Ok(k.clock.now().0 / tick)
@@ -199,7 +238,11 @@ fn sys_clock_nanosleep(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResu
     let [clock, flags, request, remain, ..] = *args;
     let clock = clock as i32;
     if !is_realtime(clock) && !is_monotonic(clock) {
-        let refused = if clock == PROCESS_CPUTIME { Errno::EOPNOTSUPP } else { Errno::EINVAL };
+        let refused = if clock == PROCESS_CPUTIME {
+            Errno::EOPNOTSUPP
+        } else {
+            Errno::EINVAL
+        };
         return Err(refused.into());
     }
     let absolute = flags & TIMER_ABSTIME != 0;
@@ -227,7 +270,10 @@ fn sleep(k: &Rc<Kernel>, t: &Rc<Task>, deadline: Instant, remain: u64) -> SysRes
     if remain != 0 && t.signal_pending() {
         write_timespec(t, remain, deadline.since(now))?;
     }
-    Err(Stop::Block(Block { deadline: Some(deadline), restart: Restart::NoHand }))
+    Err(Stop::Block(Block {
+        deadline: Some(deadline),
+        restart: Restart::NoHand,
+    }))
 }
 
 fn write_setting(t: &Rc<Task>, address: u64, setting: Setting, unit: u64) -> Result<(), Errno> {
@@ -253,7 +299,10 @@ fn sys_setitimer(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let setting = if new == 0 {
         Setting::default()
     } else {
-        Setting { interval: read_timeval(t, new)?, value: read_timeval(t, new.wrapping_add(16))? }
+        Setting {
+            interval: read_timeval(t, new)?,
+            value: read_timeval(t, new.wrapping_add(16))?,
+        }
     };
     let timer = t.group.timers.interval(which as usize);
     let known = timer.get(k.clock.now());
@@ -274,7 +323,9 @@ fn sys_timer_create(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
         if matches!(clock, 4..=6) {
             return Err(Errno::EOPNOTSUPP.into());
         }
-        TimerClock::Wall { realtime: is_realtime(clock) }
+        TimerClock::Wall {
+            realtime: is_realtime(clock),
+        }
     } else {
         let (group, cpu) = cpu_clock(t, clock)?;
         if !Rc::ptr_eq(&group, &t.group) {
@@ -283,7 +334,13 @@ fn sys_timer_create(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
         TimerClock::Cpu(cpu)
     };
     let (notify, default_value) = if event == 0 {
-        (Notify::Process { signal: SIGALRM, value: 0 }, true)
+        (
+            Notify::Process {
+                signal: SIGALRM,
+                value: 0,
+            },
+            true,
+        )
     } else {
         let value = t.read_u64(event)?;
         let signal = t.read_u32(event.wrapping_add(8))?;
@@ -296,8 +353,15 @@ fn sys_timer_create(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
             SIGEV_NONE => Notify::None,
             SIGEV_THREAD_ID => {
                 let number = t.read_u32(event.wrapping_add(16))?;
-                let target = t.pid_ns().task(number).filter(|task| Rc::ptr_eq(&task.group, &t.group));
-                Notify::Thread { signal, value, tid: target.ok_or(Errno::EINVAL)?.tid() }
+                let target = t
+                    .pid_ns()
+                    .task(number)
+                    .filter(|task| Rc::ptr_eq(&task.group, &t.group));
+                Notify::Thread {
+                    signal,
+                    value,
+                    tid: target.ok_or(Errno::EINVAL)?.tid(),
+                }
             }
             _ => return Err(Errno::EINVAL.into()),
         };
@@ -306,7 +370,10 @@ fn sys_timer_create(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult 
     t.check_writable(result, 4)?;
     let id = t.group.timers.add(|id| {
         let notify = match notify {
-            Notify::Process { signal, .. } if default_value => Notify::Process { signal, value: id as u64 },
+            Notify::Process { signal, .. } if default_value => Notify::Process {
+                signal,
+                value: id as u64,
+            },
             other => other,
         };
         Timer::new(counts, notify, id)
@@ -322,7 +389,10 @@ fn timer(t: &Rc<Task>, id: u64) -> Result<Rc<Timer>, Errno> {
 
 fn sys_timer_settime(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let [id, flags, new, old, ..] = *args;
-    let setting = Setting { interval: read_timespec(t, new)?, value: read_timespec(t, new.wrapping_add(16))? };
+    let setting = Setting {
+        interval: read_timespec(t, new)?,
+        value: read_timespec(t, new.wrapping_add(16))?,
+    };
     let timer = timer(t, id)?;
     let known = timer.get(k.clock.now());
     k.set_timer(&t.group, &timer, setting, flags & TIMER_ABSTIME != 0);
@@ -343,5 +413,9 @@ fn sys_timer_getoverrun(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysRes
 }
 
 fn sys_timer_delete(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
-    if t.group.timers.remove(args[0] as i32) { Ok(0) } else { Err(Errno::EINVAL.into()) }
+    if t.group.timers.remove(args[0] as i32) {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
 }

@@ -81,7 +81,14 @@ impl Row {
     /// A call that is all there.
     #[must_use]
     pub const fn full(nr: u16, name: &'static str, call: SyscallFn, args: &'static [Arg]) -> Row {
-        Row { nr, name, call, support: Support::Full, note: "", args }
+        Row {
+            nr,
+            name,
+            call,
+            support: Support::Full,
+            note: "",
+            args,
+        }
     }
 
     /// A call of which something is missing.
@@ -93,7 +100,14 @@ impl Row {
         args: &'static [Arg],
         note: &'static str,
     ) -> Row {
-        Row { nr, name, call, support: Support::Partial, note, args }
+        Row {
+            nr,
+            name,
+            call,
+            support: Support::Partial,
+            note,
+            args,
+        }
     }
 
     /// A call that is refused by `call`.
@@ -105,13 +119,27 @@ impl Row {
         args: &'static [Arg],
         note: &'static str,
     ) -> Row {
-        Row { nr, name, call, support: Support::Refused, note, args }
+        Row {
+            nr,
+            name,
+            call,
+            support: Support::Refused,
+            note,
+            args,
+        }
     }
 
     /// A call that does not exist here on purpose: `ENOSYS` without a log line.
     #[must_use]
     pub const fn enosys(nr: u16, name: &'static str, note: &'static str) -> Row {
-        Row { nr, name, call: sys_enosys, support: Support::Refused, note, args: &[] }
+        Row {
+            nr,
+            name,
+            call: sys_enosys,
+            support: Support::Refused,
+            note,
+            args: &[],
+        }
     }
 }
 
@@ -167,7 +195,11 @@ impl Table {
     /// The row of a number.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&'static Row> {
-        if number < NUMBERS as u64 { self.0[number as usize] } else { None }
+        if number < NUMBERS as u64 {
+            self.0[number as usize]
+        } else {
+            None
+        }
     }
 }
 
@@ -199,7 +231,10 @@ pub fn document() -> String {
             Support::Partial => "partial",
             Support::Refused => "refused",
         };
-        text.push_str(&format!("| {} | `{}` | {support} | {} |\n", row.nr, row.name, row.note));
+        text.push_str(&format!(
+            "| {} | `{}` | {support} | {} |\n",
+            row.nr, row.name, row.note
+        ));
     }
     text
 }
@@ -219,8 +254,17 @@ mod tests {
             if let Some(other) = numbers.insert(row.nr, row.name) {
                 panic!("{} and {} are both {}", other, row.name, row.nr);
             }
-            assert!(names.insert(row.name, row.nr).is_none(), "{} twice", row.name);
-            assert_eq!(row.support == Support::Full, row.note.is_empty(), "{}: a note says why", row.name);
+            assert!(
+                names.insert(row.name, row.nr).is_none(),
+                "{} twice",
+                row.name
+            );
+            assert_eq!(
+                row.support == Support::Full,
+                row.note.is_empty(),
+                "{}: a note says why",
+                row.name
+            );
         }
     }
 

@@ -197,25 +197,31 @@ impl Kernel {
         let fs = new.fs.unwrap_or_else(|| FsInfo::new(ns.mnt.mounts.root()));
         let mut ns = ns;
         if !Rc::ptr_eq(&ns.pid, &ns.pid_for_children) {
-            ns = Rc::new(Namespaces { pid: Rc::clone(&ns.pid_for_children), ..(*ns).clone() });
+            ns = Rc::new(Namespaces {
+                pid: Rc::clone(&ns.pid_for_children),
+                ..(*ns).clone()
+            });
         }
-        let task = self.build_task(id, Parts {
-            pid,
-            group: Rc::clone(&group),
-            hart: Hart::default(),
-            mm: Rc::clone(&self.empty_mm),
-            fs,
-            files: Rc::new(FdTable::new()),
-            ns,
-            creds: Rc::new(new.creds),
-            cgroup,
-            comm: new.name,
-            sigmask: SigSet::EMPTY,
-            altstack: AltStack::NONE,
-            nice: 0,
-            sched_policy: 0,
-            traced: self.trace_new_tasks.get(),
-        });
+        let task = self.build_task(
+            id,
+            Parts {
+                pid,
+                group: Rc::clone(&group),
+                hart: Hart::default(),
+                mm: Rc::clone(&self.empty_mm),
+                fs,
+                files: Rc::new(FdTable::new()),
+                ns,
+                creds: Rc::new(new.creds),
+                cgroup,
+                comm: new.name,
+                sigmask: SigSet::EMPTY,
+                altstack: AltStack::NONE,
+                nice: 0,
+                sched_policy: 0,
+                traced: self.trace_new_tasks.get(),
+            },
+        );
         group.set_leader(Some(Rc::clone(&task)));
         self.adopt(parent, &group);
         Ok(task)
@@ -247,7 +253,10 @@ impl Kernel {
     /// Tasks of a user, for RLIMIT_NPROC.
     fn tasks_of(&self, uid: u32) -> u64 {
         let tasks = self.tasks.borrow();
-        tasks.values().filter(|task| task.creds.borrow().uid == uid && !task.is_dead()).count() as u64
+        tasks
+            .values()
+            .filter(|task| task.creds.borrow().uid == uid && !task.is_dead())
+            .count() as u64
     }
 
     fn check_task_limit(&self, parent: &Rc<Task>) -> Result<()> {
@@ -271,18 +280,41 @@ impl Kernel {
         let is_thread = flags & flag::THREAD != 0;
         let ns = self.namespaces_for_clone(parent, flags)?;
         let id = self.next_id()?;
-        let pid = Pid::allocate(if is_thread { &ns.pid } else { &ns.pid_for_children })?;
+        let pid = Pid::allocate(if is_thread {
+            &ns.pid
+        } else {
+            &ns.pid_for_children
+        })?;
         let cgroup = parent.cgroup();
         cgroup.fork(id)?;
 
-        let mm = if flags & flag::VM != 0 { parent.mm() } else { parent.mm().fork(Rc::clone(&cgroup)) };
-        let fs = if flags & flag::FS != 0 { parent.fs() } else { parent.fs().duplicate() };
+        let mm = if flags & flag::VM != 0 {
+            parent.mm()
+        } else {
+            parent.mm().fork(Rc::clone(&cgroup))
+        };
+        let fs = if flags & flag::FS != 0 {
+            parent.fs()
+        } else {
+            parent.fs().duplicate()
+        };
         let fs = self.fs_for_clone(parent, &ns, fs);
-        let files = if flags & flag::FILES != 0 { parent.files() } else { Rc::new(parent.files().fork()) };
-        let group = if is_thread { Rc::clone(&parent.group) } else { self.clone_group(parent, flags, &pid) };
+        let files = if flags & flag::FILES != 0 {
+            parent.files()
+        } else {
+            Rc::new(parent.files().fork())
+        };
+        let group = if is_thread {
+            Rc::clone(&parent.group)
+        } else {
+            self.clone_group(parent, flags, &pid)
+        };
         let mut ns = ns;
         if !is_thread && !Rc::ptr_eq(&ns.pid, &ns.pid_for_children) {
-            ns = Rc::new(Namespaces { pid: Rc::clone(&ns.pid_for_children), ..(*ns).clone() });
+            ns = Rc::new(Namespaces {
+                pid: Rc::clone(&ns.pid_for_children),
+                ..(*ns).clone()
+            });
         }
 
         let mut hart = parent.hart.borrow().clone();
@@ -297,23 +329,30 @@ impl Kernel {
         }
         let keeps_altstack = flags & flag::VM == 0 || flags & flag::VFORK != 0;
         let creds = self.creds_for_clone(parent, &ns, flags);
-        let task = self.build_task(id, Parts {
-            pid,
-            group: Rc::clone(&group),
-            hart,
-            mm,
-            fs,
-            files,
-            ns,
-            creds,
-            cgroup,
-            comm: parent.comm(),
-            sigmask: parent.sigmask.get(),
-            altstack: if keeps_altstack { parent.altstack.get() } else { AltStack::NONE },
-            nice: parent.nice.get(),
-            sched_policy: parent.sched_policy.get(),
-            traced: parent.traced.get(),
-        });
+        let task = self.build_task(
+            id,
+            Parts {
+                pid,
+                group: Rc::clone(&group),
+                hart,
+                mm,
+                fs,
+                files,
+                ns,
+                creds,
+                cgroup,
+                comm: parent.comm(),
+                sigmask: parent.sigmask.get(),
+                altstack: if keeps_altstack {
+                    parent.altstack.get()
+                } else {
+                    AltStack::NONE
+                },
+                nice: parent.nice.get(),
+                sched_policy: parent.sched_policy.get(),
+                traced: parent.traced.get(),
+            },
+        );
         if !is_thread {
             group.set_leader(Some(Rc::clone(&task)));
             self.adopt(group.parent(), &group);
@@ -343,11 +382,23 @@ impl Kernel {
         let sibling = flags & flag::PARENT != 0;
         let group = ThreadGroup::new(GroupSeed {
             pid: Rc::clone(pid),
-            parent: if sibling { from.parent.borrow().clone() } else { Rc::downgrade(from) },
+            parent: if sibling {
+                from.parent.borrow().clone()
+            } else {
+                Rc::downgrade(from)
+            },
             process_group: from.process_group(),
-            handlers: if shares_handlers { handlers } else { handlers.duplicate() },
+            handlers: if shares_handlers {
+                handlers
+            } else {
+                handlers.duplicate()
+            },
             limits: from.limits.clone(),
-            exit_signal: if sibling { from.exit_signal.get() } else { (flags & flag::CSIGNAL) as u32 },
+            exit_signal: if sibling {
+                from.exit_signal.get()
+            } else {
+                (flags & flag::CSIGNAL) as u32
+            },
             start: self.clock.now(),
             kernel_task: false,
         });

@@ -96,7 +96,13 @@ impl Kernel {
             return true;
         }
         // Core files are not written, so the core bit of the status is never set.
-        self.exit_group(task, WaitStatus::Signaled { signal, core: false });
+        self.exit_group(
+            task,
+            WaitStatus::Signaled {
+                signal,
+                core: false,
+            },
+        );
         true
     }
 
@@ -104,7 +110,10 @@ impl Kernel {
         let old_mask = task.saved_sigmask.take().unwrap_or(task.sigmask.get());
         if self.push_frame(task, info, action, old_mask).is_err() {
             if info.signal == SIGSEGV {
-                task.group.handlers.borrow().set(SIGSEGV, SigAction::default());
+                task.group
+                    .handlers
+                    .borrow()
+                    .set(SIGSEGV, SigAction::default());
             }
             task.sigmask.set(old_mask);
             self.force_signal(task, SigInfo::kernel(SIGSEGV));

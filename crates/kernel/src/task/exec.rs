@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use rv64::Hart;
-use vfs::path::Path;
 use vfs::Credentials;
+use vfs::path::Path;
 
 use super::{AltStack, Task, TaskState, WaitStatus};
 use crate::kernel::Kernel;
@@ -34,12 +34,15 @@ impl Kernel {
     /// Makes `task` execute a program. On an error the task is as before.
     pub fn exec_task(self: &Rc<Self>, task: &Rc<Task>, request: ExecRequest<'_>) -> Result<()> {
         let (file, _) = self.with_fs(task, |ctx| open_program(ctx, &request.path))?;
-        let program = self.load_program(task, Request {
-            file,
-            name: request.name,
-            argv: request.argv,
-            envp: request.envp,
-        })?;
+        let program = self.load_program(
+            task,
+            Request {
+                file,
+                name: request.name,
+                argv: request.argv,
+                envp: request.envp,
+            },
+        )?;
         if task.group.exiting.get().is_some() {
             return Err(Errno::EINTR);
         }
@@ -75,7 +78,10 @@ impl Kernel {
         task.set_comm(&program.name);
         task.group.did_exec.set(true);
         task.set_mm(program.mm);
-        let mut hart = Hart { pc: program.entry, ..Hart::default() };
+        let mut hart = Hart {
+            pc: program.entry,
+            ..Hart::default()
+        };
         hart.x[2] = program.stack;
         *task.hart.borrow_mut() = hart;
         self.end_vfork(task);
@@ -107,7 +113,8 @@ impl Kernel {
         let user_ns = Rc::clone(&task.ns().user);
         let old = creds.clone();
         let honours_bits = program.may_set_id && !creds.no_new_privs;
-        let mapped = user_ns.local_uid(program.attr.uid).is_some() && user_ns.local_gid(program.attr.gid).is_some();
+        let mapped = user_ns.local_uid(program.attr.uid).is_some()
+            && user_ns.local_gid(program.attr.gid).is_some();
         if honours_bits && mapped {
             if program.attr.mode & S_ISUID != 0 {
                 creds.euid = program.attr.uid;
@@ -133,7 +140,11 @@ impl Kernel {
         let privileged = set_id;
         creds.ambient = if privileged { 0 } else { creds.ambient };
         creds.permitted = permitted & (creds.bounding | creds.inheritable) | creds.ambient;
-        creds.effective = if effective { creds.permitted } else { creds.ambient };
+        creds.effective = if effective {
+            creds.permitted
+        } else {
+            creds.ambient
+        };
         creds.securebits &= !SECBIT_KEEP_CAPS;
         creds
     }

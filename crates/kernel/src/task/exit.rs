@@ -34,11 +34,17 @@ impl Kernel {
 
     /// Ends a process that never got a program.
     pub(crate) fn kill_new(&self, group: &Rc<ThreadGroup>, signal: u32) {
-        let all_new = group.threads().iter().all(|task| task.state() == TaskState::New);
+        let all_new = group
+            .threads()
+            .iter()
+            .all(|task| task.state() == TaskState::New);
         if !all_new {
             return;
         }
-        let status = WaitStatus::Signaled { signal, core: false };
+        let status = WaitStatus::Signaled {
+            signal,
+            core: false,
+        };
         group.exiting.set(Some(status));
         for task in group.threads() {
             self.exit_task(&task, status);
@@ -74,9 +80,14 @@ impl Kernel {
         task.cgroup().exit(task.id);
 
         let group = Rc::clone(&task.group);
-        group.ended_usage.set(group.ended_usage.get().plus(task.usage()));
+        group
+            .ended_usage
+            .set(group.ended_usage.get().plus(task.usage()));
         task.usage.set(super::Usage::default());
-        group.threads.borrow_mut().retain(|thread| !Rc::ptr_eq(thread, task));
+        group
+            .threads
+            .borrow_mut()
+            .retain(|thread| !Rc::ptr_eq(thread, task));
         let is_last = group.threads.borrow().is_empty();
         if !task.is_leader() {
             self.release_task(task);
@@ -103,9 +114,11 @@ impl Kernel {
         if head == 0 {
             return;
         }
-        let (Ok(first), Ok(offset), Ok(pending)) =
-            (task.read_u64(head), task.read_u64(head + 8), task.read_u64(head + 16))
-        else {
+        let (Ok(first), Ok(offset), Ok(pending)) = (
+            task.read_u64(head),
+            task.read_u64(head + 8),
+            task.read_u64(head + 16),
+        ) else {
             return;
         };
         let mut entry = first;
@@ -113,7 +126,9 @@ impl Kernel {
             if entry & !1 == head {
                 break;
             }
-            let Ok(next) = task.read_u64(entry & !1) else { return };
+            let Ok(next) = task.read_u64(entry & !1) else {
+                return;
+            };
             if entry != pending {
                 self.robust_death(task, (entry & !1).wrapping_add(offset));
             }
@@ -125,7 +140,9 @@ impl Kernel {
     }
 
     fn robust_death(&self, task: &Rc<Task>, address: u64) {
-        let Ok(value) = task.read_u32(address) else { return };
+        let Ok(value) = task.read_u32(address) else {
+            return;
+        };
         if value & FUTEX_TID_MASK != task.tid_in(&task.pid_ns()) {
             return;
         }
@@ -166,7 +183,10 @@ impl Kernel {
             if Rc::ptr_eq(&group, init) || group.is_zombie() {
                 continue;
             }
-            let status = WaitStatus::Signaled { signal: SIGKILL, core: false };
+            let status = WaitStatus::Signaled {
+                signal: SIGKILL,
+                core: false,
+            };
             group.exiting.set(Some(status));
             for task in group.threads() {
                 self.exit_task(&task, status);
@@ -203,7 +223,9 @@ impl Kernel {
         }
         let reaper = self.find_reaper(group);
         for child in children {
-            *child.parent.borrow_mut() = reaper.as_ref().map_or_else(std::rc::Weak::new, Rc::downgrade);
+            *child.parent.borrow_mut() = reaper
+                .as_ref()
+                .map_or_else(std::rc::Weak::new, Rc::downgrade);
             for task in child.threads() {
                 let signal = task.parent_death_signal.get();
                 if signal != 0 {
@@ -231,15 +253,21 @@ impl Kernel {
             }
             ancestor = candidate.parent();
         }
-        let init = namespace.init().filter(|init| !init.is_zombie() && !Rc::ptr_eq(init, group));
-        init.or_else(|| self.init()).filter(|init| !Rc::ptr_eq(init, group))
+        let init = namespace
+            .init()
+            .filter(|init| !init.is_zombie() && !Rc::ptr_eq(init, group));
+        init.or_else(|| self.init())
+            .filter(|init| !Rc::ptr_eq(init, group))
     }
 
     /// Process groups that lost the last parent who could continue them get SIGHUP and SIGCONT when one of
     /// them is stopped.
     fn check_orphaned_groups(&self, group: &Rc<ThreadGroup>) {
         let check = |process_group: &Rc<ProcessGroup>, leaving: Option<&Rc<ThreadGroup>>| {
-            let any_stopped = process_group.members().iter().any(|member| member.is_stopped());
+            let any_stopped = process_group
+                .members()
+                .iter()
+                .any(|member| member.is_stopped());
             if any_stopped && process_group.is_orphaned(leaving) {
                 self.signal_process_group(process_group, SigInfo::kernel(SIGHUP));
                 self.signal_process_group(process_group, SigInfo::kernel(SIGCONT));
@@ -250,7 +278,10 @@ impl Kernel {
         for child in self.init_ns.pid.processes() {
             let of_child = child.process_group();
             let same_session = Rc::ptr_eq(&of_child.session, &session);
-            if same_session && child.stopped_by.get().is_some() && !Rc::ptr_eq(&of_child, &group.process_group()) {
+            if same_session
+                && child.stopped_by.get().is_some()
+                && !Rc::ptr_eq(&of_child, &group.process_group())
+            {
                 check(&of_child, None);
             }
         }
@@ -271,11 +302,15 @@ impl Kernel {
         }
         let signal = group.exit_signal.get();
         let action = parent.handlers.borrow().get(SIGCHLD);
-        let unwanted = signal == SIGCHLD && (action.handler == SIG_IGN || action.flags & sa::NOCLDWAIT != 0);
+        let unwanted =
+            signal == SIGCHLD && (action.handler == SIG_IGN || action.flags & sa::NOCLDWAIT != 0);
         if signal != 0 && !(unwanted && action.handler == SIG_IGN) {
             let (code, value) = match status {
                 WaitStatus::Exited(code) => (si::CLD_EXITED, i32::from(code)),
-                WaitStatus::Signaled { signal, core: false } => (si::CLD_KILLED, signal as i32),
+                WaitStatus::Signaled {
+                    signal,
+                    core: false,
+                } => (si::CLD_KILLED, signal as i32),
                 WaitStatus::Signaled { signal, core: true } => (si::CLD_DUMPED, signal as i32),
             };
             let info = self.child_info(group, &parent, signal, code, value);
@@ -318,8 +353,13 @@ impl Kernel {
     pub(crate) fn reap(&self, group: &Rc<ThreadGroup>) {
         if let Some(parent) = group.parent() {
             let usage = group.usage().plus(group.children_usage.get());
-            parent.children_usage.set(parent.children_usage.get().plus(usage));
-            parent.children.borrow_mut().retain(|child| !Rc::ptr_eq(child, group));
+            parent
+                .children_usage
+                .set(parent.children_usage.get().plus(usage));
+            parent
+                .children
+                .borrow_mut()
+                .retain(|child| !Rc::ptr_eq(child, group));
         }
         group.process_group().remove(group);
         if let Some(leader) = group.leader() {

@@ -65,7 +65,11 @@ impl Kernel {
         let sp = task.hart.borrow().x[2];
         let on_stack = stack.flags & SS_AUTODISARM == 0 && stack.contains(sp);
         let uses_stack = action.flags & sa::ONSTACK != 0 && stack.size != 0;
-        let top = if uses_stack && !on_stack { stack.base.wrapping_add(stack.size) } else { sp };
+        let top = if uses_stack && !on_stack {
+            stack.base.wrapping_add(stack.size)
+        } else {
+            sp
+        };
         let base = top.wrapping_sub(FRAME as u64) & !15;
         if on_stack && !stack.contains(base.wrapping_add(1)) {
             return Err(Errno::EFAULT);
@@ -74,7 +78,11 @@ impl Kernel {
         let mut frame = [0; FRAME];
         frame[..SIGINFO_SIZE].copy_from_slice(&info.emit());
         put(&mut frame, UC_STACK, stack.base);
-        put(&mut frame, UC_STACK + 8, u64::from(altstack_flags(stack, sp)));
+        put(
+            &mut frame,
+            UC_STACK + 8,
+            u64::from(altstack_flags(stack, sp)),
+        );
         put(&mut frame, UC_STACK + 16, stack.size);
         put(&mut frame, UC_SIGMASK, mask.0);
         {
@@ -110,7 +118,8 @@ impl Kernel {
         let base = task.hart.borrow().x[2];
         let mut frame = [0; FRAME];
         task.read_memory(base, &mut frame)?;
-        task.sigmask.set(SigSet(get(&frame, UC_SIGMASK)).minus(UNBLOCKABLE));
+        task.sigmask
+            .set(SigSet(get(&frame, UC_SIGMASK)).minus(UNBLOCKABLE));
         {
             let mut hart = task.hart.borrow_mut();
             hart.pc = get(&frame, SC_REGS) & !1;
@@ -128,7 +137,11 @@ impl Kernel {
         let stack = if flags & SS_DISABLE != 0 {
             AltStack::NONE
         } else {
-            AltStack { base: get(&frame, UC_STACK), size, flags: flags & SS_AUTODISARM }
+            AltStack {
+                base: get(&frame, UC_STACK),
+                size,
+                flags: flags & SS_AUTODISARM,
+            }
         };
         task.altstack.set(stack);
         Ok(())

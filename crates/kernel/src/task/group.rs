@@ -38,7 +38,10 @@ impl Session {
     /// A session named after `pid`.
     #[must_use]
     pub fn new(pid: Rc<Pid>) -> Rc<Session> {
-        let session = Rc::new(Session { pid: Rc::clone(&pid), terminal: RefCell::new(None) });
+        let session = Rc::new(Session {
+            pid: Rc::clone(&pid),
+            terminal: RefCell::new(None),
+        });
         *pid.session.borrow_mut() = Rc::downgrade(&session);
         session
     }
@@ -57,7 +60,11 @@ impl ProcessGroup {
     /// A process group named after `pid`, still without members.
     #[must_use]
     pub fn new(pid: Rc<Pid>, session: Rc<Session>) -> Rc<ProcessGroup> {
-        let group = Rc::new(ProcessGroup { pid: Rc::clone(&pid), session, members: RefCell::default() });
+        let group = Rc::new(ProcessGroup {
+            pid: Rc::clone(&pid),
+            session,
+            members: RefCell::default(),
+        });
         *pid.process_group.borrow_mut() = Rc::downgrade(&group);
         group
     }
@@ -65,7 +72,11 @@ impl ProcessGroup {
     /// The processes in it, zombies included.
     #[must_use]
     pub fn members(&self) -> Vec<Rc<ThreadGroup>> {
-        self.members.borrow().iter().filter_map(Weak::upgrade).collect()
+        self.members
+            .borrow()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     pub(super) fn add(&self, group: &Rc<ThreadGroup>) {
@@ -75,7 +86,9 @@ impl ProcessGroup {
     }
 
     pub(super) fn remove(&self, group: &Rc<ThreadGroup>) {
-        self.members.borrow_mut().retain(|member| !std::ptr::eq(member.as_ptr(), Rc::as_ptr(group)));
+        self.members
+            .borrow_mut()
+            .retain(|member| !std::ptr::eq(member.as_ptr(), Rc::as_ptr(group)));
     }
 
     /// True when no member has a parent in another group of the same session: nobody could continue a
@@ -86,7 +99,9 @@ impl ProcessGroup {
             if leaving.is_some_and(|leaving| Rc::ptr_eq(leaving, member)) || member.is_zombie() {
                 return false;
             }
-            let Some(parent) = member.parent() else { return false };
+            let Some(parent) = member.parent() else {
+                return false;
+            };
             if parent.is_kernel_task() {
                 return false;
             }
@@ -402,7 +417,9 @@ impl ThreadGroup {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let threads = self.threads.borrow();
-        threads.iter().fold(self.ended_usage.get(), |sum, task| sum.plus(task.usage()))
+        threads
+            .iter()
+            .fold(self.ended_usage.get(), |sum, task| sum.plus(task.usage()))
     }
 
     /// Resources used by children that were waited for.
@@ -433,13 +450,22 @@ impl ThreadGroup {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped_by.get().is_some()
-            && self.threads.borrow().iter().all(|task| task.state() == TaskState::Stopped)
+            && self
+                .threads
+                .borrow()
+                .iter()
+                .all(|task| task.state() == TaskState::Stopped)
     }
 }
 
 impl Kernel {
     /// `setpgid(2)` after its checks: moves a process to the group with this number, which may be new.
-    pub fn set_process_group(&self, target: &Rc<ThreadGroup>, number: u32, namespace: &PidNamespace) -> Result<()> {
+    pub fn set_process_group(
+        &self,
+        target: &Rc<ThreadGroup>,
+        number: u32,
+        namespace: &PidNamespace,
+    ) -> Result<()> {
         let session = target.session();
         if number == target.tgid_in(namespace) {
             let pid = target.pid();
@@ -460,7 +486,11 @@ impl Kernel {
     /// `setsid(2)`: a session and a process group of its own, without a terminal.
     pub fn new_session(&self, group: &Rc<ThreadGroup>) -> Result<()> {
         let pid = group.pid();
-        let leads = pid.process_group.borrow().upgrade().is_some_and(|known| !known.members().is_empty());
+        let leads = pid
+            .process_group
+            .borrow()
+            .upgrade()
+            .is_some_and(|known| !known.members().is_empty());
         if leads {
             return Err(Errno::EPERM);
         }

@@ -40,7 +40,10 @@ pub struct Rlimit {
 
 impl Rlimit {
     const fn both(value: u64) -> Rlimit {
-        Rlimit { soft: value, hard: value }
+        Rlimit {
+            soft: value,
+            hard: value,
+        }
     }
 }
 
@@ -52,11 +55,31 @@ impl Limits {
     /// What a process of a freshly booted machine has.
     #[must_use]
     pub fn initial(tasks_max: u64) -> Limits {
-        let limits = Limits(std::array::from_fn(|_| Cell::new(Rlimit::both(RLIM_INFINITY))));
-        limits.set(RLIMIT_STACK, Rlimit { soft: 8 << 20, hard: RLIM_INFINITY });
-        limits.set(RLIMIT_CORE, Rlimit { soft: 0, hard: RLIM_INFINITY });
+        let limits = Limits(std::array::from_fn(|_| {
+            Cell::new(Rlimit::both(RLIM_INFINITY))
+        }));
+        limits.set(
+            RLIMIT_STACK,
+            Rlimit {
+                soft: 8 << 20,
+                hard: RLIM_INFINITY,
+            },
+        );
+        limits.set(
+            RLIMIT_CORE,
+            Rlimit {
+                soft: 0,
+                hard: RLIM_INFINITY,
+            },
+        );
         limits.set(RLIMIT_NPROC, Rlimit::both(tasks_max));
-        limits.set(RLIMIT_NOFILE, Rlimit { soft: 1024, hard: 1 << 20 });
+        limits.set(
+            RLIMIT_NOFILE,
+            Rlimit {
+                soft: 1024,
+                hard: 1 << 20,
+            },
+        );
         limits.set(RLIMIT_MEMLOCK, Rlimit::both(8 << 20));
         limits.set(RLIMIT_SIGPENDING, Rlimit::both(tasks_max));
         limits.set(12, Rlimit::both(819_200));

@@ -90,10 +90,15 @@ impl Task {
         while at < end {
             let writable = {
                 let space = mm.space.borrow();
-                space.lookup(at).is_some_and(|page| page.prot.contains(rv64::Prot::WRITE) && !page.cow)
+                space
+                    .lookup(at)
+                    .is_some_and(|page| page.prot.contains(rv64::Prot::WRITE) && !page.cow)
             };
             if !writable {
-                self.resolve_for_call(Fault { addr: at, access: Access::Write })?;
+                self.resolve_for_call(Fault {
+                    addr: at,
+                    access: Access::Write,
+                })?;
             }
             at = crate::mm::page_down(at) + crate::mm::PAGE;
         }
@@ -137,7 +142,10 @@ impl Task {
 
     /// Reads a `struct timespec` (or `timeval`).
     pub fn read_time_pair(&self, address: u64) -> Result<(i64, i64)> {
-        Ok((self.read_u64(address)? as i64, self.read_u64(address.wrapping_add(8))? as i64))
+        Ok((
+            self.read_u64(address)? as i64,
+            self.read_u64(address.wrapping_add(8))? as i64,
+        ))
     }
 
     /// Reads a string without its NUL; `None` when it is longer than `max`.
@@ -157,7 +165,8 @@ impl Task {
 
     /// Reads a path: `ENAMETOOLONG` when it is too long. An empty one is returned as it is.
     pub fn read_path(&self, address: u64) -> Result<Vec<u8>> {
-        self.read_string(address, PATH_MAX)?.ok_or(Errno::ENAMETOOLONG)
+        self.read_string(address, PATH_MAX)?
+            .ok_or(Errno::ENAMETOOLONG)
     }
 }
 
@@ -182,10 +191,13 @@ impl Kernel {
             }
             Err(FaultError::NotHereYet) => {
                 task.count(|usage| usage.major_faults += 1);
-                self.block_task(task, crate::syscalls::Block {
-                    deadline: None,
-                    restart: crate::syscalls::Restart::Uninterruptible,
-                });
+                self.block_task(
+                    task,
+                    crate::syscalls::Block {
+                        deadline: None,
+                        restart: crate::syscalls::Restart::Uninterruptible,
+                    },
+                );
                 false
             }
             Err(FaultError::OverLimit(over)) => {
@@ -202,7 +214,9 @@ impl Kernel {
         let limit = &over.0;
         let mut victim: Option<(i64, Rc<Task>)> = None;
         for id in limit.members_below() {
-            let Some(task) = self.tasks.borrow().get(&id).cloned() else { continue };
+            let Some(task) = self.tasks.borrow().get(&id).cloned() else {
+                continue;
+            };
             let group = &task.group;
             let adjust = i64::from(group.oom_score_adj.get());
             if adjust <= -1000 || group.is_kernel_task() || group.exiting.get().is_some() {
@@ -219,14 +233,23 @@ impl Kernel {
             // Everybody left is dying already or may not be killed: the caller must not loop for ever.
             limit.count_oom(0);
             if let Some(current) = current {
-                self.begin_group_exit(&current.group, WaitStatus::Signaled { signal: 9, core: false });
+                self.begin_group_exit(
+                    &current.group,
+                    WaitStatus::Signaled {
+                        signal: 9,
+                        core: false,
+                    },
+                );
             }
             return;
         };
         let mut victims = vec![Rc::clone(&task)];
         if let Some(together) = task.cgroup().oom_group_within(limit) {
             let ids = together.members_below();
-            victims = ids.iter().filter_map(|id| self.tasks.borrow().get(id).cloned()).collect();
+            victims = ids
+                .iter()
+                .filter_map(|id| self.tasks.borrow().get(id).cloned())
+                .collect();
         }
         let mut killed = 0;
         for task in victims {
@@ -242,9 +265,14 @@ impl Kernel {
                 task.mm().charged_pages() * 4,
                 task.creds().uid,
             ));
-            let status = WaitStatus::Signaled { signal: 9, core: false };
+            let status = WaitStatus::Signaled {
+                signal: 9,
+                core: false,
+            };
             self.begin_group_exit(&task.group, status);
-            let is_current = current.as_ref().is_some_and(|current| Rc::ptr_eq(&current.group, &task.group));
+            let is_current = current
+                .as_ref()
+                .is_some_and(|current| Rc::ptr_eq(&current.group, &task.group));
             if !is_current {
                 for thread in task.group.threads() {
                     self.exit_task(&thread, status);

@@ -43,15 +43,15 @@ pub use clone::{CloneArgs, NewTask, clone_flags};
 pub use exec::ExecRequest;
 pub use frame::SIGNAL_FRAME_SIZE;
 pub(crate) use frame::altstack_flags;
-pub use group::{
-    ControllingTerminal, ProcessGroup, Session, ThreadGroup, Usage, WaitStatus,
-};
+pub use group::{ControllingTerminal, ProcessGroup, Session, ThreadGroup, Usage, WaitStatus};
 pub use limits::{
     Limits, RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_DATA,
     RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_SIGPENDING,
     RLIMIT_STACK, Rlimit,
 };
-pub use signals::{AltStack, Pending, SIG_DFL, SIG_IGN, SigAction, SigHandlers, UNBLOCKABLE, sanitise};
+pub use signals::{
+    AltStack, Pending, SIG_DFL, SIG_IGN, SigAction, SigHandlers, UNBLOCKABLE, sanitise,
+};
 pub use state::{SyscallState, TaskState};
 pub use wait::{
     CLONE_OPTIONS, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED, WaitEvent, WaitFor, WaitResult,
@@ -71,7 +71,11 @@ impl FsInfo {
     /// Root and working directory at `root`, umask 022.
     #[must_use]
     pub fn new(root: Path) -> Rc<FsInfo> {
-        Rc::new(FsInfo { cwd: RefCell::new(root.clone()), root: RefCell::new(root), umask: Cell::new(0o022) })
+        Rc::new(FsInfo {
+            cwd: RefCell::new(root.clone()),
+            root: RefCell::new(root),
+            umask: Cell::new(0o022),
+        })
     }
 
     /// A copy of its own, for fork and unshare.
@@ -114,7 +118,10 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::Relaxed) {
-            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.tid);
+            self.woken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.tid);
         }
     }
 }
@@ -310,7 +317,11 @@ impl Task {
     /// Names it (`prctl(PR_SET_NAME)`); cut to 15 bytes.
     pub fn set_comm(&self, name: &[u8]) {
         let mut comm = [0; 16];
-        let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len()).min(15);
+        let len = name
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(name.len())
+            .min(15);
         comm[..len].copy_from_slice(&name[..len]);
         self.comm.set(comm);
     }
@@ -332,8 +343,12 @@ impl Task {
             TaskState::New if self.group.is_kernel_task() => 'S',
             TaskState::New => 'S',
             TaskState::Runnable => 'R',
-            TaskState::Blocked { interruptible: true } => 'S',
-            TaskState::Blocked { interruptible: false } => 'D',
+            TaskState::Blocked {
+                interruptible: true,
+            } => 'S',
+            TaskState::Blocked {
+                interruptible: false,
+            } => 'D',
             TaskState::Stopped => 'T',
             TaskState::Dead => 'Z',
         }
@@ -390,7 +405,11 @@ impl Task {
 
     /// Refuses with `EPERM` without the capability in the task's own user namespace.
     pub fn require(&self, capability: vfs::Capability) -> Result<()> {
-        if self.creds().has_cap(capability) { Ok(()) } else { Err(Errno::EPERM) }
+        if self.creds().has_cap(capability) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     /// How this thread ended.

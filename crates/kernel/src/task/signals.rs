@@ -42,7 +42,9 @@ pub struct SigHandlers(RefCell<[SigAction; SIGNAL_MAX as usize + 1]>);
 
 impl Default for SigHandlers {
     fn default() -> Self {
-        SigHandlers(RefCell::new([SigAction::default(); SIGNAL_MAX as usize + 1]))
+        SigHandlers(RefCell::new(
+            [SigAction::default(); SIGNAL_MAX as usize + 1],
+        ))
     }
 }
 
@@ -69,8 +71,15 @@ impl SigHandlers {
     pub fn after_exec(&self) -> Rc<SigHandlers> {
         let mut actions = *self.0.borrow();
         for action in &mut actions {
-            let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-            *action = SigAction { handler, ..SigAction::default() };
+            let handler = if action.handler == SIG_IGN {
+                SIG_IGN
+            } else {
+                SIG_DFL
+            };
+            *action = SigAction {
+                handler,
+                ..SigAction::default()
+            };
         }
         Rc::new(SigHandlers(RefCell::new(actions)))
     }
@@ -114,7 +123,11 @@ pub struct AltStack {
 
 impl AltStack {
     /// No alternate stack.
-    pub const NONE: AltStack = AltStack { base: 0, size: 0, flags: 0 };
+    pub const NONE: AltStack = AltStack {
+        base: 0,
+        size: 0,
+        flags: 0,
+    };
 
     /// True when `sp` is on it.
     #[must_use]
@@ -191,7 +204,8 @@ impl Task {
     /// True when a signal waits that is to be delivered now: a system call must stop waiting.
     #[must_use]
     pub fn signal_pending(&self) -> bool {
-        !self.pending_set().minus(self.sigmask.get()).is_empty() || self.group.exiting.get().is_some()
+        !self.pending_set().minus(self.sigmask.get()).is_empty()
+            || self.group.exiting.get().is_some()
     }
 
     /// True when it is about to die.
@@ -302,7 +316,14 @@ impl Kernel {
     fn pick_receiver(&self, group: &Rc<ThreadGroup>, signal: u32) -> Option<Rc<Task>> {
         let threads = group.threads.borrow();
         let takes = |task: &&Rc<Task>| !task.sigmask.get().has(signal) || signal == SIGKILL;
-        let sleeps = |task: &&Rc<Task>| matches!(task.state(), TaskState::Blocked { interruptible: true });
+        let sleeps = |task: &&Rc<Task>| {
+            matches!(
+                task.state(),
+                TaskState::Blocked {
+                    interruptible: true
+                }
+            )
+        };
         let candidates = || threads.iter().filter(takes);
         candidates()
             .find(|task| task.is_leader())
@@ -315,8 +336,12 @@ impl Kernel {
     pub(crate) fn signal_wake(&self, task: &Rc<Task>, signal: u32) {
         let blocked = task.sigmask.get().has(signal) && signal != SIGKILL;
         match task.state() {
-            TaskState::Blocked { interruptible: true } if !blocked => self.make_runnable(task),
-            TaskState::Blocked { .. } | TaskState::Stopped if signal == SIGKILL => self.make_runnable(task),
+            TaskState::Blocked {
+                interruptible: true,
+            } if !blocked => self.make_runnable(task),
+            TaskState::Blocked { .. } | TaskState::Stopped if signal == SIGKILL => {
+                self.make_runnable(task)
+            }
             TaskState::New if signal == SIGKILL => self.kill_new(&task.group, signal),
             _ => {}
         }
@@ -343,12 +368,16 @@ impl Kernel {
     /// True when `sender` may signal `receiver` (`kill(2)`).
     #[must_use]
     pub fn may_signal(&self, sender: &Task, receiver: &ThreadGroup, signal: u32) -> bool {
-        let Some(target) = receiver.any_task() else { return false };
+        let Some(target) = receiver.any_task() else {
+            return false;
+        };
         if Rc::ptr_eq(&target.group, &sender.group) {
             return true;
         }
         let (from, to) = (sender.creds(), target.creds());
-        let same_user = [to.uid, to.suid].iter().any(|&uid| uid == from.uid || uid == from.euid);
+        let same_user = [to.uid, to.suid]
+            .iter()
+            .any(|&uid| uid == from.uid || uid == from.euid);
         same_user
             || self.capable_over(sender, &target, vfs::Capability::Kill)
             || signal == SIGCONT && Rc::ptr_eq(&sender.group.session(), &receiver.session())
@@ -356,9 +385,20 @@ impl Kernel {
 
     /// The signal a process sends, as its receiver sees it.
     #[must_use]
-    pub fn signal_from(&self, sender: &Task, receiver: &ThreadGroup, signal: u32, code: i32) -> SigInfo {
+    pub fn signal_from(
+        &self,
+        sender: &Task,
+        receiver: &ThreadGroup,
+        signal: u32,
+        code: i32,
+    ) -> SigInfo {
         let namespace = Rc::clone(receiver.pid().namespace());
-        SigInfo::user(signal, code, sender.group.tgid_in(&namespace), sender.creds().uid)
+        SigInfo::user(
+            signal,
+            code,
+            sender.group.tgid_in(&namespace),
+            sender.creds().uid,
+        )
     }
 }
 
@@ -403,8 +443,18 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_sigqueue() {
         let mut pending = Pending::default();
-        let info = SigInfo { signal: 40, code: si::QUEUE, ..SigInfo::default() };
-        assert_eq!((0..5).map(|_| pending.push(info, 3).is_ok()).filter(|&ok| ok).count(), 3);
+        let info = SigInfo {
+            signal: 40,
+            code: si::QUEUE,
+            ..SigInfo::default()
+        };
+        assert_eq!(
+            (0..5)
+                .map(|_| pending.push(info, 3).is_ok())
+                .filter(|&ok| ok)
+                .count(),
+            3
+        );
         assert!(pending.push(SigInfo::kernel(SIGTERM), 3).is_ok());
     }
 }

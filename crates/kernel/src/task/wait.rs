@@ -75,7 +75,12 @@ impl WaitResult {
 
 impl Kernel {
     /// Looks for a child that changed as `options` ask for; `None`: there are children, but none did.
-    pub fn wait_child(&self, task: &Rc<Task>, which: &WaitFor, options: u64) -> Result<Option<WaitResult>> {
+    pub fn wait_child(
+        &self,
+        task: &Rc<Task>,
+        which: &WaitFor,
+        options: u64,
+    ) -> Result<Option<WaitResult>> {
         let parent = &task.group;
         let namespace = task.pid_ns();
         let mut any = false;
@@ -168,11 +173,12 @@ fn take_event(child: &ThreadGroup, options: u64) -> Option<WaitEvent> {
     if let Some(status) = child.status() {
         return (options & WEXITED != 0).then_some(WaitEvent::Ended(status));
     }
-    if options & WSTOPPED != 0 && child.stop_unreported.get() {
-        if let Some(signal) = child.stopped_by.get() {
-            child.stop_unreported.set(keep);
-            return Some(WaitEvent::Stopped(signal));
-        }
+    if options & WSTOPPED != 0
+        && child.stop_unreported.get()
+        && let Some(signal) = child.stopped_by.get()
+    {
+        child.stop_unreported.set(keep);
+        return Some(WaitEvent::Stopped(signal));
     }
     if options & WCONTINUED != 0 && child.continue_unreported.get() {
         child.continue_unreported.set(keep);
