@@ -451,6 +451,20 @@ impl SocketFile {
         }
     }
 
+    /// `write(2)` by a task.
+    pub fn send(&self, caller: Caller<'_>, data: &[u8]) -> Result<usize> {
+        let ancillary = Ancillary::default();
+        self.socket.send(
+            Some(caller),
+            Outgoing {
+                data,
+                to: None,
+                ancillary,
+                flags: 0,
+            },
+        )
+    }
+
     /// Data keeps its boundaries: datagrams and sequenced packets.
     #[must_use]
     pub fn is_message(&self) -> bool {

@@ -16,7 +16,7 @@ use super::sys_tty;
 use super::table::{Arg, Row};
 use super::{Block, Restart, Stop, SysResult};
 use crate::kernel::Kernel;
-use crate::socket::SocketFile;
+use crate::socket::{Caller, SocketFile};
 use crate::task::{RLIMIT_FSIZE, Task};
 
 /// The rows of this family.
@@ -351,7 +351,7 @@ pub(super) fn write_file(
     let outcome = if seekable {
         write_positioned(k, t, file, segments, total, place, &mut buf)
     } else {
-        write_stream(t, file, segments, total, chunk, &mut buf)
+        write_stream(k, t, file, segments, total, chunk, &mut buf)
     };
     k.put_scratch(buf);
     let result = finish_write(k, t, file, outcome, place.nowait);
@@ -400,7 +400,8 @@ pub(super) fn finish_write(
 }
 
 fn write_stream(
-    t: &Task,
+    k: &Rc<Kernel>,
+    t: &Rc<Task>,
     file: &OpenFile,
     segments: &[Segment],
     total: u64,
@@ -418,7 +419,11 @@ fn write_stream(
                 Err(Errno::EFAULT.into())
             };
         }
-        let count = file.file.write_at(0, &buf[..have])?;
+        let count = match file.file.as_any().downcast_ref::<SocketFile>() {
+            // A socket wants to know who sends: SO_PASSCRED, netlink.
+            Some(socket) => socket.send(Caller { k, t }, &buf[..have])?,
+            None => file.file.write_at(0, &buf[..have])?,
+        };
         done += count as u64;
         t.syscall.done.set(done);
         if done >= total || count == 0 || have < want {

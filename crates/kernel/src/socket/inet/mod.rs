@@ -186,6 +186,8 @@ pub fn new(
         (c::SOCK_DGRAM, ICMPV6) if family == c::AF_INET6 => Ok(IcmpSocket::new(net, family, false)),
         (c::SOCK_RAW, 0) => Err(Errno::EPROTONOSUPPORT),
         (c::SOCK_RAW, _) if !k.capable_in(t, &net.owner, Capability::NetRaw) => Err(Errno::EPERM),
+        (c::SOCK_RAW, ICMP) if family == c::AF_INET => Ok(IcmpSocket::new(net, family, true)),
+        (c::SOCK_RAW, ICMPV6) if family == c::AF_INET6 => Ok(IcmpSocket::new(net, family, true)),
         (c::SOCK_STREAM | c::SOCK_DGRAM | c::SOCK_RAW, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
