@@ -68,7 +68,7 @@ pub const TARGETS: &[Target] = &[
 fn instructions(bytes: &[u8]) {
     for pair in bytes.chunks_exact(4) {
         let word = u32::from_le_bytes([pair[0], pair[1], pair[2], pair[3]]);
-        let _ = rv64::disasm(word);
+        let _ = rv64::disasm(word, 0x1000);
     }
     let mut space = AddressSpace::new();
     for (index, chunk) in bytes.chunks(PAGE_SIZE).enumerate() {
@@ -88,7 +88,7 @@ fn instructions(bytes: &[u8]) {
     hart.x[10] = 0x1400;
     let mut budget = 2000;
     for _ in 0..20 {
-        let exit = rv64::run(&mut hart, &mut space, &mut budget, &Counters::default());
+        let exit = rv64::run(&mut hart, &mut space, &mut budget, Counters::default());
         if matches!(exit, rv64::Exit::Budget) {
             return;
         }
@@ -121,7 +121,7 @@ fn instruction_seeds() -> Vec<Vec<u8>> {
 /// Executes the bytes as a program file of a machine, for a while.
 fn elf(bytes: &[u8]) {
     let kernel = machine();
-    let os: Rc<dyn os::Os> = Rc::new(KernelOs::new(&kernel));
+    let os: Rc<dyn Os> = KernelOs::new(Rc::clone(&kernel));
     os.write_file(View::Host, b"/program", bytes, 0o755)
         .expect("a fresh machine");
     let task = os
@@ -198,7 +198,7 @@ fn machine() -> Rc<Kernel> {
 /// Unpacks the bytes as a layer; nothing may appear outside the root.
 fn tar(bytes: &[u8]) {
     let kernel = machine();
-    let os: Rc<dyn os::Os> = Rc::new(KernelOs::new(&kernel));
+    let os: Rc<dyn Os> = KernelOs::new(Rc::clone(&kernel));
     let view = View::Host;
     os.mkdir(view, b"/layer", 0o755).expect("a fresh machine");
     let before = os.read_dir(view, b"/").expect("readable");
