@@ -17,9 +17,9 @@ const LINES_MAX: usize = 1000;
 /// Files that may be longer, and why.
 const LONG: &[(&str, &str)] = &[];
 
-/// Packages that may name `kernel`: the composition, and the programs above it. All others know
+/// Packages that may name `kernel`: the composition, the programs above it, and fuzzing. All others know
 /// the machine only through crate `os` (design §3).
-const ABOVE_KERNEL: [&str; 4] = ["playground", "drydockd", "xtask", "drydock"];
+const ABOVE_KERNEL: [&str; 5] = ["playground", "drydockd", "xtask", "drydock", "fuzz"];
 
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
