@@ -108,7 +108,10 @@ impl ProcFs {
         let kernel = self.kernel()?;
         let current = match kernel.current() {
             Some(task) => task,
-            None => kernel.init().and_then(|init| init.leader()).ok_or(Errno::ENOENT)?,
+            None => kernel
+                .init()
+                .and_then(|init| init.leader())
+                .ok_or(Errno::ENOENT)?,
         };
         match (current.group.tgid_in(&self.ns), current.tid_in(&self.ns)) {
             (0, _) | (_, 0) => Err(Errno::ENOENT),

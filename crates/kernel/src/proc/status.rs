@@ -240,7 +240,11 @@ pub(super) fn status(view: &View) -> Result<Vec<u8>> {
         let levels = pid.numbers().iter().skip(ns.level as usize);
         let seen: String = levels.map(|(_, number)| format!("\t{number}")).collect();
         // A group or session outside the namespace; an empty value makes procps give up on the file.
-        if seen.is_empty() { "\t0".to_string() } else { seen }
+        if seen.is_empty() {
+            "\t0".to_string()
+        } else {
+            seen
+        }
     };
     let (process_group, session) = (group.process_group(), group.session());
     let _ = writeln!(
