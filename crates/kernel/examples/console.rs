@@ -27,24 +27,34 @@ fn main() {
 }
 
 fn run(args: &[String], trace: bool) -> kernel::Result<()> {
-    let machine = kernel::harness::Machine::from_directory(Path::new(&args[0]), kernel::Config::default())?;
+    let machine =
+        kernel::harness::Machine::from_directory(Path::new(&args[0]), kernel::Config::default())?;
     if trace {
         machine.kernel.trace_new_tasks.set(true);
-        machine.kernel.set_trace_sink(Some(Box::new(|line| eprintln!("{line}"))));
+        machine
+            .kernel
+            .set_trace_sink(Some(Box::new(|line| eprintln!("{line}"))));
     }
     let (console, slave) = kernel::dev::new_console(&machine.kernel)?;
     console.resize(24, 80);
     let argv: Vec<&str> = args[1..].iter().map(String::as_str).collect();
     let files = [Rc::clone(&slave), Rc::clone(&slave), Rc::clone(&slave)];
     let task = machine.start(&argv, files)?;
-    console.tty().attach(&task.group.session(), &task.group.process_group());
+    console
+        .tty()
+        .attach(&task.group.session(), &task.group.process_group());
     drop(slave);
     let mut script = String::new();
     let _ = std::io::stdin().read_to_string(&mut script);
     let pause = |millis: u64| {
         let until = machine.now().plus(millis * NANOS_PER_SEC / 1000);
-        let wake = machine.kernel.clock.wake_at(until, std::task::Waker::noop().clone());
-        machine.run_until(20_000_000_000, || machine.now() >= until || task.group.is_zombie());
+        let wake = machine
+            .kernel
+            .clock
+            .wake_at(until, std::task::Waker::noop().clone());
+        machine.run_until(20_000_000_000, || {
+            machine.now() >= until || task.group.is_zombie()
+        });
         machine.kernel.clock.cancel(wake);
         let mut output = Vec::new();
         console.drain_output(&mut output);
@@ -53,7 +63,9 @@ fn run(args: &[String], trace: bool) -> kernel::Result<()> {
     };
     pause(500);
     for line in script.lines() {
-        let (line, enter) = line.strip_suffix("\\c").map_or((line, true), |line| (line, false));
+        let (line, enter) = line
+            .strip_suffix("\\c")
+            .map_or((line, true), |line| (line, false));
         let mut keys = unescape(line);
         if enter {
             keys.push(b'\r');

@@ -43,7 +43,9 @@ pub fn open(inode: &InodeRef, flags: OpenFlags) -> Result<Rc<dyn File>> {
 /// never waits (`fifo_open`).
 #[must_use]
 pub fn is_fifo_of(inode: &InodeRef, end: &PipeEnd) -> bool {
-    let attached = inode.attachments().and_then(|attachments| attachments.get::<Attached>());
+    let attached = inode
+        .attachments()
+        .and_then(|attachments| attachments.get::<Attached>());
     attached.is_some_and(|attached| attached.0.borrow().as_ptr() == Rc::as_ptr(&end.pipe))
 }
 

@@ -153,7 +153,9 @@ fn open(
     })?;
     if let Some(end) = file.file.as_any().downcast_ref::<PipeEnd>()
         && !flags.contains(OpenFlags::NONBLOCK)
-        && file.inode().is_some_and(|inode| crate::fifo::is_fifo_of(&inode, end))
+        && file
+            .inode()
+            .is_some_and(|inode| crate::fifo::is_fifo_of(&inode, end))
     {
         let peers = PeerCount::of(end);
         return finish_fifo(t, OpeningFifo { file, peers }, cloexec);
