@@ -86,14 +86,13 @@ impl Engine {
         }
     }
 
-    fn stat(&self, container: &Container, look: &Look, path: &str) -> Result<PathStat> {
+    fn stat(&self, name: &str, look: &Look, path: &str) -> Result<PathStat> {
         // A trailing slash or dot asks for what a link leads to.
         let follow = path.ends_with('/') || path.ends_with("/.");
         let full = runtime::path::clean(path);
         let missing = |errno: Errno| match errno {
             Errno::ENOENT | Errno::ENOTDIR => ApiError::not_found(format!(
-                "Could not find the file {path} in container {}",
-                container.id
+                "Could not find the file {path} in container {name}"
             )),
             errno => ApiError::system(format!("lstat {full}: {}", errno.go_description())),
         };
@@ -130,7 +129,7 @@ impl Engine {
         let container = self.find_container(context.param(0))?;
         let wanted = path(&context.query)?;
         let look = self.look(&container).await?;
-        let stat = self.stat(&container, &look, wanted);
+        let stat = self.stat(context.param(0), &look, wanted);
         self.look_away(&container, look).await;
         let mut response = json::response(200, Body::empty(), Some("application/json"));
         add_stat(&mut response, &stat?);
@@ -142,7 +141,7 @@ impl Engine {
         let container = self.find_container(context.param(0))?;
         let wanted = path(&context.query)?.to_string();
         let look = self.look(&container).await?;
-        let stat = match self.stat(&container, &look, &wanted) {
+        let stat = match self.stat(context.param(0), &look, &wanted) {
             Ok(stat) => stat,
             Err(error) => {
                 self.look_away(&container, look).await;
