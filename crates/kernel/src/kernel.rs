@@ -99,6 +99,8 @@ pub struct Kernel {
     pub forks: Cell<u64>,
     /// Context switches (`ctxt` of /proc/stat).
     pub switches: Cell<u64>,
+    /// Processes that are stopped: while there is none, no group can be orphaned in a way that counts.
+    pub(crate) stopped_processes: Cell<u32>,
     pub(crate) scratch: RefCell<Vec<u8>>,
     log: RefCell<VecDeque<LogLine>>,
     log_sequence: Cell<u64>,
@@ -155,6 +157,7 @@ impl Kernel {
             idle_ns: Cell::new(0),
             forks: Cell::new(0),
             switches: Cell::new(0),
+            stopped_processes: Cell::new(0),
             scratch: RefCell::default(),
             log: RefCell::default(),
             log_sequence: Cell::new(0),

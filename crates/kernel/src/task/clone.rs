@@ -24,7 +24,7 @@ use crate::namespaces::Namespaces;
 use crate::namespaces::pid::Pid;
 
 /// Most tasks of a machine, whatever the limits say: a fork bomb must not take the page with it.
-const TASKS_MAX: usize = 32_768;
+const TASKS_MAX: usize = 4096;
 
 /// `CLONE_…` (linux/sched.h); those of namespaces are in [`crate::namespaces`].
 #[allow(missing_docs, reason = "named as in clone(2)")]

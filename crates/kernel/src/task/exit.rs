@@ -26,7 +26,7 @@ impl Kernel {
             return;
         }
         group.exiting.set(Some(status));
-        group.stopped_by.set(None);
+        self.set_stopped(group, None);
         for task in group.threads() {
             self.make_runnable(&task);
         }
@@ -155,6 +155,7 @@ impl Kernel {
     /// The last thread has ended.
     fn exit_process(&self, group: &Rc<ThreadGroup>, status: WaitStatus) {
         group.timers.clear();
+        self.set_stopped(group, None);
         group.status.set(Some(status));
         let pid_ns = Rc::clone(group.pid().namespace());
         let is_ns_init = group.is_ns_init();
@@ -263,6 +264,9 @@ impl Kernel {
     /// Process groups that lost the last parent who could continue them get SIGHUP and SIGCONT when one of
     /// them is stopped.
     fn check_orphaned_groups(&self, group: &Rc<ThreadGroup>) {
+        if self.stopped_processes.get() == 0 {
+            return;
+        }
         let check = |process_group: &Rc<ProcessGroup>, leaving: Option<&Rc<ThreadGroup>>| {
             let any_stopped = process_group
                 .members()

@@ -120,9 +120,10 @@ impl Kernel {
 
     /// Continues a stopped process: SIGCONT was sent.
     pub(crate) fn continue_group(&self, group: &Rc<ThreadGroup>) {
-        if group.stopped_by.take().is_none() {
+        if group.stopped_by.get().is_none() {
             return;
         }
+        self.set_stopped(group, None);
         group.stop_unreported.set(false);
         group.continue_unreported.set(true);
         for task in group.threads() {
@@ -133,9 +134,17 @@ impl Kernel {
         self.notify_parent_of_change(group, abi::signal::si::CLD_CONTINUED, SIGCONT);
     }
 
+    /// Notes by which signal a process is stopped, and how many are.
+    pub(super) fn set_stopped(&self, group: &ThreadGroup, signal: Option<u32>) {
+        let before = group.stopped_by.replace(signal);
+        let count = self.stopped_processes.get() + u32::from(signal.is_some());
+        self.stopped_processes
+            .set(count - u32::from(before.is_some()));
+    }
+
     /// Stops all threads of a process.
     pub(crate) fn stop_group(&self, group: &Rc<ThreadGroup>, signal: u32) {
-        group.stopped_by.set(Some(signal));
+        self.set_stopped(group, Some(signal));
         group.stop_unreported.set(true);
         group.continue_unreported.set(false);
         for task in group.threads() {
