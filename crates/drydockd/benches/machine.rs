@@ -3,7 +3,10 @@
 //! One line a result: `name<TAB>value<TAB>unit`. Times are processor time of this process, the best of
 //! several runs, because these machines are noisy; what is worth quoting are ratios within one run.
 //! `qemu-riscv64` runs the same busybox on the same work for comparison, where it is installed.
-#![allow(clippy::disallowed_methods, reason = "a benchmark reads the host's clock")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the host's clock"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,14 +28,21 @@ const CONTAINERS: u64 = 50;
 const WORK: [(&str, &[&str], usize); 4] = [
     ("sha256sum", &["sha256sum"], 8 << 20),
     ("gzip", &["gzip", "-c"], 4 << 20),
-    ("awk", &["awk", "BEGIN{for(i=0;i<600000;i++)s+=i%7;print s}"], 0),
+    (
+        "awk",
+        &["awk", "BEGIN{for(i=0;i<600000;i++)s+=i%7;print s}"],
+        0,
+    ),
     ("sort", &["sort"], 1 << 20),
 ];
 
 fn main() {
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images");
     if !images.join("v2").is_dir() {
-        eprintln!("no images in {}: run `cargo xtask images` first", images.display());
+        eprintln!(
+            "no images in {}: run `cargo xtask images` first",
+            images.display()
+        );
         std::process::exit(1);
     }
     fork();
@@ -62,7 +72,12 @@ fn best(mut measure: impl FnMut() -> f64) -> f64 {
 fn fork() {
     let mut space = AddressSpace::new();
     for page in 0..12_800 {
-        space.map(0x1000_0000 + page * 4096, Page::zeroed(), Prot::READ | Prot::WRITE, Sharing::Private);
+        space.map(
+            0x1000_0000 + page * 4096,
+            Page::zeroed(),
+            Prot::READ | Prot::WRITE,
+            Sharing::Private,
+        );
     }
     let times = 100;
     let seconds = best(|| {
@@ -83,10 +98,17 @@ struct World {
 
 impl World {
     fn boot(images: PathBuf) -> World {
-        let mut playground =
-            Playground::new(Config { console: ConsoleMode::None, memory: 4 << 30, ..Config::default() });
+        let mut playground = Playground::new(Config {
+            console: ConsoleMode::None,
+            memory: 4 << 30,
+            ..Config::default()
+        });
         let name = playground.add_instance().expect("the first machine");
-        let mut world = World { playground, images, now: Instant(0) };
+        let mut world = World {
+            playground,
+            images,
+            now: Instant(0),
+        };
         while world.playground.machine(&name).is_none() {
             world.step();
         }
@@ -96,7 +118,10 @@ impl World {
     fn step(&mut self) {
         let turn = self.playground.turn(self.now, FUEL);
         for event in self.playground.take_events() {
-            assert!(matches!(event, playground::Event::Added { .. }), "{event:?}");
+            assert!(
+                matches!(event, playground::Event::Added { .. }),
+                "{event:?}"
+            );
         }
         if files::answer(&self.playground, &self.images) || turn.busy {
             return;
@@ -113,7 +138,12 @@ impl World {
             self.step();
         }
         let status = command.status().expect("just seen").expect("bash runs");
-        assert_eq!(status.code(), 0, "{commands}: {}", String::from_utf8_lossy(&command.stderr.borrow()));
+        assert_eq!(
+            status.code(),
+            0,
+            "{commands}: {}",
+            String::from_utf8_lossy(&command.stderr.borrow())
+        );
         let output = command.stdout.borrow();
         String::from_utf8_lossy(&output).into_owned()
     }
@@ -145,7 +175,14 @@ impl World {
         let answer = executor.spawn(async move {
             let response = call.await;
             let status = response.status();
-            (status, response.into_body().collect(1 << 20).await.unwrap_or_default())
+            (
+                status,
+                response
+                    .into_body()
+                    .collect(1 << 20)
+                    .await
+                    .unwrap_or_default(),
+            )
         });
         while !answer.is_finished() {
             self.step();
@@ -170,7 +207,11 @@ fn docker(world: &mut World) {
         world.create_and_start("\"true\"");
         cpu() - started
     });
-    report("container create and start in the engine", seconds * 1e3, "ms");
+    report(
+        "container create and start in the engine",
+        seconds * 1e3,
+        "ms",
+    );
     let seconds = best(|| world.seconds_of("docker run --rm busybox true"));
     report("docker run --rm busybox true", seconds, "s");
     let seconds = best(|| world.seconds_of("docker ps"));
@@ -182,18 +223,39 @@ fn docker(world: &mut World) {
 fn idle(world: &mut World) {
     let resident = || {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        statm.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
+        statm
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<f64>().ok())
+            .unwrap_or(0.0)
+            * 4096.0
     };
     world.create_and_start("\"sleep\",\"100000\"");
     world.sh("sleep 1");
-    let (before, charged) = (resident(), world.playground.stats("node1").expect("there").memory_used);
+    let (before, charged) = (
+        resident(),
+        world.playground.stats("node1").expect("there").memory_used,
+    );
     for _ in 0..CONTAINERS {
         world.create_and_start("\"sleep\",\"100000\"");
     }
     world.sh("sleep 1");
-    report("50 idle containers over the first, of this process", (resident() - before) / 1e6, "MB");
-    let charged = world.playground.stats("node1").expect("there").memory_used.saturating_sub(charged);
-    report("50 idle containers over the first, as the machine counts", charged as f64 / 1e6, "MB");
+    report(
+        "50 idle containers over the first, of this process",
+        (resident() - before) / 1e6,
+        "MB",
+    );
+    let charged = world
+        .playground
+        .stats("node1")
+        .expect("there")
+        .memory_used
+        .saturating_sub(charged);
+    report(
+        "50 idle containers over the first, as the machine counts",
+        charged as f64 / 1e6,
+        "MB",
+    );
 }
 
 /// The same work in a machine and under qemu-user.
@@ -202,7 +264,10 @@ fn work(world: &mut World) {
     let busybox = world.images.join("trees/busybox/bin/busybox");
     let nothing = best(|| world.seconds_of("/root/busybox true"));
     for (name, arguments, input) in WORK {
-        let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
+        let quoted: Vec<String> = arguments
+            .iter()
+            .map(|argument| format!("'{argument}'"))
+            .collect();
         let commands = format!("/root/busybox {} >/dev/null", quoted.join(" "));
         let data = bytes(input);
         let ours = best(|| {
@@ -214,9 +279,16 @@ fn work(world: &mut World) {
         match best_qemu(&busybox, arguments, &data) {
             Some(qemu) => {
                 report(&format!("busybox {name} under qemu-user"), qemu, "s");
-                report(&format!("busybox {name}: ours / qemu-user"), ours / qemu, "x");
+                report(
+                    &format!("busybox {name}: ours / qemu-user"),
+                    ours / qemu,
+                    "x",
+                );
             }
-            None => eprintln!("no ratio for {name}: qemu-riscv64 or {} is not there", busybox.display()),
+            None => eprintln!(
+                "no ratio for {name}: qemu-riscv64 or {} is not there",
+                busybox.display()
+            ),
         }
     }
 }
@@ -235,7 +307,10 @@ fn best_qemu(busybox: &Path, arguments: &[&str], input: &[u8]) -> Option<f64> {
         let mut stdin = child.stdin.take()?;
         std::io::Write::write_all(&mut stdin, input).ok()?;
         drop(stdin);
-        child.wait().ok().filter(std::process::ExitStatus::success)?;
+        child
+            .wait()
+            .ok()
+            .filter(std::process::ExitStatus::success)?;
         best = best.min(children() - before);
     }
     Some(best)
@@ -244,8 +319,16 @@ fn best_qemu(busybox: &Path, arguments: &[&str], input: &[u8]) -> Option<f64> {
 /// Processor time of the children that have ended, in seconds.
 fn children() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = [13, 14].iter().filter_map(|&at| fields.get(at)?.parse::<f64>().ok()).sum();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = [13, 14]
+        .iter()
+        .filter_map(|&at| fields.get(at)?.parse::<f64>().ok())
+        .sum();
     ticks / 100.0
 }
 
@@ -254,7 +337,14 @@ fn bytes(count: usize) -> Vec<u8> {
     let rng = clock::Rng::new(7);
     let mut bytes = Vec::with_capacity(count + 32);
     while bytes.len() < count {
-        bytes.extend(format!("{:06} {}\n", rng.next_u64() % 1_000_000, rng.next_u64() % 97).bytes());
+        bytes.extend(
+            format!(
+                "{:06} {}\n",
+                rng.next_u64() % 1_000_000,
+                rng.next_u64() % 97
+            )
+            .bytes(),
+        );
     }
     bytes.truncate(count);
     bytes

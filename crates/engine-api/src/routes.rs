@@ -218,7 +218,8 @@ fn matches(pattern: &str, path: &str) -> Option<Params> {
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from(
-        "# Docker Engine API\n\nPrinted from the route table (`crates/engine-api/src/routes.rs`). Versions \
+        "# Docker Engine API\n\nPrinted from the route table (`crates/engine-api/src/routes.rs`) by \
+         `cargo run -p engine-api --example routes > docs/engine-api.md`; a test compares. Versions \
          1.24 to 1.47.\n\n| method | path | operation | since | support |\n|---|---|---|---|---|\n",
     );
     for route in ROUTES {
@@ -300,6 +301,12 @@ mod tests {
             );
         }
         assert!(find("GET", "/system/df", Version(1, 24)).is_err());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engine-api.md");
+        let printed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            printed == markdown(),
+            "docs/engine-api.md is old: cargo run -p engine-api --example routes > docs/engine-api.md"
+        );
         assert!(markdown().contains("| GET | `/containers/json` | ContainerList | 1.24 | full |"));
     }
 }

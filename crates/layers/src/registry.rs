@@ -63,10 +63,15 @@ impl fmt::Display for RegistryError {
             RegistryError::Status { message, .. } | RegistryError::Transport(message) => {
                 f.write_str(message)
             }
-            RegistryError::Verify(error) => write!(
-                f,
-                "filesystem layer verification failed for digest: {error}"
-            ),
+            RegistryError::Verify(VerifyError::Digest { expected, .. }) => {
+                write!(
+                    f,
+                    "filesystem layer verification failed for digest {expected}"
+                )
+            }
+            RegistryError::Verify(error) => {
+                write!(f, "filesystem layer verification failed: {error}")
+            }
             RegistryError::Manifest(error) => error.fmt(f),
         }
     }

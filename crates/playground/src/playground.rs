@@ -106,9 +106,8 @@ pub struct Turn {
 struct Host {
     machine: Machine,
     crashed: bool,
-    /// Instructions since the last look, and when that was.
-    used: u64,
-    looked: Instant,
+    /// When its load was looked at last, and how long it had been idle until then.
+    looked: (Instant, u64),
 }
 
 /// The playground.
@@ -216,16 +215,17 @@ impl Playground {
 
     /// Load of a machine since the last call for it.
     pub fn stats(&mut self, name: &str) -> Option<Stats> {
-        let now = self.clock.now();
         let host = self.hosts.get_mut(name)?;
-        let elapsed = now.since(host.looked).max(1);
-        let cpu_percent = (host.used as f64 / elapsed as f64 * 100.0).min(100.0);
-        (host.used, host.looked) = (0, now);
-        let memory = &host.machine.kernel().cgroup_root.memory;
+        let kernel = host.machine.kernel();
+        let now = (kernel.clock.now(), kernel.idle_ns.get());
+        let elapsed = now.0.since(host.looked.0).max(1);
+        let idle = now.1.saturating_sub(host.looked.1).min(elapsed);
+        let memory_used = kernel.cgroup_root.memory.current.get();
+        host.looked = now;
         Some(Stats {
-            memory_used: memory.current.get(),
+            memory_used,
             memory_limit: host.machine.config().memory,
-            cpu_percent,
+            cpu_percent: (elapsed - idle) as f64 / elapsed as f64 * 100.0,
         })
     }
 
@@ -249,9 +249,8 @@ impl Playground {
                 Turned::Ran {
                     busy: more,
                     next_deadline: deadline,
-                    used,
+                    ..
                 } => {
-                    host.used += used;
                     busy |= more;
                     next_deadline = [next_deadline, deadline].into_iter().flatten().min();
                 }
@@ -321,8 +320,7 @@ impl Playground {
                         Host {
                             machine,
                             crashed: false,
-                            used: 0,
-                            looked: now,
+                            looked: (now, 0),
                         },
                     );
                     self.events.push(Event::Added { name, ip });

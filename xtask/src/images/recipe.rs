@@ -207,6 +207,7 @@ const NODE: &[&str] = &[
     "file",
     "tree",
     "git",
+    "tini",
     "tmux",
     "xz-utils",
     "gawk",

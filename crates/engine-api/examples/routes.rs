@@ -1,0 +1,5 @@
+//! Prints `docs/engine-api.md` from the route table.
+
+fn main() {
+    print!("{}", engine_api::routes::markdown());
+}
