@@ -14,6 +14,8 @@ use crate::task::{Held, Task, TaskState};
 const SLICE: u64 = 400_000;
 /// What a system call costs beside its instructions, in instructions.
 const SYSCALL_COST: u64 = 200;
+/// What a fault costs. Everything costs something, so that no program can hold the machine up.
+const FAULT_COST: u64 = 500;
 
 /// How a turn ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +40,8 @@ impl Kernel {
         self.turns.set(self.turns.get() + 1);
         let before = self.clock.now();
         self.clock.advance_to(now);
+        // The owner of the clock may have set it.
+        self.vdso.update(&self.clock);
         if self.run_queue.is_empty() {
             self.idle_ns
                 .set(self.idle_ns.get() + self.clock.now().since(before));
@@ -109,6 +113,9 @@ impl Kernel {
                 return;
             }
             let exit = self.execute(task, left);
+            if !matches!(exit, Exit::Budget | Exit::Ecall) {
+                *left = left.saturating_sub(FAULT_COST);
+            }
             match exit {
                 Exit::Budget => return,
                 Exit::Ecall => {
@@ -167,7 +174,6 @@ impl Kernel {
         *left -= cost;
         task.count(|usage| usage.system_ns += cost);
         self.pass_time(task, 0, cost);
-        // Someone was woken who is more urgent than a task in the middle of a long slice.
         next
     }
 
