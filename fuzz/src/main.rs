@@ -10,7 +10,9 @@ fn main() -> ExitCode {
     let parsed = match &arguments[..] {
         [name, runs, seed] => {
             let target = TARGETS.iter().find(|target| target.name == name);
-            target.zip(runs.parse::<u64>().ok()).zip(seed.parse::<u64>().ok())
+            target
+                .zip(runs.parse::<u64>().ok())
+                .zip(seed.parse::<u64>().ok())
         }
         _ => None,
     };

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{images, serve, setup, tools};
 
-const USAGE: &str = "usage: cargo xtask bench [--native]\n\n  --native   leave out the page and the browser";
+const USAGE: &str =
+    "usage: cargo xtask bench [--native]\n\n  --native   leave out the page and the browser";
 
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
@@ -22,10 +23,20 @@ pub fn run(args: &[String]) -> Result<()> {
     setup::native_tests()?;
     images::run(&[])?;
     let mut report = String::new();
-    let _ = writeln!(report, "commit\t{}", first_line("git", &["rev-parse", "--short", "HEAD"]));
+    let _ = writeln!(
+        report,
+        "commit\t{}",
+        first_line("git", &["rev-parse", "--short", "HEAD"])
+    );
     let _ = writeln!(report, "processor\t{}", processor());
     setup::say("bench: native (a machine, its Docker, the interpreter beside qemu-user)");
-    let bench = ["bench", "--locked", "--profile=native", "--package=drydockd", "--bench=machine"];
+    let bench = [
+        "bench",
+        "--locked",
+        "--profile=native",
+        "--package=drydockd",
+        "--bench=machine",
+    ];
     report.push_str(&tools::output(tools::cargo(&bench)?)?);
     if !native_only {
         setup::page()?;
@@ -46,12 +57,20 @@ pub fn run(args: &[String]) -> Result<()> {
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = tools::command(program, arguments).and_then(tools::output);
-    output.ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+    output
+        .ok()
+        .and_then(|text| text.lines().next().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let count = info.lines().filter(|line| line.starts_with("processor")).count();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let count = info
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     format!("{} x {}", count, model.unwrap_or("unknown"))
 }

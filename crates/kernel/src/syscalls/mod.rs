@@ -92,19 +92,28 @@ impl Block {
     /// Waits, interruptibly, to be restarted after a signal.
     #[must_use]
     pub const fn restartable() -> Stop {
-        Stop::Block(Block { deadline: None, restart: Restart::Sys })
+        Stop::Block(Block {
+            deadline: None,
+            restart: Restart::Sys,
+        })
     }
 
     /// Waits until `deadline`; `EINTR` after any handler, as calls with a timeout do.
     #[must_use]
     pub const fn until(deadline: Option<Instant>) -> Stop {
-        Stop::Block(Block { deadline, restart: Restart::NoHand })
+        Stop::Block(Block {
+            deadline,
+            restart: Restart::NoHand,
+        })
     }
 
     /// Waits for what certainly comes.
     #[must_use]
     pub const fn uninterruptible() -> Stop {
-        Stop::Block(Block { deadline: None, restart: Restart::Uninterruptible })
+        Stop::Block(Block {
+            deadline: None,
+            restart: Restart::Uninterruptible,
+        })
     }
 }
 
@@ -143,17 +152,24 @@ impl Kernel {
         };
         match result {
             Ok(value) => self.complete(task, value),
-            Err(Stop::Errno(Errno::NOT_HERE_YET)) => self.sleep(task, Block {
-                deadline: None,
-                restart: Restart::Uninterruptible,
-            }),
+            Err(Stop::Errno(Errno::NOT_HERE_YET)) => self.sleep(
+                task,
+                Block {
+                    deadline: None,
+                    restart: Restart::Uninterruptible,
+                },
+            ),
             Err(Stop::Errno(errno)) => self.complete(task, errno_value(errno)),
             Err(Stop::Gone) => {
                 if task.traced.get() {
                     self.trace_exit(task, None);
                 }
                 task.syscall.clear();
-                if task.state() == TaskState::Runnable { Next::Continue } else { Next::Leave }
+                if task.state() == TaskState::Runnable {
+                    Next::Continue
+                } else {
+                    Next::Leave
+                }
             }
             Err(Stop::Block(block)) => self.sleep(task, block),
         }
@@ -172,7 +188,11 @@ impl Kernel {
             self.trace_exit(task, Some(value));
         }
         task.syscall.clear();
-        if task.state() == TaskState::Runnable { Next::Continue } else { Next::Leave }
+        if task.state() == TaskState::Runnable {
+            Next::Continue
+        } else {
+            Next::Leave
+        }
     }
 
     /// The call waits: puts the task to sleep unless a signal ends it at once.
@@ -181,7 +201,10 @@ impl Kernel {
         if task.fatal_pending() || interruptible && task.signal_pending() {
             return self.interrupt(task, block.restart);
         }
-        if block.deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+        if block
+            .deadline
+            .is_some_and(|deadline| deadline <= self.clock.now())
+        {
             // Run again at once: the call sees that its time is over.
             self.make_runnable(task);
             return Next::Leave;
@@ -202,7 +225,9 @@ impl Kernel {
     /// The number is in no row: `ENOSYS`, and one line says which.
     fn unknown_syscall(&self, task: &Rc<Task>, number: u64) -> SysResult {
         let name = String::from_utf8_lossy(&task.comm()).into_owned();
-        self.log_once(number, || format!("{name}[{}]: unknown system call {number}", task.tid()));
+        self.log_once(number, || {
+            format!("{name}[{}]: unknown system call {number}", task.tid())
+        });
         Err(Stop::Errno(Errno::ENOSYS))
     }
 }
