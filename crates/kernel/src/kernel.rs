@@ -93,6 +93,10 @@ pub struct Kernel {
     pub(crate) empty_mm: Rc<Mm>,
     /// Instructions retired since boot.
     pub(crate) instructions: Cell<u64>,
+    /// Processor time per instruction, in 65536ths of a nanosecond, as the last turns showed it.
+    pub(crate) pace: Cell<u64>,
+    /// Instructions of the last turn.
+    pub(crate) turn_used: Cell<u64>,
     /// Time in which nothing ran, in nanoseconds.
     pub idle_ns: Cell<u64>,
     /// Tasks ever made (`processes` of /proc/stat).
@@ -154,6 +158,8 @@ impl Kernel {
             futexes: FutexTable::default(),
             vdso,
             instructions: Cell::new(0),
+            pace: Cell::new(crate::turn::PACE_UNIT),
+            turn_used: Cell::new(0),
             idle_ns: Cell::new(0),
             forks: Cell::new(0),
             switches: Cell::new(0),

@@ -17,6 +17,11 @@ const SYSCALL_COST: u64 = 200;
 /// What a fault costs. Everything costs something, so that no program can hold the machine up.
 const FAULT_COST: u64 = 500;
 
+/// [`Kernel::pace`] of an instruction that takes a nanosecond.
+pub(crate) const PACE_UNIT: u64 = 65_536;
+/// Nanoseconds that an instruction is charged with at most: more is not computing but a tab asleep.
+const PACE_MAX: u64 = 64;
+
 /// How a turn ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Turn {
@@ -42,9 +47,11 @@ impl Kernel {
         self.clock.advance_to(now);
         // The owner of the clock may have set it.
         self.vdso.update(&self.clock);
+        let passed = self.clock.now().since(before);
         if self.run_queue.is_empty() {
-            self.idle_ns
-                .set(self.idle_ns.get() + self.clock.now().since(before));
+            self.idle_ns.set(self.idle_ns.get() + passed);
+        } else {
+            self.learn_pace(passed);
         }
         let mut left = fuel;
         loop {
@@ -64,11 +71,30 @@ impl Kernel {
             };
             left = left.saturating_sub(self.run_slice(&task, left.min(SLICE)).max(1));
         }
+        self.turn_used.set(fuel - left);
         Turn::Ran {
             busy: !self.run_queue.is_empty(),
             next_deadline: self.clock.next_deadline(),
             used: fuel - left,
         }
+    }
+
+    /// The last turn ended with work left, and `passed` went by until this one: that is how much longer
+    /// its instructions took than the nanosecond each that the clock gave them.
+    fn learn_pace(&self, passed: u64) {
+        let used = self.turn_used.get();
+        // A short turn says little.
+        if used >= 10_000 {
+            let measured = (used.saturating_add(passed)).saturating_mul(PACE_UNIT) / used;
+            let measured = measured.clamp(PACE_UNIT, PACE_UNIT * PACE_MAX);
+            self.pace.set((3 * self.pace.get() + measured) / 4);
+        }
+    }
+
+    /// Processor time that instructions are charged with: what they took on this computer. In virtual
+    /// time that is a nanosecond each.
+    fn processor_time(&self, instructions: u64) -> u64 {
+        instructions * self.pace.get() / PACE_UNIT
     }
 
     /// Runs one task until it sleeps, its slice is over or someone more urgent wakes up. Gives the fuel used.
@@ -78,7 +104,9 @@ impl Kernel {
         let budget = task
             .cgroup()
             .cpu_budget(self.clock.now())
-            .map_or(slice, |ns| slice.min(ns.max(1000)));
+            .map_or(slice, |ns| {
+                slice.min((ns.saturating_mul(PACE_UNIT) / self.pace.get()).max(1000))
+            });
         let mut left = budget;
         if task.syscall.active.get() {
             // Woken in a system call: run it again.
@@ -163,7 +191,6 @@ impl Kernel {
         };
         let used = before - *left;
         self.instructions.set(self.instructions.get() + used);
-        task.count(|usage| usage.user_ns += used);
         self.pass_time(task, used, 0);
         exit
     }
@@ -172,7 +199,6 @@ impl Kernel {
         let next = self.system_call(task);
         let cost = SYSCALL_COST.min(*left);
         *left -= cost;
-        task.count(|usage| usage.system_ns += cost);
         self.pass_time(task, 0, cost);
         next
     }
@@ -180,7 +206,40 @@ impl Kernel {
     fn pass_time(&self, task: &Task, user: u64, system: u64) {
         let now = self.clock.now().plus(user + system);
         self.clock.advance_to(now);
+        let (user, system) = (self.processor_time(user), self.processor_time(system));
+        task.count(|usage| {
+            usage.user_ns += user;
+            usage.system_ns += system;
+        });
         task.cgroup().charge_cpu(now, user, system);
         self.charge_cpu_timers(task, user, system);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clock::{Clock, Executor};
+    use vfs::inode::FileSystem;
+    use vfs::tmpfs::{Tmpfs, TmpfsOptions};
+
+    use super::*;
+
+    #[test]
+    fn processor_time_follows_how_long_turns_take() {
+        let clock = Clock::new(0);
+        let root: Rc<dyn FileSystem> = Tmpfs::new(&clock, TmpfsOptions::default());
+        let kernel = Kernel::new(clock, Executor::new(), crate::Config::default(), &root);
+        assert_eq!(kernel.processor_time(1000), 1000);
+        // A computer that takes four nanoseconds for each instruction.
+        for _ in 0..20 {
+            kernel.turn_used.set(1_000_000);
+            kernel.learn_pace(3_000_000);
+        }
+        let near = kernel.processor_time(1000);
+        assert!((3900..=4000).contains(&near), "{near}");
+        // A tab that slept for an hour in between is not a slow computer for long.
+        kernel.learn_pace(3_600_000_000_000);
+        assert!(kernel.processor_time(1) <= PACE_MAX);
+        kernel.power_off();
     }
 }

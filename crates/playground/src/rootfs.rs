@@ -28,6 +28,8 @@ use vfs::tmpfs::{Tmpfs, TmpfsOptions};
 use crate::fetch::{Fetched, Fetcher};
 use crate::registry::StaticRegistry;
 
+/// Size of a machine's disk: what it may write to its root file system.
+const DISK_BYTES: u64 = 2 << 30;
 /// Bytes at the end of a layer that are fetched first: footer, and most often the whole table.
 const TAIL_BYTES: u64 = 192 * 1024;
 /// Bytes between two wanted chunks that are fetched with them, to save a round trip.
@@ -268,7 +270,13 @@ impl NodeImage {
         let failed = |error: Errno| format!("mounting the root file system: {error}");
         let lower_fs: Rc<dyn FileSystem> = Rc::<LazyTree>::clone(&self.tree);
         let lower = MountNamespace::new(&lower_fs, b"image", MountFlags::RDONLY).root();
-        let upper_fs: Rc<dyn FileSystem> = Tmpfs::new(clock, TmpfsOptions::default());
+        let upper_fs: Rc<dyn FileSystem> = Tmpfs::new(
+            clock,
+            TmpfsOptions {
+                size: Some(DISK_BYTES),
+                ..TmpfsOptions::default()
+            },
+        );
         let upper = MountNamespace::new(&upper_fs, b"tmpfs", MountFlags::empty()).root();
         let mut node = vfs::inode::NewNode {
             mode: S_IFDIR | 0o755,
