@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use abi::signal::{SIGALRM, SIGPROF, SIGVTALRM, SigFields, SigInfo, si};
+use abi::signal::{SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU, SigFields, SigInfo, si};
 use clock::{Instant, JoinHandle};
 
 use crate::kernel::Kernel;
-use crate::task::{Task, ThreadGroup};
+use crate::task::{RLIM_INFINITY, RLIMIT_CPU, Rlimit, Task, ThreadGroup};
 
 /// Most POSIX timers of one process.
 pub const POSIX_TIMERS_MAX: usize = 1024;
@@ -362,6 +362,26 @@ impl Kernel {
         if task.group.timers.cpu_armed.get() {
             self.charge_armed(task, user, system);
         }
+        if task.group.limits.soft(RLIMIT_CPU) != RLIM_INFINITY {
+            self.check_cpu_limit(&task.group);
+        }
+    }
+
+    /// SIGXCPU at the soft limit and each second behind it, SIGKILL at the hard one (`getrlimit(2)`).
+    fn check_cpu_limit(&self, group: &Rc<ThreadGroup>) {
+        let limit = group.limits.get(RLIMIT_CPU);
+        let usage = group.usage();
+        let used = usage.user_ns.saturating_add(usage.system_ns) / 1_000_000_000;
+        let signal = if used >= limit.hard {
+            SIGKILL
+        } else if used >= limit.soft {
+            let soft = limit.soft.saturating_add(1);
+            group.limits.set(RLIMIT_CPU, Rlimit { soft, ..limit });
+            SIGXCPU
+        } else {
+            return;
+        };
+        let _ = self.signal_process(group, SigInfo::kernel(signal));
     }
 
     fn charge_armed(&self, task: &Task, user: u64, system: u64) {

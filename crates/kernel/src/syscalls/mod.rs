@@ -152,13 +152,19 @@ impl Kernel {
         };
         match result {
             Ok(value) => self.complete(task, value),
-            Err(Stop::Errno(Errno::NOT_HERE_YET)) => self.sleep(
-                task,
-                Block {
-                    deadline: None,
-                    restart: Restart::Uninterruptible,
-                },
-            ),
+            Err(Stop::Errno(Errno::NOT_HERE_YET)) => {
+                // What waits by a path, such as the copy-up of an open for writing, has no open file
+                // that would have registered it.
+                let ns = task.ns();
+                ns.mnt.mounts.table().arrivals().register(task.waker());
+                self.sleep(
+                    task,
+                    Block {
+                        deadline: None,
+                        restart: Restart::Uninterruptible,
+                    },
+                )
+            }
             Err(Stop::Errno(errno)) => self.complete(task, errno_value(errno)),
             Err(Stop::Gone) => {
                 if task.traced.get() {
