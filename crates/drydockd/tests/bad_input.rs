@@ -22,10 +22,17 @@ struct World {
     images: PathBuf,
     evil: BTreeMap<String, Vec<u8>>,
     now: Instant,
+    /// False: the host answers requests for a part with the whole file.
+    ranges: bool,
+    downloads: usize,
 }
 
 impl World {
     fn boot(evil: BTreeMap<String, Vec<u8>>) -> World {
+        World::boot_from(evil, true)
+    }
+
+    fn boot_from(evil: BTreeMap<String, Vec<u8>>, ranges: bool) -> World {
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images");
         files::check(&images).expect("`cargo xtask test` builds the images first");
         let mut playground = Playground::new(Config {
@@ -38,6 +45,8 @@ impl World {
             images,
             evil,
             now: Instant(0),
+            ranges,
+            downloads: 0,
         };
         while world.playground.machine("node1").is_none() {
             world.step();
@@ -52,7 +61,11 @@ impl World {
         }
         let requests = self.playground.take_requests();
         let any = !requests.is_empty();
-        for request in requests {
+        for mut request in requests {
+            self.downloads += 1;
+            if !self.ranges {
+                request.range = None;
+            }
             let answer = match self.evil.get(&request.path) {
                 Some(body) => Fetched {
                     status: 200,
@@ -174,6 +187,20 @@ fn tar(entries: &[(&str, u8, &str, &[u8])]) -> Vec<u8> {
     }
     tar.extend([0; 1024]);
     tar
+}
+
+#[test]
+fn a_host_that_knows_no_ranges_serves_too() {
+    let mut world = World::boot_from(BTreeMap::new(), false);
+    let (status, printed) =
+        world.sh("git --version && docker run --rm busybox echo hello 2>/dev/null");
+    assert_eq!(status, 0, "{printed}");
+    assert!(
+        printed.starts_with("git version") && printed.ends_with("hello\n"),
+        "{printed}"
+    );
+    // Manifests, configs, and each layer once.
+    assert!(world.downloads <= 12, "{} downloads", world.downloads);
 }
 
 #[test]

@@ -36,9 +36,14 @@ pub struct Fetched {
 
 type Answer = Result<Fetched, String>;
 
+/// Bytes of whole files that are kept because their server knows no ranges.
+const WHOLE_BYTES_MAX: usize = 192 << 20;
+
 #[derive(Default)]
 struct Inner {
     next_id: Cell<u32>,
+    /// Files whose server sent the whole when asked for a part, the newest last.
+    wholes: RefCell<VecDeque<(String, Bytes)>>,
     queued: RefCell<VecDeque<FetchRequest>>,
     /// Requests on their way; the answer when it has come.
     running: RefCell<BTreeMap<u32, Option<Answer>>>,
@@ -56,7 +61,8 @@ impl Fetcher {
         Fetcher::default()
     }
 
-    /// Fetches a file or a part of it. A server that ignores ranges sends the whole; the part is cut out.
+    /// Fetches a file or a part of it. From a server that knows no ranges and sends the whole, the whole
+    /// is kept and further parts come from it.
     pub async fn get(
         &self,
         path: &str,
@@ -64,6 +70,11 @@ impl Fetcher {
         immutable: bool,
         label: &str,
     ) -> Answer {
+        if let Some(range) = range
+            && let Some(whole) = self.whole(path)
+        {
+            return Ok(cut(&whole, range));
+        }
         let id = self.0.next_id.get();
         self.0.next_id.set(id.wrapping_add(1));
         let label = label.to_string();
@@ -91,14 +102,33 @@ impl Fetcher {
             })
             .await;
         drop(guard);
-        let mut fetched = answer?;
-        if let (Some((first, last)), 200) = (range, fetched.status) {
-            let length = fetched.body.len() as u64;
-            let end = last.saturating_add(1).min(length);
-            fetched.body = fetched.body.slice(first.min(end) as usize..end as usize);
-            fetched.status = 206;
+        let fetched = answer?;
+        match range {
+            Some(range) if fetched.status == 200 => {
+                if immutable {
+                    self.keep_whole(path, &fetched.body);
+                }
+                Ok(cut(&fetched.body, range))
+            }
+            _ => Ok(fetched),
         }
-        Ok(fetched)
+    }
+
+    fn whole(&self, path: &str) -> Option<Bytes> {
+        let wholes = self.0.wholes.borrow();
+        let (_, bytes) = wholes.iter().find(|(known, _)| known == path)?;
+        Some(bytes.clone())
+    }
+
+    fn keep_whole(&self, path: &str, bytes: &Bytes) {
+        let mut wholes = self.0.wholes.borrow_mut();
+        wholes.retain(|(known, _)| known != path);
+        wholes.push_back((path.to_string(), bytes.clone()));
+        while wholes.len() > 1
+            && wholes.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > WHOLE_BYTES_MAX
+        {
+            wholes.pop_front();
+        }
     }
 
     /// Takes the requests that nobody has begun.
@@ -114,6 +144,22 @@ impl Fetcher {
             *slot = Some(answer);
         }
         self.0.arrived.wake_all();
+    }
+}
+
+/// A part of a whole file, as a server that knows ranges answers (RFC 9110 §14).
+fn cut(whole: &Bytes, (first, last): (u64, u64)) -> Fetched {
+    let length = whole.len() as u64;
+    if first >= length {
+        return Fetched {
+            status: 416,
+            body: Bytes::new(),
+        };
+    }
+    let end = last.saturating_add(1).min(length);
+    Fetched {
+        status: 206,
+        body: whole.slice(first as usize..end.max(first) as usize),
     }
 }
 
@@ -184,6 +230,19 @@ mod tests {
         );
         assert_eq!(gone.take(), Some(Err("offline".into())));
         assert!(fetcher.0.running.borrow().is_empty());
+        // The server that sent the whole is not asked again.
+        let rest = get("b", Some((4, 100)));
+        let behind = get("b", Some((6, 7)));
+        executor.run_until_stalled();
+        assert!(fetcher.take_requests().is_empty());
+        let part = |status, body| {
+            Some(Ok(Fetched {
+                status,
+                body: Bytes::from_static(body),
+            }))
+        };
+        assert_eq!(rest.take(), part(206, b"ef"));
+        assert_eq!(behind.take(), part(416, b""));
     }
 
     #[test]

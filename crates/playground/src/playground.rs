@@ -1,6 +1,6 @@
 //! All machines together, for the page's worker and the native console.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
@@ -117,8 +117,10 @@ pub struct Playground {
     executor: Executor,
     fetcher: Fetcher,
     hosts: BTreeMap<String, Host>,
-    /// Machines whose image is on its way.
-    starting: BTreeMap<String, JoinHandle<Result<Rc<NodeImage>, String>>>,
+    /// Machines that wait for the image.
+    starting: BTreeSet<String>,
+    /// The image on its way.
+    loading: Option<JoinHandle<Result<Rc<NodeImage>, String>>>,
     image: Option<Rc<NodeImage>>,
     next_number: u64,
     /// Generation of the image's arrivals that machines were told of.
@@ -136,7 +138,8 @@ impl Playground {
             executor: Executor::new(),
             fetcher: Fetcher::new(),
             hosts: BTreeMap::new(),
-            starting: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            loading: None,
             image: None,
             next_number: 1,
             arrivals_seen: 0,
@@ -168,22 +171,26 @@ impl Playground {
         }
         let name = format!("node{}", self.next_number);
         self.next_number += 1;
-        let (fetcher, executor) = (self.fetcher.clone(), self.executor.clone());
-        let (known, image) = (self.image.clone(), self.config.node_image.clone());
-        let clock = self.clock.clone();
-        let load = self.executor.spawn(async move {
-            match known {
-                Some(image) => Ok(image),
-                None => rootfs::load(&fetcher, &executor, &clock, &image).await,
-            }
-        });
-        self.starting.insert(name.clone(), load);
+        self.preload();
+        self.starting.insert(name.clone());
         Ok(name)
+    }
+
+    /// Begins to load the machines' image, if nobody has: a playground that is looked at has its first
+    /// machine soon. What fails here is tried again for the machine, and told there.
+    pub fn preload(&mut self) {
+        if self.image.is_some() || self.loading.is_some() {
+            return;
+        }
+        let (fetcher, executor) = (self.fetcher.clone(), self.executor.clone());
+        let (clock, image) = (self.clock.clone(), self.config.node_image.clone());
+        let load = async move { rootfs::load(&fetcher, &executor, &clock, &image).await };
+        self.loading = Some(self.executor.spawn(load));
     }
 
     /// Drops a machine with everything in it.
     pub fn delete_instance(&mut self, name: &str) -> Result<(), String> {
-        if self.starting.remove(name).is_none() && self.hosts.remove(name).is_none() {
+        if !self.starting.remove(name) && self.hosts.remove(name).is_none() {
             return Err(format!("no such instance: {name}"));
         }
         self.events.push(Event::Deleted {
@@ -266,7 +273,7 @@ impl Playground {
         // What machines asked of the playground's own tasks (downloads) is begun before anybody sleeps,
         // and what those brought is told in the next turn.
         self.executor.run_until_stalled();
-        busy |= self.starting.values().any(JoinHandle::is_finished);
+        busy |= self.loading.as_ref().is_some_and(JoinHandle::is_finished);
         busy |= self
             .image
             .as_ref()
@@ -302,17 +309,25 @@ impl Playground {
     }
 
     fn start_machines(&mut self, now: Instant) {
-        let names: Vec<String> = self
-            .starting
-            .iter()
-            .filter(|(_, load)| load.is_finished())
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names {
-            let Some(outcome) = self.starting.remove(&name).and_then(|load| load.take()) else {
-                continue;
-            };
-            match outcome.and_then(|image| self.boot(&name, now, &image)) {
+        if self.loading.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(outcome) = self.loading.take().and_then(|load| load.take())
+        {
+            match outcome {
+                Ok(image) => self.image = Some(image),
+                Err(text) => {
+                    let failed = std::mem::take(&mut self.starting).into_iter();
+                    self.events.extend(failed.map(|name| Event::Failed {
+                        name,
+                        text: text.clone(),
+                    }));
+                }
+            }
+        }
+        let Some(image) = self.image.clone() else {
+            return;
+        };
+        for name in std::mem::take(&mut self.starting) {
+            match self.boot(&name, now, &image) {
                 Ok(machine) => {
                     let ip = machine.config().ip.clone();
                     self.hosts.insert(
@@ -331,7 +346,6 @@ impl Playground {
     }
 
     fn boot(&mut self, name: &str, now: Instant, image: &Rc<NodeImage>) -> Result<Machine, String> {
-        self.image.get_or_insert_with(|| Rc::clone(image));
         let number: u64 = name.trim_start_matches("node").parse().unwrap_or(1);
         let config = MachineConfig {
             name: name.to_string(),

@@ -3,7 +3,7 @@
 //! All machines of a playground share one [`NodeImage`]: what one has read is there for the others.
 //! Each has an overlay of its own over it. A layer's table of contents is fetched at once, the files
 //! before its prefetch landmark (what a shell needs up to its prompt) in one download after that, and
-//! everything else chunk by chunk. A layer without a table is fetched whole.
+//! everything else chunk by chunk. A host that knows no ranges sends a layer whole, once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
