@@ -345,7 +345,7 @@ impl Playground {
         }
     }
 
-    fn boot(&mut self, name: &str, now: Instant, image: &Rc<NodeImage>) -> Result<Machine, String> {
+    fn boot(&self, name: &str, now: Instant, image: &Rc<NodeImage>) -> Result<Machine, String> {
         let number: u64 = name.trim_start_matches("node").parse().unwrap_or(1);
         let config = MachineConfig {
             name: name.to_string(),

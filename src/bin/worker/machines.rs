@@ -34,8 +34,10 @@ pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
         epoch_ns: now_ns,
         ..Config::default()
     };
+    let mut playground = Playground::new(config);
+    playground.preload();
     Ok(Box::new(Machines {
-        playground: Playground::new(config),
+        playground,
         epoch_ns: now_ns,
         names: Vec::new(),
         traces: BTreeMap::new(),
