@@ -212,6 +212,13 @@ impl Kernel {
     /// as the system call returns; others are gone at once.
     pub(crate) fn out_of_memory(self: &Rc<Self>, over: &OverLimit) {
         let limit = &over.0;
+        // Who was killed and still needs memory on its way out takes nobody with it.
+        if let Some(current) = self.current()
+            && current.group.exiting.get().is_some()
+        {
+            limit.count_oom(0);
+            return;
+        }
         let mut victim: Option<(i64, Rc<Task>)> = None;
         for id in limit.members_below() {
             let Some(task) = self.tasks.borrow().get(&id).cloned() else {
