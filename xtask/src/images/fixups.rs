@@ -475,10 +475,10 @@ fn unused_completions(tree: &mut Tree) {
     tree.retain(|path, _| !path.starts_with(DIR) || keep.contains(path));
 }
 
-/// The files a node reads until its first prompt, libraries first.
+/// The files a node reads until its first prompt, libraries first, and nothing else: everything
+/// here is downloaded before anything is seen.
 pub fn node_prefetch(tree: &Tree) -> Vec<String> {
     let mut paths = elf::closure(tree, "usr/bin/bash");
-    paths.extend(elf::closure(tree, "usr/bin/cat"));
     for path in [
         "etc/passwd",
         "etc/group",
@@ -518,7 +518,6 @@ pub fn node_prefetch(tree: &Tree) -> Vec<String> {
             }
         }
     }
-    paths.extend(elf::closure(tree, "usr/bin/ls"));
     let mut seen = std::collections::BTreeSet::new();
     paths.retain(|path| seen.insert(path.clone()));
     // The links that merge directories lead to all of the above.
