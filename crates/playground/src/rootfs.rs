@@ -324,19 +324,19 @@ fn plan(
         }
         if let Some(hidden) = name.strip_prefix(layers::archive::WHITEOUT_PREFIX) {
             let parent = &path[..path.len() - name.len()];
-            let opaque = name == layers::archive::OPAQUE_MARKER;
-            let gone = if opaque {
-                parent.to_vec()
+            if name == layers::archive::OPAQUE_MARKER {
+                remove_below(merged, parent);
             } else {
-                [parent, hidden].concat()
-            };
-            merged.retain(|known, _| !below(known, &gone) && (opaque || *known != gone));
+                let gone = [parent, hidden].concat();
+                merged.remove(&gone);
+                remove_below(merged, &[&gone[..], b"/"].concat());
+            }
             continue;
         }
         if entry.kind != "chunk" {
             let planned = describe(entry)?;
             if !planned.attr.is_dir() {
-                merged.retain(|known, _| !below(known, &path));
+                remove_below(merged, &[&path[..], b"/"].concat());
             }
             merged.insert(path.clone(), planned);
             last_file = Some(path);
@@ -372,10 +372,18 @@ fn plan(
     Ok(())
 }
 
-/// True when `path` is inside the directory `parent`.
-fn below(path: &[u8], parent: &[u8]) -> bool {
-    path.strip_prefix(parent)
-        .is_some_and(|rest| rest.starts_with(b"/"))
+/// Drops what is inside a directory. `prefix` is its path with the slash, so that what begins with it
+/// lies together; the root's is empty.
+fn remove_below<T>(merged: &mut BTreeMap<Vec<u8>, T>, prefix: &[u8]) {
+    let inside = merged.range(prefix.to_vec()..);
+    let gone: Vec<Vec<u8>> = inside
+        .map(|(path, _)| path)
+        .take_while(|path| path.starts_with(prefix))
+        .cloned()
+        .collect();
+    for path in gone {
+        merged.remove(&path);
+    }
 }
 
 fn describe(entry: &TocEntry) -> Result<Planned, String> {
@@ -550,5 +558,30 @@ async fn downloads(source: Weak<Source>) {
         });
         drop(strong);
         wait.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_goes_with_what_is_in_it_and_its_neighbours_stay() {
+        let left = |prefix: &[u8]| {
+            let paths = ["a", "a.b", "a/b", "a/b/c", "a0", "ab/c", "b"];
+            let mut merged: BTreeMap<Vec<u8>, ()> = paths
+                .iter()
+                .map(|path| (path.as_bytes().to_vec(), ()))
+                .collect();
+            remove_below(&mut merged, prefix);
+            let left = merged
+                .into_keys()
+                .map(|path| String::from_utf8(path).unwrap());
+            left.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left(b"a/"), "a a.b a0 ab/c b");
+        assert_eq!(left(b"a/b/"), "a a.b a/b a0 ab/c b");
+        assert_eq!(left(b"c/"), "a a.b a/b a/b/c a0 ab/c b");
+        assert_eq!(left(b""), "");
     }
 }
