@@ -194,7 +194,7 @@ impl World {
     }
 
     fn create_and_start(&mut self, command: &str) {
-        let body = format!("{{\"Image\":\"busybox\",\"Cmd\":[{command}]}}");
+        let body = format!("{{\"Image\":\"busybox\",\"OpenStdin\":true,\"Cmd\":[{command}]}}");
         let created = self.engine("POST", "/v1.45/containers/create", &body);
         let id = created.split('"').nth(3).expect("an id").to_string();
         self.engine("POST", &format!("/v1.45/containers/{id}/start"), "");
@@ -230,14 +230,16 @@ fn idle(world: &mut World) {
             .unwrap_or(0.0)
             * 4096.0
     };
-    world.create_and_start("\"sleep\",\"100000\"");
+    // Waiting for input: a sleeping one would wake when idle time is jumped over.
+    world.create_and_start("\"cat\"");
     world.sh("sleep 1");
     let (before, charged) = (
         resident(),
         world.playground.stats("node1").expect("there").memory_used,
     );
     for _ in 0..CONTAINERS {
-        world.create_and_start("\"sleep\",\"100000\"");
+        // Waiting for input: a sleeping one would wake when idle time is jumped over.
+        world.create_and_start("\"cat\"");
     }
     world.sh("sleep 1");
     report(

@@ -18,7 +18,7 @@ pub fn run(options: &Options, commands: &str) -> anyhow::Result<u8> {
         seed: options.seed,
         memory: options.memory,
         // A fixed date: the same seed and commands print the same.
-        epoch_ns: 1_780_000_000_000_000_000,
+        epoch_ns: 1_800_000_000_000_000_000,
         console: ConsoleMode::None,
         ..Config::default()
     });

@@ -103,7 +103,7 @@ routes! {
     DELETE "/images/{name...}" ImageDelete 0 Full;
     POST "/commit" ImageCommit 0 Full;
     POST "/build" ImageBuild 0 Absent;
-    POST "/build/prune" BuildPrune 31 Absent;
+    POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Absent;
     GET "/distribution/{name...}/json" DistributionInspect 30 Absent;
     POST "/session" Session 31 Absent;

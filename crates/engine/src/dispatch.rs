@@ -148,6 +148,7 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::NetworkList => engine.network_list(context).await,
         Operation::NetworkInspect => engine.network_inspect(context).await,
         Operation::NetworkPrune => engine.network_prune(context).await,
+        Operation::BuildPrune => engine.build_prune(context).await,
         Operation::NetworkDelete => engine.network_delete(context).await,
         Operation::VolumeList => engine.volume_list(context).await,
         Operation::VolumeCreate => engine.volume_create(context).await,

@@ -33,8 +33,10 @@ fn parse_bind(text: &str) -> Result<(Option<&str>, &str, Vec<&str>)> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [target] => (None, target, ""),
-        // What stands behind the colon is a path or a mode.
-        [first, second] if !second.starts_with('/') => (None, first, second),
+        // What stands behind the colon is a mode or a path.
+        [first, second] if second.split(',').all(|mode| MODES.contains(&mode)) => {
+            (None, first, second)
+        }
         [source, target] => (Some(source), target, ""),
         [source, target, mode] => (Some(source), target, mode),
         _ => return Err(invalid()),
@@ -46,16 +48,24 @@ fn parse_bind(text: &str) -> Result<(Option<&str>, &str, Vec<&str>)> {
     if source == Some("") || target.is_empty() {
         return Err(invalid());
     }
+    let refused = |why: String| {
+        let kind = match source {
+            Some(source) if source.starts_with('/') => "bind",
+            _ => "volume",
+        };
+        ApiError::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {why}"
+        ))
+    };
     if !target.starts_with('/') {
-        return Err(ApiError::invalid(format!(
-            "invalid volume specification: '{text}': invalid mount config for type \"volume\": invalid mount \
-             path: '{target}' mount path must be absolute"
+        return Err(refused(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
         )));
     }
     if clean(target) == "/" {
-        return Err(ApiError::invalid(format!(
-            "invalid volume specification: '{text}': invalid mount config: destination can't be '/'"
-        )));
+        return Err(refused(
+            "invalid specification: destination can't be '/'".to_string(),
+        ));
     }
     Ok((source, target, modes))
 }

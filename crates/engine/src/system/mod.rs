@@ -1,5 +1,6 @@
 //! Operations on the daemon itself, a verb a file.
 
+mod build_prune;
 mod df;
 mod events;
 mod info;
