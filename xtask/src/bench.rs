@@ -43,7 +43,8 @@ pub fn run(args: &[String]) -> Result<()> {
         serve::build_page()?;
         setup::browser_tests()?;
         setup::say("bench: the page in Chromium");
-        report.push_str(&serve::measure()?);
+        let measured = serve::measure()?;
+        report.push_str(&browser(&measured)?);
     }
     print!("{report}");
     let folder = tools::root().join("benches/results");
@@ -53,6 +54,80 @@ pub fn run(args: &[String]) -> Result<()> {
     std::fs::write(&file, report).with_context(|| format!("writing {}", file.display()))?;
     setup::say(&format!("kept in {}", file.display()));
     Ok(())
+}
+
+/// Work that `tests/browser/measure.mjs` has the page do: program of the node image and arguments.
+const WORK: [(&str, &str, &[&str]); 4] = [
+    ("sha256sum", "usr/bin/sha256sum", &["/tmp/drydock-bench"]),
+    ("gzip", "usr/bin/gzip", &["-c", "/tmp/drydock-bench"]),
+    ("sort", "usr/bin/sort", &["/tmp/drydock-bench"]),
+    (
+        "awk",
+        "usr/bin/gawk",
+        &["BEGIN{for(i=0;i<600000;i++)s+=i%7;print s}"],
+    ),
+];
+
+/// The page's numbers a line each, and those of its work as ratios to qemu-user's time.
+fn browser(measured: &str) -> Result<String> {
+    let mut report = String::new();
+    let measured = measured
+        .trim()
+        .trim_start_matches('{')
+        .trim_end_matches('}');
+    let values: Vec<(&str, f64)> = measured
+        .split(',')
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once(':')?;
+            Some((name.trim().trim_matches('"'), value.trim().parse().ok()?))
+        })
+        .collect();
+    for (name, value) in &values {
+        let _ = writeln!(
+            report,
+            "{name}\t{value}\t{}",
+            if name.contains("_ms") { "ms" } else { "bytes" }
+        );
+    }
+    let numbers: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
+    std::fs::write("/tmp/drydock-bench", numbers).context("writing /tmp/drydock-bench")?;
+    let tree = tools::root().join("target/images/trees/node");
+    for (name, program, arguments) in WORK {
+        let key = format!("work_{name}_ms_best");
+        let Some((_, page)) = values.iter().find(|(known, _)| *known == key) else {
+            continue;
+        };
+        let qemu = qemu_ms(&tree, program, arguments)?;
+        let _ = writeln!(report, "{name} under qemu-user\t{qemu:.0}\tms");
+        let _ = writeln!(
+            report,
+            "{name} in Chromium / qemu-user\t{:.2}\tx",
+            page / qemu
+        );
+    }
+    Ok(report)
+}
+
+/// The best of three runs of a program of the node image under qemu-user, in milliseconds.
+fn qemu_ms(tree: &std::path::Path, program: &str, arguments: &[&str]) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let started = std::time::Instant::now();
+        let status = std::process::Command::new("qemu-riscv64")
+            .arg("-L")
+            .arg(tree)
+            .arg(tree.join(program))
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .context("running qemu-riscv64")?;
+        if !status.success() {
+            bail!("{program} failed under qemu-riscv64");
+        }
+        best = best.min(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(best)
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

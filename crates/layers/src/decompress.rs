@@ -52,3 +52,43 @@ impl<R: Read> Read for Hashing<R> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn every_compression_gives_the_same_bytes() {
+        let gzip = |bytes: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(bytes).expect("to memory");
+            encoder.finish().expect("to memory")
+        };
+        // RFC 8878: magic, a single segment of five bytes, one last raw block of five.
+        let zstd = b"\x28\xb5\x2f\xfd\x20\x05\x29\x00\x00hello".to_vec();
+        let members = [gzip(b"he"), gzip(b"llo")].concat();
+        for blob in [b"hello".to_vec(), gzip(b"hello"), members, zstd] {
+            let mut bytes = Vec::new();
+            let mut reader = Decompressor::new(&blob).expect("a known format");
+            reader.read_to_end(&mut bytes).expect("intact");
+            assert_eq!(bytes, b"hello");
+        }
+    }
+
+    #[test]
+    fn broken_streams_are_errors() {
+        for blob in [
+            &b"\x1f\x8b\x08\0"[..],
+            b"\x1f\x8bnoise",
+            b"\x28\xb5\x2f\xfd",
+        ] {
+            let read = Decompressor::new(blob).and_then(|mut reader| {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes)
+            });
+            assert!(read.is_err(), "{blob:?}");
+        }
+    }
+}
