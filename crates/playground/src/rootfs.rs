@@ -217,7 +217,7 @@ impl NodeImage {
         };
         let landmarks = tables.iter().map(|(toc, _)| landmark(toc)).collect();
         for (layer, (toc, toc_offset)) in tables.into_iter().enumerate() {
-            plan(layer, &toc, toc_offset, &mut members, &mut merged)?;
+            plan(layer, toc, toc_offset, &mut members, &mut merged)?;
         }
         let source = Rc::new(Source {
             fetcher: fetcher.clone(),
@@ -249,7 +249,7 @@ impl NodeImage {
                 attr: planned.attr,
                 target: &planned.target,
                 hard_link: planned.hard_link.as_deref(),
-                xattrs: planned.xattrs.clone(),
+                xattrs: Vec::new(),
                 chunks: planned.chunks.clone(),
             };
             tree.insert(&entry)
@@ -301,22 +301,21 @@ struct Planned {
     attr: Attr,
     target: Vec<u8>,
     hard_link: Option<Vec<u8>>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     chunks: Vec<Chunk>,
 }
 
 /// Puts a layer's entries over those of the layers below it.
 fn plan(
     layer: usize,
-    toc: &Toc,
+    toc: Toc,
     toc_offset: u64,
     members: &mut Vec<Member>,
     merged: &mut BTreeMap<Vec<u8>, Planned>,
 ) -> Result<(), String> {
-    let ends = estargz::member_ends(toc, toc_offset);
+    let ends = estargz::member_ends(&toc, toc_offset);
     let mut last_file: Option<Vec<u8>> = None;
     let mut file_size = 0;
-    for entry in &toc.entries {
+    for entry in toc.entries {
         let path = entry.name.trim_matches('/').as_bytes().to_vec();
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         if layers::archive::is_layer_metadata(&path) {
@@ -334,7 +333,7 @@ fn plan(
             continue;
         }
         if entry.kind != "chunk" {
-            let planned = describe(entry)?;
+            let planned = describe(&entry)?;
             if !planned.attr.is_dir() {
                 remove_below(merged, &[&path[..], b"/"].concat());
             }
@@ -342,7 +341,7 @@ fn plan(
             last_file = Some(path);
             file_size = entry.size;
         }
-        if estargz::has_content(entry) {
+        if estargz::has_content(&entry) {
             let target = last_file.as_ref().and_then(|path| merged.get_mut(path));
             let planned =
                 target.ok_or_else(|| format!("{}: a chunk without a file", entry.name))?;
@@ -363,7 +362,7 @@ fn plan(
             members.push(Member {
                 layer,
                 range,
-                entry: entry.clone(),
+                entry,
                 size,
                 asked: Cell::new(false),
             });
@@ -425,7 +424,6 @@ fn describe(entry: &TocEntry) -> Result<Planned, String> {
         attr,
         target: link,
         hard_link,
-        xattrs: Vec::new(),
         chunks: Vec::new(),
     })
 }
