@@ -22,6 +22,7 @@ pub fn run(args: &[String]) -> Result<()> {
     };
     setup::native_tests()?;
     images::run(&[])?;
+    images::tree("busybox")?;
     let mut report = String::new();
     let _ = writeln!(
         report,
@@ -91,7 +92,7 @@ fn browser(measured: &str) -> Result<String> {
     }
     let numbers: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
     std::fs::write("/tmp/drydock-bench", numbers).context("writing /tmp/drydock-bench")?;
-    let tree = tools::root().join("target/images/trees/node");
+    let tree = images::tree("node")?;
     for (name, program, arguments) in WORK {
         let key = format!("work_{name}_ms_best");
         let Some((_, page)) = values.iter().find(|(known, _)| *known == key) else {

@@ -92,6 +92,8 @@ fn clippy() -> Result<()> {
 
 fn native() -> Result<()> {
     setup::native_tests()?;
+    // The guest of the kernel's tests.
+    images::tree("busybox")?;
     tools::run(tools::cargo(&["test", "--workspace", "--locked"])?)
 }
 

@@ -121,6 +121,26 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
+/// An image as a tree on the disk, below `target/images/trees`: made when it is missing or when the
+/// image has changed since. For tests and benchmarks that need a program of it.
+pub fn tree(name: &str) -> anyhow::Result<PathBuf> {
+    let out = default_out();
+    let dir = out.join("trees").join(name);
+    let stamp = out.join("trees").join(format!("{name}.stamp"));
+    let tree = registry::read_image(&out, name)?;
+    let index = std::fs::read(out.join("report.json")).unwrap_or_default();
+    if dir.is_dir() && std::fs::read(&stamp).is_ok_and(|known| known == index) {
+        return Ok(dir);
+    }
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    tree.unpack(&dir)?;
+    std::fs::write(&stamp, index).with_context(|| format!("writing {}", stamp.display()))?;
+    Ok(dir)
+}
+
 enum Action {
     Build,
     Check,

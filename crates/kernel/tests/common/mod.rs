@@ -27,14 +27,13 @@ pub fn busybox() -> Vec<u8> {
     let candidates = [
         std::env::var_os("DRYDOCK_BUSYBOX").map(PathBuf::from),
         Some(root.join("trees/busybox/bin/busybox")),
-        Some(root.join("quick/busybox/bin/busybox")),
     ];
     let found = candidates
         .into_iter()
         .flatten()
         .find_map(|path| std::fs::read(path).ok());
     found.expect(
-        "no riscv64 busybox: run `cargo xtask images` (or `cargo xtask images --unpack busybox DIR` and set \
+        "no riscv64 busybox: run `cargo xtask test native` once (or `cargo xtask images --unpack busybox DIR` and set \
          DRYDOCK_BUSYBOX=DIR/bin/busybox)",
     )
 }
