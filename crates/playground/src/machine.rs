@@ -127,7 +127,7 @@ impl Machine {
                     DOCKER_ROOT.as_bytes(),
                     "tmpfs",
                     MountFlags::default(),
-                    b"mode=710,size=2g",
+                    b"mode=710,size=1g",
                 )
             })
             .map_err(|error| failed("mounting /var/lib/docker", error))?;

@@ -29,7 +29,7 @@ use crate::fetch::{Fetched, Fetcher};
 use crate::registry::StaticRegistry;
 
 /// Size of a machine's disk: what it may write to its root file system.
-const DISK_BYTES: u64 = 2 << 30;
+const DISK_BYTES: u64 = 512 << 20;
 /// Bytes at the end of a layer that are fetched first: footer, and most often the whole table.
 const TAIL_BYTES: u64 = 192 * 1024;
 /// Bytes between two wanted chunks that are fetched with them, to save a round trip.
