@@ -5,10 +5,11 @@
 //! commit it was made; only ratios within one file can be compared with another's.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{images, serve, setup, tools};
+use crate::{images, serve, setup, test, tools};
 
 const USAGE: &str =
     "usage: cargo xtask bench [--native]\n\n  --native   leave out the page and the browser";
@@ -46,6 +47,11 @@ pub fn run(args: &[String]) -> Result<()> {
         setup::say("bench: the page in Chromium");
         let measured = serve::measure()?;
         report.push_str(&browser(&measured)?);
+        let page = test::wasm_of(&tools::root().join("dist"), "drydock-")?;
+        for (name, file) in [("page", page.as_str()), ("worker", "worker_bg.wasm")] {
+            let bytes = test::brotli_bytes(file)?;
+            let _ = writeln!(report, "{name} wasm after brotli\t{bytes}\tbytes");
+        }
     }
     print!("{report}");
     let folder = tools::root().join("benches/results");
@@ -59,9 +65,9 @@ pub fn run(args: &[String]) -> Result<()> {
 
 /// Work that `tests/browser/measure.mjs` has the page do: program of the node image and arguments.
 const WORK: [(&str, &str, &[&str]); 4] = [
-    ("sha256sum", "usr/bin/sha256sum", &["/tmp/drydock-bench"]),
-    ("gzip", "usr/bin/gzip", &["-c", "/tmp/drydock-bench"]),
-    ("sort", "usr/bin/sort", &["/tmp/drydock-bench"]),
+    ("sha256sum", "usr/bin/sha256sum", &[]),
+    ("gzip", "usr/bin/gzip", &["-c"]),
+    ("sort", "usr/bin/sort", &[]),
     (
         "awk",
         "usr/bin/gawk",
@@ -91,14 +97,15 @@ fn browser(measured: &str) -> Result<String> {
         );
     }
     let numbers: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
-    std::fs::write("/tmp/drydock-bench", numbers).context("writing /tmp/drydock-bench")?;
     let tree = images::tree("node")?;
+    let input = tree.with_file_name("bench-input");
+    std::fs::write(&input, numbers).with_context(|| format!("writing {}", input.display()))?;
     for (name, program, arguments) in WORK {
         let key = format!("work_{name}_ms_best");
         let Some((_, page)) = values.iter().find(|(known, _)| *known == key) else {
             continue;
         };
-        let qemu = qemu_ms(&tree, program, arguments)?;
+        let qemu = qemu_ms(&tree, program, arguments, &input)?;
         let _ = writeln!(report, "{name} under qemu-user\t{qemu:.0}\tms");
         let _ = writeln!(
             report,
@@ -110,7 +117,7 @@ fn browser(measured: &str) -> Result<String> {
 }
 
 /// The best of three runs of a program of the node image under qemu-user, in milliseconds.
-fn qemu_ms(tree: &std::path::Path, program: &str, arguments: &[&str]) -> Result<f64> {
+fn qemu_ms(tree: &Path, program: &str, arguments: &[&str], input: &Path) -> Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..3 {
         let started = std::time::Instant::now();
@@ -120,6 +127,7 @@ fn qemu_ms(tree: &std::path::Path, program: &str, arguments: &[&str]) -> Result<
             .arg(tree.join(program))
             .args(arguments)
             .env("LC_ALL", "C")
+            .stdin(std::fs::File::open(input)?)
             .stdout(std::process::Stdio::null())
             .status()
             .context("running qemu-riscv64")?;

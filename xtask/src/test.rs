@@ -120,7 +120,7 @@ fn page() -> Result<()> {
 }
 
 /// The name of Trunk's hashed output.
-fn wasm_of(dist: &Path, prefix: &str) -> Result<String> {
+pub fn wasm_of(dist: &Path, prefix: &str) -> Result<String> {
     let entries = std::fs::read_dir(dist).context("reading dist")?;
     entries
         .flatten()
@@ -130,7 +130,7 @@ fn wasm_of(dist: &Path, prefix: &str) -> Result<String> {
 }
 
 /// The size of a file of `dist/` as a web host would send it. Node has the compressor.
-fn brotli_bytes(name: &str) -> Result<u64> {
+pub fn brotli_bytes(name: &str) -> Result<u64> {
     let script = "const zlib = require('zlib'), fs = require('fs');\
          console.log(zlib.brotliCompressSync(fs.readFileSync(process.argv[1])).length)";
     let file = format!("dist/{name}");
