@@ -1,8 +1,6 @@
 //! `docker pull`: from a reference to an image in the store.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -220,22 +218,5 @@ impl Store {
         drop(downloads);
         self.add_image(manifest.config.digest, &raw)?;
         Ok(())
-    }
-}
-
-/// Collects events, for tests and for callers that want them afterwards.
-#[derive(Clone, Default)]
-pub struct EventLog(Rc<RefCell<Vec<PullEvent>>>);
-
-impl EventLog {
-    /// Adds one.
-    pub fn push(&self, event: PullEvent) {
-        self.0.borrow_mut().push(event);
-    }
-
-    /// All so far.
-    #[must_use]
-    pub fn events(&self) -> Vec<PullEvent> {
-        self.0.borrow().clone()
     }
 }
