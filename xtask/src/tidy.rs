@@ -168,7 +168,7 @@ fn kernel_users() -> Result<Vec<String>> {
     let arguments = [
         "tree",
         "--workspace",
-        "--offline",
+        "--locked",
         "--invert=kernel",
         "--depth=1",
         "--prefix=depth",
