@@ -84,7 +84,7 @@ pub fn chromium() -> Result<PathBuf> {
 }
 
 /// `rust-toolchain.toml` names the target, but an old installation may lack it.
-fn wasm_target() -> Result<()> {
+pub fn wasm_target() -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
     let sysroot = tools::output(tools::command("rustc", &["--print", "sysroot"])?)?;
     let library = PathBuf::from(sysroot.trim())

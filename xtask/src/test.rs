@@ -79,6 +79,7 @@ fn clippy() -> Result<()> {
     let mut native = tools::cargo(&["clippy", "--workspace", "--all-targets", "--locked"])?;
     native.args(deny);
     tools::run(native)?;
+    setup::wasm_target()?;
     let target = "--target=wasm32-unknown-unknown";
     let mut wasm = tools::cargo(&["clippy", "--workspace", "--locked", target])?;
     for package in NATIVE_ONLY {
