@@ -21,7 +21,7 @@ pub fn run(args: &[String]) -> Result<()> {
         [flag] if flag == "--native" => true,
         _ => bail!("{USAGE}"),
     };
-    setup::native_tests()?;
+    setup::qemu()?;
     images::run(&[])?;
     images::tree("busybox")?;
     let mut report = String::new();

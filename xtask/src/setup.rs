@@ -30,7 +30,7 @@ pub fn run(args: &[String]) -> Result<()> {
         [first, ..] => bail!("setup takes no arguments, got {first:?}"),
     }
     page()?;
-    native_tests()?;
+    qemu()?;
     browser_tests()?;
     say("everything is there");
     Ok(())
@@ -51,8 +51,8 @@ pub fn page() -> Result<()> {
     bundle()
 }
 
-/// What the native tests need beyond cargo.
-pub fn native_tests() -> Result<()> {
+/// What the native tests need beyond cargo; building images needs it too, to run an image's Python.
+pub fn qemu() -> Result<()> {
     apt(&[QEMU])
 }
 

@@ -10,17 +10,18 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use super::tree::{Kind, Tree};
+use crate::setup;
 
 const LIBRARY: &str = "usr/lib/python3.13";
 
 /// Adds `__pycache__` directories to `tree`; `scratch` is a directory to work in.
 pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {
-    let qemu = qemu()?;
+    setup::qemu()?;
     let _ = std::fs::remove_dir_all(scratch);
     tree.unpack(scratch)?;
     let root = scratch.canonicalize()?;
     let root_text = root.display().to_string();
-    let output = Command::new(qemu)
+    let output = Command::new("qemu-riscv64")
         .args(["-L", &root_text])
         .arg(root.join("usr/bin/python3.13"))
         // Isolated, without site: nothing but the library is imported.
@@ -70,19 +71,4 @@ pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {
         bail!("only {compiled} files of Python's library were compiled");
     }
     Ok(())
-}
-
-fn qemu() -> anyhow::Result<&'static str> {
-    ["qemu-riscv64", "qemu-riscv64-static"]
-        .into_iter()
-        .find(|name| {
-            let run = Command::new(name)
-                .arg("--version")
-                .stdout(Stdio::null())
-                .status();
-            run.is_ok_and(|status| status.success())
-        })
-        .context(
-            "qemu-riscv64 is missing, and the python image needs it: apt-get install qemu-user",
-        )
 }
