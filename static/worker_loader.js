@@ -13,8 +13,9 @@
  * writes it here. 0 is unknown. */
 const PROGRAM_BYTES = 0;
 
-/** The program's worker object, once it is there. */
+/** The program's worker object, once it is there, and what its module exports. */
 let worker = null;
+let exports = null;
 /** Messages that came before. */
 const early = [];
 /** Set when the program has panicked: it must not be called again. */
@@ -29,15 +30,25 @@ const post = (text, bytes) => {
 const progress = (what, done, total) =>
   post(JSON.stringify({ Progress: { what, done_bytes: done, total_bytes: total } }));
 
-/** Calls the program. A trap ends it; its panic hook has posted the message, if it was a panic. */
+/** What the panic hook said before the trap that follows it. */
+let panic = "";
+
+/** Why something trapped: the panic's text, or of a trap without one (endless recursion, no memory
+ * left) the engine's own words. */
+const causeOf = (error) => {
+  const text = panic || String(error?.stack ?? error);
+  panic = "";
+  return text;
+};
+
+/** Calls the program. A trap that gets this far was not a machine's own: it ends the program. */
 const call = (body) => {
   if (dead || !worker) return undefined;
   try {
     return body(worker);
   } catch (error) {
     dead = true;
-    const said = error instanceof WebAssembly.RuntimeError && self.drydock.panicked;
-    if (!said) post(JSON.stringify({ Panicked: { text: String(error?.stack ?? error) } }));
+    post(JSON.stringify({ Panicked: { text: causeOf(error) } }));
     throw error;
   }
 };
@@ -131,10 +142,21 @@ const download = async (id, path, range, immutable) => {
 
 /** What the program calls; see `src/bin/worker/main.rs`. */
 self.drydock = {
-  panicked: false,
-  post(text, bytes) {
-    if (text.startsWith('{"Panicked"')) self.drydock.panicked = true;
-    post(text, bytes);
+  post,
+  panicked(text) {
+    panic = text;
+  },
+  /** The wall around a machine. A trap leaves the frames it ended where they are, also on the
+   * program's own stack in its memory: that is set back to where it was. */
+  guarded(body) {
+    const top = exports.__stack_pointer.value;
+    try {
+      body();
+      return undefined;
+    } catch (error) {
+      exports.__stack_pointer.value = top;
+      return causeOf(error);
+    }
   },
   now_ms: () => performance.timeOrigin + performance.now(),
   fetch_start(id, path, range, immutable) {
@@ -171,7 +193,7 @@ const start = async () => {
   const told = (done, total) => progress("engine", done, total);
   const { length } = await readBody(counted, told, PROGRAM_BYTES);
   progress("engine", length, length);
-  await loaded;
+  exports = await loaded;
   worker = new wasm_bindgen.DrydockWorker();
   early.splice(0).forEach(take);
 };

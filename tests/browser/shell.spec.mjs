@@ -87,3 +87,22 @@ test("two instances are two machines", async ({ page }) => {
   await expectLine(page, "not here");
   expect((await lines(page)).join("\n")).not.toContain("first-only");
 });
+
+test("a machine that crashes says why, and the others go on", async ({ page }) => {
+  await open(page);
+  await addInstance(page);
+  await addInstance(page);
+  // A panic in the kernel, as a bug of it would be; twice, because the first must leave no trace.
+  for (const name of ["node2", "node3"]) {
+    await type(page, "echo c > /proc/sysrq-trigger");
+    const card = page.getByRole("alert").filter({ hasText: "sysrq triggered crash" });
+    await expect(card).toBeVisible();
+    const list = page.getByRole("navigation", { name: "Instances" }).getByRole("listitem");
+    await list.nth(0).getByRole("button").click();
+    await type(page, `echo beside-${name}`);
+    await expectLine(page, `beside-${name}`);
+    if (name === "node2") await addInstance(page);
+  }
+  await type(page, "docker run --rm busybox echo still-$((40+2))");
+  await expectLine(page, "still-42");
+});

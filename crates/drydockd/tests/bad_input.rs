@@ -25,6 +25,7 @@ struct World {
     /// False: the host answers requests for a part with the whole file.
     ranges: bool,
     downloads: usize,
+    crashed: Vec<String>,
 }
 
 impl World {
@@ -47,6 +48,7 @@ impl World {
             now: Instant(0),
             ranges,
             downloads: 0,
+            crashed: Vec::new(),
         };
         while world.playground.machine("node1").is_none() {
             world.step();
@@ -57,7 +59,10 @@ impl World {
     fn step(&mut self) {
         let turn = self.playground.turn(self.now, FUEL);
         for event in self.playground.take_events() {
-            assert!(matches!(event, Event::Added { .. }), "{event:?}");
+            match event {
+                Event::Crashed { name, cause } => self.crashed.push(format!("{name}: {cause}")),
+                event => assert!(matches!(event, Event::Added { .. }), "{event:?}"),
+            }
         }
         let requests = self.playground.take_requests();
         let any = !requests.is_empty();
@@ -373,4 +378,32 @@ fn broken_programs_fail_alone() {
         printed.contains("132") && printed.contains("exec format error"),
         "{printed}"
     );
+}
+
+#[test]
+fn a_bug_that_panics_ends_its_own_machine_only() {
+    let mut world = World::boot(BTreeMap::new());
+    world.playground.add_instance().expect("a second machine");
+    while world.playground.machine("node2").is_none() {
+        world.step();
+    }
+    let crash = "docker run -d --name c busybox sleep 1000; echo c > /proc/sysrq-trigger";
+    let node2 = world.playground.machine("node2").expect("booted");
+    let command = node2.run(crash, Vec::new());
+    while world.crashed.is_empty() {
+        world.step();
+    }
+    assert_eq!(command.status(), None);
+    let cause = &world.crashed[0];
+    let start = "node2: panicked: sysrq triggered crash (seed ";
+    assert!(cause.starts_with(start), "{cause}");
+    assert!(world.playground.machine("node2").is_none());
+    let (status, printed) = world.sh("docker run --rm busybox echo on");
+    assert_eq!(
+        (status, printed.lines().next()),
+        (0, Some("on")),
+        "{printed}"
+    );
+    world.playground.delete_instance("node2").expect("the card");
+    assert!(world.playground.delete_instance("node2").is_err());
 }

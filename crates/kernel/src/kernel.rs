@@ -344,13 +344,19 @@ impl Kernel {
 
     /// An invariant is broken: the machine stops here and says why.
     pub fn oops(&self, text: &str) {
-        let text = format!(
+        let text = self.describe_crash(text);
+        self.log(&format!("oops: {text}"));
+        self.oops.borrow_mut().get_or_insert(text);
+    }
+
+    /// The text of a crash, with what is needed to make it happen again.
+    #[must_use]
+    pub fn describe_crash(&self, text: &str) -> String {
+        format!(
             "{text} (seed {}, turn {})",
             self.config.seed,
             self.turns.get()
-        );
-        self.log(&format!("oops: {text}"));
-        self.oops.borrow_mut().get_or_insert(text);
+        )
     }
 
     /// Why the machine is dead.

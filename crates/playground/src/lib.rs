@@ -4,13 +4,14 @@
 //! calls [`Playground::turn`] with the time, carries its [`FetchRequest`]s out and gives the answers
 //! back, and moves bytes between terminals and consoles.
 //!
-//! Reading order: [`playground`], [`machine`] (one host: kernel, daemons, consoles), [`rootfs`] (its
-//! root file system, fetched file by file), [`fetch`] and [`registry`] (static files as a registry),
-//! [`socket`] (HTTP on a Unix socket of the machine).
+//! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
+//! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
+//! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine).
 
 mod playground;
 
 pub mod fetch;
+pub mod guard;
 pub mod machine;
 pub mod registry;
 pub mod rootfs;

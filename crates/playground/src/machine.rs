@@ -266,6 +266,12 @@ impl Machine {
         command
     }
 
+    /// The text of a crash, with what is needed to make it happen again.
+    #[must_use]
+    pub fn describe_crash(&self, text: &str) -> String {
+        self.kernel.describe_crash(text)
+    }
+
     /// Lets the machine work; see [`Kernel::turn`].
     pub fn turn(&self, now: Instant, fuel: u64) -> Turned {
         match self.kernel.turn(now, fuel) {

@@ -7,6 +7,7 @@ use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
 use vfs::inode::FileSystem;
 
 use crate::fetch::{FetchRequest, Fetched, Fetcher};
+use crate::guard::{self, Guard};
 use crate::machine::{Machine, MachineConfig, Turned};
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
@@ -38,6 +39,8 @@ pub struct Config {
     pub console: ConsoleMode,
     /// The image of a machine's root file system, such as `drydock/node:latest`.
     pub node_image: String,
+    /// What keeps a bug in one machine from ending all.
+    pub guard: Guard,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             memory: 1 << 30,
             console: ConsoleMode::Respawn,
             node_image: "drydock/node:latest".to_string(),
+            guard: guard::unwinding,
         }
     }
 }
@@ -104,8 +108,8 @@ pub struct Turn {
 }
 
 struct Host {
-    machine: Machine,
-    crashed: bool,
+    /// `None` after a crash.
+    machine: Option<Machine>,
     /// When its load was looked at last, and how long it had been idle until then.
     looked: (Instant, u64),
 }
@@ -190,8 +194,11 @@ impl Playground {
 
     /// Drops a machine with everything in it.
     pub fn delete_instance(&mut self, name: &str) -> Result<(), String> {
-        if !self.starting.remove(name) && self.hosts.remove(name).is_none() {
-            return Err(format!("no such instance: {name}"));
+        if !self.starting.remove(name) {
+            let host = self.hosts.remove(name);
+            let host = host.ok_or_else(|| format!("no such instance: {name}"))?;
+            // A machine that is being deleted can do no more harm: what ends its end is nobody's business.
+            let _ = guard::run(self.config.guard, || drop(host));
         }
         self.events.push(Event::Deleted {
             name: name.to_string(),
@@ -199,10 +206,10 @@ impl Playground {
         Ok(())
     }
 
-    /// A machine.
+    /// A machine, as long as it runs.
     #[must_use]
     pub fn machine(&self, name: &str) -> Option<&Machine> {
-        self.hosts.get(name).map(|host| &host.machine)
+        self.hosts.get(name)?.machine.as_ref()
     }
 
     /// Names of machines with something to show.
@@ -210,7 +217,7 @@ impl Playground {
     pub fn output_ready(&self) -> Vec<String> {
         self.hosts
             .iter()
-            .filter(|(_, host)| host.machine.has_output())
+            .filter(|(_, host)| host.machine.as_ref().is_some_and(Machine::has_output))
             .map(|(name, _)| name.clone())
             .collect()
     }
@@ -223,7 +230,8 @@ impl Playground {
     /// Load of a machine since the last call for it.
     pub fn stats(&mut self, name: &str) -> Option<Stats> {
         let host = self.hosts.get_mut(name)?;
-        let kernel = host.machine.kernel();
+        let machine = host.machine.as_ref()?;
+        let kernel = machine.kernel();
         let now = (kernel.clock.now(), kernel.idle_ns.get());
         let elapsed = now.0.since(host.looked.0).max(1);
         let idle = now.1.saturating_sub(host.looked.1).min(elapsed);
@@ -231,7 +239,7 @@ impl Playground {
         host.looked = now;
         Some(Stats {
             memory_used,
-            memory_limit: host.machine.config().memory,
+            memory_limit: machine.config().memory,
             cpu_percent: (elapsed - idle) as f64 / elapsed as f64 * 100.0,
         })
     }
@@ -245,14 +253,14 @@ impl Playground {
         self.tell_arrivals();
         let mut busy = self.executor.has_ready();
         let mut next_deadline = self.clock.next_deadline();
-        let running = self
-            .hosts
-            .values()
-            .filter(|host| !host.crashed)
-            .count()
-            .max(1) as u64;
-        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| !host.crashed) {
-            match host.machine.turn(now, fuel / running) {
+        let machines = |host: &&mut Host| host.machine.is_some();
+        let running = self.hosts.values_mut().filter(machines).count().max(1) as u64;
+        for (name, host) in &mut self.hosts {
+            let Some(machine) = &host.machine else {
+                continue;
+            };
+            let turned = guard::run(self.config.guard, || machine.turn(now, fuel / running));
+            match turned.unwrap_or_else(|text| Turned::Crashed(machine.describe_crash(&text))) {
                 Turned::Ran {
                     busy: more,
                     next_deadline: deadline,
@@ -262,7 +270,9 @@ impl Playground {
                     next_deadline = [next_deadline, deadline].into_iter().flatten().min();
                 }
                 Turned::Crashed(cause) => {
-                    host.crashed = true;
+                    let dead = host.machine.take();
+                    // Gives back its memory, as far as it can: it may well crash again.
+                    let _ = guard::run(self.config.guard, || drop(dead));
                     self.events.push(Event::Crashed {
                         name: name.clone(),
                         cause,
@@ -295,8 +305,8 @@ impl Playground {
             .as_ref()
             .map_or(0, |image| image.arrivals().generation());
         if std::mem::replace(&mut self.arrivals_seen, generation) != generation {
-            for host in self.hosts.values() {
-                host.machine
+            for machine in self.hosts.values().filter_map(|host| host.machine.as_ref()) {
+                machine
                     .kernel()
                     .init_ns
                     .mnt
@@ -327,14 +337,14 @@ impl Playground {
             return;
         };
         for name in std::mem::take(&mut self.starting) {
-            match self.boot(&name, now, &image) {
+            let booted = guard::run(self.config.guard, || self.boot(&name, now, &image));
+            match booted.flatten() {
                 Ok(machine) => {
                     let ip = machine.config().ip.clone();
                     self.hosts.insert(
                         name.clone(),
                         Host {
-                            machine,
-                            crashed: false,
+                            machine: Some(machine),
                             looked: (now, 0),
                         },
                     );

@@ -355,7 +355,7 @@ impl Mount {
     /// Hangs this mount (and what is on it) at `place`.
     pub(crate) fn attach(self: &Rc<Self>, place: &Path) {
         let dentry = Rc::clone(&place.dentry);
-        dentry.mounted.set(dentry.mounted.get() + 1);
+        dentry.cover();
         let mut mounted_on = self.table.mounted_on.borrow_mut();
         mounted_on
             .entry(Rc::as_ptr(&dentry))

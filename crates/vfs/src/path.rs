@@ -209,6 +209,16 @@ impl Dentry {
         dentry
     }
 
+    /// Something is mounted here: from now on every look-up finds this very dentry, also where each makes a
+    /// new inode (procfs) and a later look-up has taken the name.
+    pub(crate) fn cover(self: &Rc<Dentry>) {
+        self.mounted.set(self.mounted.get() + 1);
+        if let Some(parent) = self.parent().filter(|_| !self.is_deleted()) {
+            let mut siblings = parent.children.borrow_mut();
+            siblings.insert(self.name(), Rc::downgrade(self));
+        }
+    }
+
     /// The name was removed: who still holds the dentry sees it as deleted.
     pub(crate) fn forget(&self, sb: &SuperBlock, name: &[u8]) {
         let known = self

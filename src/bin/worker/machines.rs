@@ -27,11 +27,12 @@ pub struct Machines {
     measured: Instant,
 }
 
-/// A playground whose instant 0 is now.
+/// A playground whose instant 0 is now and whose machines crash alone.
 pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
     let config = Config {
         seed,
         epoch_ns: now_ns,
+        guard: crate::browser::guard,
         ..Config::default()
     };
     let mut playground = Playground::new(config);

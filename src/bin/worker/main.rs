@@ -20,11 +20,22 @@ mod browser {
     extern "C" {
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn post(text: &str, bytes: Option<Uint8Array>);
+        /// The text of a panic, before its trap.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn panicked(text: &str);
+        /// Calls `body` and catches traps; the answer is what trapped.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn guarded(body: &mut dyn FnMut()) -> Option<String>;
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn now_ms() -> f64;
         /// `range` is a `Range` header's value, or empty for the whole.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn fetch_start(id: u32, path: &str, range: &str, immutable: bool);
+    }
+
+    /// The wall around a machine (`playground::guard`): JavaScript catches what traps in it.
+    pub(crate) fn guard(body: &mut dyn FnMut()) -> Result<(), String> {
+        guarded(&mut || body()).map_or(Ok(()), Err)
     }
 
     struct Browser;
@@ -60,9 +71,7 @@ mod browser {
         pub fn new() -> DrydockWorker {
             std::panic::set_hook(Box::new(|info| {
                 console_error_panic_hook::hook(info);
-                let text = info.to_string();
-                let (text, _) = FromWorker::Panicked { text }.split();
-                post(&text, None);
+                panicked(&info.to_string());
             }));
             DrydockWorker(Worker::new(Browser, machines::open))
         }

@@ -6,28 +6,37 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use clock::{Instant, NANOS_PER_SEC};
-use vfs::inode::{InodeRef, S_IFREG};
+use vfs::inode::InodeRef;
 
 use super::{ProcFs, kind, ticks};
 use crate::Kernel;
 use crate::cgroup::Cgroup;
-use crate::pseudo::{Dir, Entry, ino_of};
+use crate::pseudo::{Body, Content, Dir, Entry, ino_of};
 use crate::task::TaskState;
 
 type Text = fn(&Rc<Kernel>) -> String;
 
-/// A file or directory: path below /proc, mode, text (`None`: a directory).
+type Written = fn(&Rc<Kernel>, &[u8]) -> Result<()>;
+
+enum What {
+    Dir,
+    Text(Text),
+    /// Only written to.
+    Trigger(Written),
+}
+
+/// A file or directory: path below /proc, mode, what it is.
 struct Spec {
     path: &'static str,
     perm: u32,
-    text: Option<Text>,
+    what: What,
 }
 
 const fn file(path: &'static str, text: Text) -> Spec {
     Spec {
         path,
         perm: 0o444,
-        text: Some(text),
+        what: What::Text(text),
     }
 }
 
@@ -35,7 +44,7 @@ const fn dir(path: &'static str) -> Spec {
     Spec {
         path,
         perm: 0o555,
-        text: None,
+        what: What::Dir,
     }
 }
 
@@ -70,6 +79,11 @@ const FILES: &[Spec] = &[
     file("swaps", |_| {
         "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into()
     }),
+    Spec {
+        path: "sysrq-trigger",
+        perm: 0o200,
+        what: What::Trigger(sysrq),
+    },
     file("uptime", uptime),
     file("version", version),
     file("vmstat", vmstat),
@@ -131,17 +145,52 @@ pub(super) fn lookup(fs: &Rc<ProcFs>, parent: &'static str, name: &[u8]) -> Resu
         .find(|spec| name_in(parent, spec.path).is_some_and(|known| known.as_bytes() == name));
     let spec = found.ok_or(Errno::ENOENT)?;
     let (maker, ino) = (fs.maker(), ino_of(spec.path.as_bytes(), 1));
-    let Some(text) = spec.text else {
-        return Ok(maker.dir(
+    let owned = Rc::clone(fs);
+    Ok(match spec.what {
+        What::Dir => maker.dir(
             ino,
             SystemDir {
-                fs: Rc::clone(fs),
+                fs: owned,
                 path: spec.path,
             },
-        ));
-    };
-    let fs = Rc::clone(fs);
-    Ok(maker.read_only(ino, spec.perm, move || Ok(text(&fs.kernel()?).into_bytes())))
+        ),
+        What::Text(text) => maker.read_only(ino, spec.perm, move || {
+            Ok(text(&owned.kernel()?).into_bytes())
+        }),
+        What::Trigger(written) => {
+            let content = Rc::new(Trigger { fs: owned, written });
+            maker.node(ino, spec.perm, Body::File(content))
+        }
+    })
+}
+
+struct Trigger {
+    fs: Rc<ProcFs>,
+    written: Written,
+}
+
+impl Content for Trigger {
+    fn read(&self) -> Result<Vec<u8>> {
+        Err(Errno::EIO)
+    }
+
+    fn write(&self, text: &[u8]) -> Result<()> {
+        (self.written)(&self.fs.kernel()?, text)
+    }
+}
+
+/// `/proc/sysrq-trigger` (Linux, Documentation/admin-guide/sysrq.rst). Of the keys there is `c`, which
+/// crashes the machine the way a bug of ours would: it shows that the others go on.
+fn sysrq(kernel: &Rc<Kernel>, text: &[u8]) -> Result<()> {
+    match text.first() {
+        Some(b'c') => {
+            kernel.log("sysrq: Trigger a crash");
+            panic!("sysrq triggered crash");
+        }
+        Some(_) => kernel.log("sysrq: HELP : crash(c)"),
+        None => {}
+    }
+    Ok(())
 }
 
 /// The entries of the directory `parent`.
@@ -153,11 +202,7 @@ pub(super) fn entries(parent: &str) -> Vec<Entry> {
         .map(|(name, spec)| Entry {
             name: name.as_bytes().to_vec(),
             ino: ino_of(spec.path.as_bytes(), 1),
-            file_type: if spec.text.is_some() {
-                S_IFREG
-            } else {
-                kind(true)
-            },
+            file_type: kind(matches!(spec.what, What::Dir)),
         })
         .collect()
 }
