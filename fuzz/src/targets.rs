@@ -28,6 +28,11 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "frames",
+        run: crate::frames::run,
+        seeds: crate::frames::seeds,
+    },
+    Target {
         name: "instructions",
         run: instructions,
         seeds: instruction_seeds,

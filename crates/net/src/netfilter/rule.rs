@@ -1,0 +1,768 @@
+//! A rule: what it matches and what it does, read and written as `iptables-save` has it.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use abi::{Errno, Result};
+
+use super::conntrack::CtState;
+use super::nat::Range;
+use crate::packet::proto;
+use crate::types::Cidr;
+
+/// Something that may be negated with `!`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Test<T> {
+    /// It must not be so.
+    pub not: bool,
+    /// What is asked.
+    pub value: T,
+}
+
+impl<T> Test<T> {
+    fn holds(&self, found: bool) -> bool {
+        found != self.not
+    }
+}
+
+/// Kinds of addresses (`-m addrtype`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressType {
+    /// An address of this host.
+    Local,
+    /// An address of another.
+    Unicast,
+    /// A broadcast address.
+    Broadcast,
+    /// A group.
+    Multicast,
+}
+
+impl AddressType {
+    const ALL: [(AddressType, &'static str); 4] = [
+        (AddressType::Local, "LOCAL"),
+        (AddressType::Unicast, "UNICAST"),
+        (AddressType::Broadcast, "BROADCAST"),
+        (AddressType::Multicast, "MULTICAST"),
+    ];
+}
+
+/// What `--ctstate` asks for, a bit each, in the order `iptables-save` writes them.
+const CT_NAMES: [&str; 7] = [
+    "INVALID",
+    "NEW",
+    "RELATED",
+    "ESTABLISHED",
+    "UNTRACKED",
+    "SNAT",
+    "DNAT",
+];
+
+/// A match (`-m`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Match {
+    /// Source ports of TCP or UDP.
+    SourcePort(Test<(u16, u16)>),
+    /// Destination ports of TCP or UDP.
+    DestinationPort(Test<(u16, u16)>),
+    /// Any of several destination ports (`-m multiport --dports`).
+    MultiPort(Test<Vec<(u16, u16)>>),
+    /// A segment that begins a connection (`--syn`).
+    Syn(bool),
+    /// The type of an ICMP message.
+    IcmpType(Test<u8>),
+    /// Bits of [`CT_NAMES`].
+    CtState(Test<u8>),
+    /// The kind of the source address.
+    SourceType(Test<AddressType>),
+    /// The kind of the destination address.
+    DestinationType(Test<AddressType>),
+    /// The mark, under a mask.
+    Mark(Test<(u32, u32)>),
+    /// A part of the packets, of 2^31.
+    Probability(u32),
+    /// Matches everything and says why.
+    Comment(String),
+}
+
+/// What a rule does (`-j`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Lets it through.
+    Accept,
+    /// Drops it silently.
+    Drop,
+    /// Drops it and says so: with a reset, or with an ICMP message of that name.
+    Reject(&'static str),
+    /// Back to the calling chain.
+    Return,
+    /// Another chain, and on from here after it.
+    Jump(String),
+    /// Another chain instead of this.
+    Goto(String),
+    /// Source translation to the address of the link it leaves by.
+    Masquerade(Range),
+    /// Source translation.
+    Snat(Range),
+    /// Destination translation.
+    Dnat(Range),
+    /// Destination translation to this host.
+    Redirect(Range),
+    /// Changes the mark: value and mask of the bits to be cleared first.
+    Mark(u32, u32),
+}
+
+/// Names of `--reject-with`.
+const REJECTIONS: [&str; 9] = [
+    "icmp-port-unreachable",
+    "icmp-net-unreachable",
+    "icmp-host-unreachable",
+    "icmp-proto-unreachable",
+    "icmp-admin-prohibited",
+    "icmp6-port-unreachable",
+    "icmp6-adm-prohibited",
+    "icmp6-no-route",
+    "tcp-reset",
+];
+
+/// A rule.
+#[derive(Clone, Default, Debug)]
+pub struct Rule {
+    /// `-s`.
+    pub src: Option<Test<Cidr>>,
+    /// `-d`.
+    pub dst: Option<Test<Cidr>>,
+    /// `-i`.
+    pub in_link: Option<Test<String>>,
+    /// `-o`.
+    pub out_link: Option<Test<String>>,
+    /// `-p`.
+    pub proto: Option<Test<u8>>,
+    /// `-m`.
+    pub matches: Vec<Match>,
+    /// `-j`; a rule without one only counts.
+    pub target: Option<Target>,
+    /// Packets and bytes that matched.
+    pub counters: Cell<(u64, u64)>,
+}
+
+impl PartialEq for Rule {
+    /// The same rule, whatever it has counted.
+    fn eq(&self, other: &Rule) -> bool {
+        self.src == other.src
+            && self.dst == other.dst
+            && self.in_link == other.in_link
+            && self.out_link == other.out_link
+            && self.proto == other.proto
+            && self.matches == other.matches
+            && self.target == other.target
+    }
+}
+
+/// What a rule is shown of a packet.
+pub struct Seen<'a> {
+    /// Source.
+    pub src: IpAddr,
+    /// Destination.
+    pub dst: IpAddr,
+    /// The link it came by, empty when it was made here.
+    pub in_link: &'a str,
+    /// The link it leaves by, empty when it stays here.
+    pub out_link: &'a str,
+    /// Protocol.
+    pub proto: u8,
+    /// Source and destination port.
+    pub ports: Option<(u16, u16)>,
+    /// Flags, if it is TCP.
+    pub tcp_flags: u8,
+    /// Type, if it is ICMP.
+    pub icmp: Option<u8>,
+    /// Bits of [`CT_NAMES`].
+    pub ct_bits: u8,
+    /// The mark.
+    pub mark: u32,
+    /// Length.
+    pub len: u64,
+    /// A random number.
+    pub dice: u32,
+    /// The kind of an address.
+    pub address_type: &'a dyn Fn(IpAddr) -> AddressType,
+}
+
+/// The bits of [`CT_NAMES`] for a packet.
+#[must_use]
+pub fn ct_bits(state: CtState, snat: bool, dnat: bool) -> u8 {
+    let state = match state {
+        CtState::Invalid => 1,
+        CtState::New => 2,
+        CtState::Related => 4,
+        CtState::Established => 8,
+        CtState::Untracked => 16,
+    };
+    state | u8::from(snat) << 5 | u8::from(dnat) << 6
+}
+
+fn link_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('+') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+impl Rule {
+    /// The packet is one the rule is about.
+    #[must_use]
+    pub fn matches(&self, seen: &Seen<'_>) -> bool {
+        let address = |test: &Option<Test<Cidr>>, ip| {
+            test.as_ref()
+                .is_none_or(|test| test.holds(test.value.contains(ip)))
+        };
+        let link = |test: &Option<Test<String>>, name: &str| {
+            test.as_ref()
+                .is_none_or(|test| test.holds(link_matches(&test.value, name)))
+        };
+        let proto = |test: &Test<u8>| test.holds(test.value == seen.proto);
+        self.proto.as_ref().is_none_or(proto)
+            && link(&self.in_link, seen.in_link)
+            && link(&self.out_link, seen.out_link)
+            && address(&self.src, seen.src)
+            && address(&self.dst, seen.dst)
+            && self.matches.iter().all(|one| one.holds(seen))
+    }
+
+    /// Counts a packet.
+    pub fn count(&self, len: u64) {
+        let (packets, bytes) = self.counters.get();
+        self.counters.set((packets + 1, bytes + len));
+    }
+
+    /// The rule asks for something connection tracking has to tell.
+    #[must_use]
+    pub fn needs_tracking(&self) -> bool {
+        self.matches
+            .iter()
+            .any(|one| matches!(one, Match::CtState(_)))
+    }
+}
+
+impl Match {
+    fn holds(&self, seen: &Seen<'_>) -> bool {
+        let within = |range: &(u16, u16), port: u16| (range.0..=range.1).contains(&port);
+        match self {
+            Match::SourcePort(test) => seen
+                .ports
+                .is_some_and(|ports| test.holds(within(&test.value, ports.0))),
+            Match::DestinationPort(test) => seen
+                .ports
+                .is_some_and(|ports| test.holds(within(&test.value, ports.1))),
+            Match::MultiPort(test) => seen.ports.is_some_and(|ports| {
+                test.holds(test.value.iter().any(|range| within(range, ports.1)))
+            }),
+            Match::Syn(not) => (seen.tcp_flags & 0x17 == 2) != *not,
+            Match::IcmpType(test) => seen.icmp.is_some_and(|kind| test.holds(kind == test.value)),
+            Match::CtState(test) => test.holds(seen.ct_bits & test.value != 0),
+            Match::SourceType(test) => test.holds((seen.address_type)(seen.src) == test.value),
+            Match::DestinationType(test) => test.holds((seen.address_type)(seen.dst) == test.value),
+            Match::Mark(test) => test.holds(seen.mark & test.value.1 == test.value.0),
+            Match::Probability(part) => seen.dice >> 1 < *part,
+            Match::Comment(_) => true,
+        }
+    }
+}
+
+// ---- text ----
+
+/// Words of a command line; double quotes hold one together.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' => (quoted, any) = (!quoted, true),
+            '\\' if quoted => word.extend(chars.next()),
+            char if char.is_whitespace() && !quoted => {
+                if any || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            char => word.push(char),
+        }
+    }
+    if any || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn parse_proto(word: &str) -> Result<u8> {
+    Ok(match word {
+        "tcp" => proto::TCP,
+        "udp" => proto::UDP,
+        "icmp" => proto::ICMP,
+        "ipv6-icmp" | "icmpv6" => proto::ICMPV6,
+        "all" => 0,
+        number => number.parse().map_err(|_| Errno::EINVAL)?,
+    })
+}
+
+fn proto_name(number: u8) -> String {
+    match number {
+        proto::TCP => "tcp".to_string(),
+        proto::UDP => "udp".to_string(),
+        proto::ICMP => "icmp".to_string(),
+        proto::ICMPV6 => "ipv6-icmp".to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn parse_ports(word: &str, separator: char) -> Result<(u16, u16)> {
+    let number = |text: &str, default| {
+        if text.is_empty() {
+            Ok(default)
+        } else {
+            text.parse().map_err(|_| Errno::EINVAL)
+        }
+    };
+    match word.split_once(separator) {
+        Some((first, last)) => Ok((number(first, 0)?, number(last, u16::MAX)?)),
+        None => {
+            let port = word.parse().map_err(|_| Errno::EINVAL)?;
+            Ok((port, port))
+        }
+    }
+}
+
+fn ports_text(range: (u16, u16), separator: char) -> String {
+    if range.0 == range.1 {
+        range.0.to_string()
+    } else {
+        format!("{}{separator}{}", range.0, range.1)
+    }
+}
+
+fn parse_number(word: &str) -> Result<u32> {
+    let parsed = match word.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => word.parse(),
+    };
+    parsed.map_err(|_| Errno::EINVAL)
+}
+
+fn parse_masked(word: &str) -> Result<(u32, u32)> {
+    match word.split_once('/') {
+        Some((value, mask)) => Ok((parse_number(value)?, parse_number(mask)?)),
+        None => Ok((parse_number(word)?, u32::MAX)),
+    }
+}
+
+/// `172.17.0.2:80`, `[fd00::2]:80`, `10.0.0.1-10.0.0.9:1000-2000`, `:80`.
+fn parse_range(word: &str) -> Result<Range> {
+    let (addresses, ports) = if let Some(rest) = word.strip_prefix('[') {
+        let (ip, rest) = rest.split_once(']').ok_or(Errno::EINVAL)?;
+        (ip, rest.strip_prefix(':'))
+    } else if word.matches(':').count() > 1 {
+        (word, None)
+    } else {
+        match word.split_once(':') {
+            Some((ip, ports)) => (ip, Some(ports)),
+            None => (word, None),
+        }
+    };
+    let ip = |text: &str| text.parse::<IpAddr>().map_err(|_| Errno::EINVAL);
+    let addresses = match addresses.split_once('-') {
+        _ if addresses.is_empty() => None,
+        Some((first, last)) => Some((ip(first)?, ip(last)?)),
+        None => Some((ip(addresses)?, ip(addresses)?)),
+    };
+    let ports = ports.map(|ports| parse_ports(ports, '-')).transpose()?;
+    Ok(Range { addresses, ports })
+}
+
+fn range_text(range: &Range) -> String {
+    let mut text = String::new();
+    if let Some((first, last)) = range.addresses {
+        let bracketed = first.is_ipv6() && range.ports.is_some();
+        let all = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        };
+        text += &if bracketed { format!("[{all}]") } else { all };
+    }
+    if let Some(ports) = range.ports {
+        let _ = write!(text, ":{}", ports_text(ports, '-'));
+    }
+    text
+}
+
+impl Rule {
+    /// Reads what follows the chain's name in `-A CHAIN …`. What is not known is `EINVAL`: a rule that
+    /// does less than it says would be worse than none.
+    pub fn parse(text: &str) -> Result<Rule> {
+        Rule::parse_words(&words(text))
+    }
+
+    pub(super) fn parse_words(words: &[String]) -> Result<Rule> {
+        let mut rule = Rule::default();
+        let mut rest = words.iter().map(String::as_str).peekable();
+        let mut not = false;
+        while let Some(word) = rest.next() {
+            if word == "!" {
+                not = true;
+                continue;
+            }
+            let not = std::mem::take(&mut not);
+            if matches!(word, "--syn") {
+                rule.matches.push(Match::Syn(not));
+                continue;
+            }
+            let value = rest.next().ok_or(Errno::EINVAL)?;
+            if matches!(word, "-j" | "--jump" | "-g" | "--goto") {
+                rule.target = Some(parse_target(word, value, &mut rest)?);
+                continue;
+            }
+            rule.parse_option(word, value, not, &mut rest)?;
+        }
+        Ok(rule)
+    }
+
+    fn parse_option<'a>(
+        &mut self,
+        word: &str,
+        value: &'a str,
+        not: bool,
+        rest: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+    ) -> Result<()> {
+        let network = || -> Result<Option<Test<Cidr>>> {
+            let value = value.parse::<Cidr>()?.network();
+            Ok(Some(Test { not, value }))
+        };
+        let name = || {
+            Some(Test {
+                not,
+                value: value.to_string(),
+            })
+        };
+        match word {
+            "-s" | "--source" => self.src = network()?,
+            "-d" | "--destination" => self.dst = network()?,
+            "-i" | "--in-interface" => self.in_link = name(),
+            "-o" | "--out-interface" => self.out_link = name(),
+            "-p" | "--protocol" => match parse_proto(value)? {
+                0 => {}
+                value => self.proto = Some(Test { not, value }),
+            },
+            // What the modules add says itself what it is.
+            "-m" | "--match" => match value {
+                "tcp" | "udp" | "icmp" | "icmp6" | "conntrack" | "state" | "addrtype" | "mark"
+                | "comment" | "statistic" | "multiport" => {}
+                _ => return Err(Errno::ENOENT),
+            },
+            "--tcp-flags" => {
+                // Only what `--syn` stands for.
+                let set = rest.next().ok_or(Errno::EINVAL)?;
+                if value != "FIN,SYN,RST,ACK" || set != "SYN" {
+                    return Err(Errno::EINVAL);
+                }
+                self.matches.push(Match::Syn(not));
+            }
+            _ => self.matches.push(parse_match(word, value, not, rest)?),
+        }
+        Ok(())
+    }
+}
+
+fn parse_match<'a>(
+    word: &str,
+    value: &'a str,
+    not: bool,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+) -> Result<Match> {
+    let address_type = || -> Result<Test<AddressType>> {
+        let known = AddressType::ALL.iter().find(|(_, name)| *name == value);
+        Ok(Test {
+            not,
+            value: known.ok_or(Errno::EINVAL)?.0,
+        })
+    };
+    Ok(match word {
+        "--sport" | "--source-port" => Match::SourcePort(Test {
+            not,
+            value: parse_ports(value, ':')?,
+        }),
+        "--dport" | "--destination-port" => Match::DestinationPort(Test {
+            not,
+            value: parse_ports(value, ':')?,
+        }),
+        "--dports" => Match::MultiPort(Test {
+            not,
+            value: value
+                .split(',')
+                .map(|ports| parse_ports(ports, ':'))
+                .collect::<Result<_>>()?,
+        }),
+        "--icmp-type" | "--icmpv6-type" => Match::IcmpType(Test {
+            not,
+            value: match value {
+                "echo-request" => 8,
+                "echo-reply" => 0,
+                number => number.parse().map_err(|_| Errno::EINVAL)?,
+            },
+        }),
+        "--ctstate" | "--state" => {
+            let mut bits = 0;
+            for name in value.split(',') {
+                let at = CT_NAMES.iter().position(|known| *known == name);
+                bits |= 1 << at.ok_or(Errno::EINVAL)?;
+            }
+            Match::CtState(Test { not, value: bits })
+        }
+        "--src-type" => Match::SourceType(address_type()?),
+        "--dst-type" => Match::DestinationType(address_type()?),
+        "--mark" => Match::Mark(Test {
+            not,
+            value: parse_masked(value)?,
+        }),
+        "--comment" => Match::Comment(value.to_string()),
+        "--mode" if value == "random" => {
+            if rest.next() != Some("--probability") {
+                return Err(Errno::EINVAL);
+            }
+            let part: f64 = rest
+                .next()
+                .and_then(|text| text.parse().ok())
+                .filter(|part| (0.0..=1.0).contains(part))
+                .ok_or(Errno::EINVAL)?;
+            Match::Probability((part * f64::from(1u32 << 31)).round() as u32)
+        }
+        _ => return Err(Errno::EINVAL),
+    })
+}
+
+fn parse_target<'a>(
+    word: &str,
+    name: &str,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+) -> Result<Target> {
+    if word.ends_with('g') || word == "--goto" {
+        return Ok(Target::Goto(name.to_string()));
+    }
+    let mut option = |known: &str| -> Result<Option<&'a str>> {
+        match rest.peek() {
+            Some(word) if *word == known => {
+                rest.next();
+                rest.next().map(Some).ok_or(Errno::EINVAL)
+            }
+            _ => Ok(None),
+        }
+    };
+    Ok(match name {
+        "ACCEPT" => Target::Accept,
+        "DROP" => Target::Drop,
+        "RETURN" => Target::Return,
+        "REJECT" => {
+            let with = option("--reject-with")?.unwrap_or("icmp-port-unreachable");
+            let known = REJECTIONS.iter().find(|known| **known == with);
+            Target::Reject(known.ok_or(Errno::EINVAL)?)
+        }
+        "MASQUERADE" | "REDIRECT" => {
+            let ports = option("--to-ports")?
+                .map(|ports| parse_ports(ports, '-'))
+                .transpose()?;
+            let range = Range {
+                addresses: None,
+                ports,
+            };
+            if name == "REDIRECT" {
+                Target::Redirect(range)
+            } else {
+                Target::Masquerade(range)
+            }
+        }
+        "SNAT" => Target::Snat(parse_range(option("--to-source")?.ok_or(Errno::EINVAL)?)?),
+        "DNAT" => Target::Dnat(parse_range(
+            option("--to-destination")?.ok_or(Errno::EINVAL)?,
+        )?),
+        "MARK" => {
+            if let Some(value) = option("--set-xmark")? {
+                let (value, mask) = parse_masked(value)?;
+                Target::Mark(value, mask)
+            } else if let Some(value) = option("--or-mark")? {
+                let bits = parse_number(value)?;
+                Target::Mark(bits, bits)
+            } else {
+                let value = option("--set-mark")?.ok_or(Errno::EINVAL)?;
+                Target::Mark(parse_number(value)?, u32::MAX)
+            }
+        }
+        "LOG" | "TPROXY" | "NOTRACK" | "CT" | "QUEUE" | "NFQUEUE" => return Err(Errno::ENOENT),
+        chain => Target::Jump(chain.to_string()),
+    })
+}
+
+fn bang(not: bool) -> &'static str {
+    if not { "! " } else { "" }
+}
+
+impl Rule {
+    /// The rule as `iptables-save` writes it, after `-A CHAIN`.
+    #[must_use]
+    pub fn emit(&self) -> String {
+        let mut text = String::new();
+        for (option, test) in [("-s", &self.src), ("-d", &self.dst)] {
+            if let Some(test) = test {
+                let _ = write!(text, " {}{option} {}", bang(test.not), test.value);
+            }
+        }
+        for (option, test) in [("-i", &self.in_link), ("-o", &self.out_link)] {
+            if let Some(test) = test {
+                let _ = write!(text, " {}{option} {}", bang(test.not), test.value);
+            }
+        }
+        if let Some(test) = &self.proto {
+            let _ = write!(text, " {}-p {}", bang(test.not), proto_name(test.value));
+        }
+        let mut module = "";
+        for one in &self.matches {
+            let own = one.module(self.proto.as_ref().map(|test| test.value));
+            if own != module {
+                let _ = write!(text, " -m {own}");
+                module = own;
+            }
+            one.emit(&mut text);
+        }
+        if let Some(target) = &self.target {
+            target.emit(&mut text);
+        }
+        text.trim_start().to_string()
+    }
+}
+
+impl Match {
+    fn module(&self, protocol: Option<u8>) -> &'static str {
+        match self {
+            Match::SourcePort(_) | Match::DestinationPort(_) | Match::Syn(_) => {
+                if protocol == Some(proto::UDP) {
+                    "udp"
+                } else {
+                    "tcp"
+                }
+            }
+            Match::MultiPort(_) => "multiport",
+            Match::IcmpType(_) if protocol == Some(proto::ICMPV6) => "icmp6",
+            Match::IcmpType(_) => "icmp",
+            Match::CtState(_) => "conntrack",
+            Match::SourceType(_) | Match::DestinationType(_) => "addrtype",
+            Match::Mark(_) => "mark",
+            Match::Probability(_) => "statistic",
+            Match::Comment(_) => "comment",
+        }
+    }
+
+    fn emit(&self, text: &mut String) {
+        let type_name = |kind: AddressType| {
+            AddressType::ALL
+                .iter()
+                .find(|(known, _)| *known == kind)
+                .map_or("", |(_, name)| name)
+        };
+        let _ = match self {
+            Match::SourcePort(test) => write!(
+                text,
+                " {}--sport {}",
+                bang(test.not),
+                ports_text(test.value, ':')
+            ),
+            Match::DestinationPort(test) => write!(
+                text,
+                " {}--dport {}",
+                bang(test.not),
+                ports_text(test.value, ':')
+            ),
+            Match::MultiPort(test) => {
+                let ports: Vec<String> = test
+                    .value
+                    .iter()
+                    .map(|range| ports_text(*range, ':'))
+                    .collect();
+                write!(text, " {}--dports {}", bang(test.not), ports.join(","))
+            }
+            Match::Syn(not) => write!(text, " {}--tcp-flags FIN,SYN,RST,ACK SYN", bang(*not)),
+            Match::IcmpType(test) => {
+                let option = if self.module(None) == "icmp6" {
+                    "icmpv6"
+                } else {
+                    "icmp"
+                };
+                write!(text, " {}--{option}-type {}", bang(test.not), test.value)
+            }
+            Match::CtState(test) => {
+                let names: Vec<&str> = CT_NAMES
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| test.value >> at & 1 != 0)
+                    .map(|(_, name)| *name)
+                    .collect();
+                write!(text, " {}--ctstate {}", bang(test.not), names.join(","))
+            }
+            Match::SourceType(test) => write!(
+                text,
+                " {}--src-type {}",
+                bang(test.not),
+                type_name(test.value)
+            ),
+            Match::DestinationType(test) => write!(
+                text,
+                " {}--dst-type {}",
+                bang(test.not),
+                type_name(test.value)
+            ),
+            Match::Mark(test) => {
+                let (value, mask) = test.value;
+                let _ = write!(text, " {}--mark {value:#x}", bang(test.not));
+                if mask == u32::MAX {
+                    Ok(())
+                } else {
+                    write!(text, "/{mask:#x}")
+                }
+            }
+            Match::Probability(part) => write!(
+                text,
+                " --mode random --probability {:.11}",
+                f64::from(*part) / f64::from(1u32 << 31)
+            ),
+            Match::Comment(comment) if comment.contains([' ', '"']) => {
+                write!(text, " --comment \"{}\"", comment.replace('"', "\\\""))
+            }
+            Match::Comment(comment) => write!(text, " --comment {comment}"),
+        };
+    }
+}
+
+impl Target {
+    fn emit(&self, text: &mut String) {
+        let to_ports = |range: &Range| {
+            range
+                .ports
+                .map(|ports| format!(" --to-ports {}", ports_text(ports, '-')))
+                .unwrap_or_default()
+        };
+        let _ = match self {
+            Target::Accept => write!(text, " -j ACCEPT"),
+            Target::Drop => write!(text, " -j DROP"),
+            Target::Return => write!(text, " -j RETURN"),
+            Target::Reject(with) => write!(text, " -j REJECT --reject-with {with}"),
+            Target::Jump(chain) => write!(text, " -j {chain}"),
+            Target::Goto(chain) => write!(text, " -g {chain}"),
+            Target::Masquerade(range) => write!(text, " -j MASQUERADE{}", to_ports(range)),
+            Target::Redirect(range) => write!(text, " -j REDIRECT{}", to_ports(range)),
+            Target::Snat(range) => write!(text, " -j SNAT --to-source {}", range_text(range)),
+            Target::Dnat(range) => {
+                write!(text, " -j DNAT --to-destination {}", range_text(range))
+            }
+            Target::Mark(value, mask) => write!(text, " -j MARK --set-xmark {value:#x}/{mask:#x}"),
+        };
+    }
+}
