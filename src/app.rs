@@ -6,14 +6,19 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use gloo::events::EventListener;
+use gloo::timers::callback::Interval;
 use wasm_bindgen::prelude::*;
+use web_sys::File;
 use yew::prelude::*;
 
 use crate::bridge::Bridge;
+use crate::components::Refused;
 use crate::i18n::{Lang, Message};
 use crate::pages::{Closed, Failed, Session};
 use crate::preferences::Preferences;
-use crate::protocol::{FromWorker, ToWorker};
+use crate::protocol::{FromWorker, Place, Refusal, ToWorker};
+use crate::saved::SavedPage;
 use crate::store::{Condition, Phase, Store};
 use crate::terminal::{Listener, Terminal, Wish};
 
@@ -45,6 +50,18 @@ pub enum Msg {
     CloseSession,
     /// A new session after the last.
     StartAgain,
+    /// Save the playground.
+    Save(Place),
+    /// All terminals have drawn what they were sent before the machines were paused.
+    Drawn,
+    /// Open a saved playground in place of this one.
+    Open(File),
+    /// Keep the playground in this browser or not.
+    Keep(bool),
+    /// Time to look whether the playground is to be kept.
+    KeepNow,
+    /// The list of a refused playground's commands has been read.
+    DismissRefused,
 }
 
 /// The terminals by instance.
@@ -57,7 +74,18 @@ pub struct App {
     terminals: Terminals,
     bridge: Option<Bridge>,
     leaving: Closure<dyn FnMut(Event)>,
+    /// A save on its way: where to, and how many terminals have not drawn everything yet.
+    saving: Option<(Place, usize)>,
+    /// A restored page whose instances are still being told of.
+    restored: SavedPage,
+    /// What a playground that another build saved had done.
+    refused: Option<SavedPage>,
+    /// Looks now and then, and when the page is hidden, whether to keep the playground.
+    _keeper: (Interval, EventListener),
 }
+
+/// How often a playground that has changed is kept in the browser.
+const KEEP_MS: u32 = 30_000;
 
 /// Puts the page on the document.
 pub fn start() {
@@ -82,9 +110,13 @@ impl Component for App {
             terminals: Terminals::new(),
             bridge: None,
             leaving: Closure::new(|event: Event| event.prevent_default()),
+            saving: None,
+            restored: SavedPage::default(),
+            refused: None,
+            _keeper: keeper(ctx.link().callback(|()| Msg::KeepNow)),
         };
         app.show_language();
-        app.boot(ctx);
+        app.start(ctx, None);
         app
     }
 
@@ -96,6 +128,7 @@ impl Component for App {
                 return false;
             }
             Msg::Add => {
+                self.restored.selected = None;
                 self.store.creating += 1;
                 self.send(ToWorker::AddInstance);
             }
@@ -111,7 +144,10 @@ impl Component for App {
                 }
                 self.send(ToWorker::Trace { name, on });
             }
-            Msg::Select(name) => self.store.select(&name),
+            Msg::Select(name) => {
+                self.restored.selected = None;
+                self.store.select(&name);
+            }
             Msg::Wish(Wish::Instance(step)) => self.store.select_step(step),
             Msg::Wish(Wish::GrowFont(steps)) => {
                 self.preferences.grow_font(steps);
@@ -140,13 +176,41 @@ impl Component for App {
                 self.store.notice(text.to_owned());
             }
             Msg::CloseSession => {
+                let bridge = self.bridge.take();
                 self.end();
                 self.store.phase = Phase::Closed;
+                if self.preferences.keep {
+                    // The worker deletes what is kept, and ends after it has.
+                    self.bridge = bridge;
+                    self.send(ToWorker::Forget);
+                }
             }
             Msg::StartAgain => {
                 self.end();
                 self.boot(ctx);
             }
+            Msg::Save(place) => return self.pause_to_save(place),
+            Msg::Drawn => return self.drawn(),
+            Msg::Open(file) => {
+                let question = self.preferences.lang.text(Message::OpenQuestion);
+                if self.store.instances.is_empty() || confirm(question) {
+                    self.end();
+                    self.start(ctx, Some(&file));
+                }
+            }
+            Msg::Keep(keep) => {
+                self.preferences.keep = keep;
+                self.preferences.save();
+                if keep {
+                    return self.pause_to_save(Place::Browser);
+                }
+                self.send(ToWorker::Forget);
+            }
+            Msg::KeepNow => {
+                let wanted = self.preferences.keep && self.store.changed;
+                return wanted && self.pause_to_save(Place::Browser);
+            }
+            Msg::DismissRefused => self.refused = None,
         }
         true
     }
@@ -170,18 +234,32 @@ impl Component for App {
                 />
             },
         };
-        html! { <ContextProvider<Lang> context={lang}>{ page }</ContextProvider<Lang>> }
+        let refused = self.refused.as_ref().map(|page| {
+            let close = ctx.link().callback(|()| Msg::DismissRefused);
+            html! { <Refused commands={page.commands()} {close} /> }
+        });
+        html! { <ContextProvider<Lang> context={lang}>{ page }{ refused }</ContextProvider<Lang>> }
     }
 }
 
 impl App {
+    /// Starts a worker from a saved playground: a file's, or the one this browser keeps if it is to.
+    fn start(&mut self, ctx: &Context<Self>, file: Option<&File>) {
+        if file.is_none() && !self.preferences.keep {
+            return self.boot(ctx);
+        }
+        self.start_worker(ctx, |bridge| bridge.restore(file));
+    }
+
     /// Starts a worker and, once it is there, nothing else: instances are the user's to add.
     fn boot(&mut self, ctx: &Context<Self>) {
+        self.start_worker(ctx, Bridge::boot);
+    }
+
+    fn start_worker(&mut self, ctx: &Context<Self>, begin: impl FnOnce(&Bridge)) {
         match Bridge::start(ctx.link().callback(Msg::Worker)) {
             Ok(bridge) => {
-                bridge.send(ToWorker::Boot {
-                    seed: js_sys::Math::random().to_bits(),
-                });
+                begin(&bridge);
                 self.bridge = Some(bridge);
             }
             Err(cause) => self.store.phase = Phase::Failed(cause),
@@ -193,6 +271,62 @@ impl App {
         self.bridge = None;
         self.terminals.clear();
         self.store = Store::default();
+        self.saving = None;
+        self.restored = SavedPage::default();
+    }
+
+    /// The first step of saving: the machines stand still, so that what the terminals show is what the
+    /// machines believe they show. Answers whether there is something to save.
+    fn pause_to_save(&mut self, place: Place) -> bool {
+        if self.saving.is_some() || self.store.instances.is_empty() {
+            return false;
+        }
+        self.saving = Some((place, self.terminals.len()));
+        self.send(ToWorker::Pause);
+        true
+    }
+
+    /// One more terminal has drawn everything; after the last the machines are saved.
+    fn drawn(&mut self) -> bool {
+        let Some((place, waiting)) = &mut self.saving else {
+            return false;
+        };
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            let place = *place;
+            let screens = self.terminals.iter();
+            let page = SavedPage {
+                selected: self.store.selected.clone(),
+                screens: screens
+                    .map(|(name, terminal)| (name.clone(), terminal.screen()))
+                    .collect(),
+            };
+            self.send(ToWorker::Save {
+                page: page.emit(),
+                place,
+            });
+        }
+        false
+    }
+
+    /// A saved playground is not to be had: a new one begins, and it is said why.
+    fn not_restored(&mut self, ctx: &Context<Self>, why: Option<Refusal>) {
+        let Some(why) = why else {
+            if let Some(bridge) = &self.bridge {
+                bridge.boot();
+            }
+            return;
+        };
+        // Half of the old memory may be in it.
+        self.end();
+        self.boot(ctx);
+        match why {
+            Refusal::OtherBuild { page } => self.refused = Some(SavedPage::parse(&page)),
+            Refusal::Unreadable { text } => {
+                let refused = self.preferences.lang.text(Message::NotRestored);
+                self.store.notice(format!("{refused} {text}"));
+            }
+        }
     }
 
     fn heard(&mut self, ctx: &Context<Self>, message: FromWorker) -> bool {
@@ -204,15 +338,31 @@ impl App {
             }
             FromWorker::InstanceAdded { name, .. } => {
                 let terminal = self.new_terminal(ctx, name);
+                if let Some(screen) = self.restored.screens.remove(name) {
+                    terminal.show(&screen);
+                }
                 self.terminals.insert(name.clone(), Rc::new(terminal));
             }
+            FromWorker::Paused => {
+                for terminal in self.terminals.values() {
+                    terminal.flush(ctx.link().callback(|()| Msg::Drawn));
+                }
+            }
+            FromWorker::Saved { .. } | FromWorker::NotSaved { .. } => self.saving = None,
+            FromWorker::Forgotten if self.store.phase == Phase::Closed => self.bridge = None,
+            FromWorker::Restored { page } => self.restored = SavedPage::parse(page),
+            FromWorker::NotRestored { why, .. } => self.not_restored(ctx, why.clone()),
             FromWorker::InstanceDeleted { name } => {
                 self.terminals.remove(name);
             }
             FromWorker::Panicked { .. } => self.bridge = None,
             _ => {}
         }
-        self.store.apply(message)
+        let changed = self.store.apply(message);
+        if let Some(name) = &self.restored.selected {
+            self.store.select(name);
+        }
+        changed
     }
 
     fn new_terminal(&self, ctx: &Context<Self>, name: &str) -> Terminal {
@@ -278,6 +428,31 @@ impl App {
             let _ = root.set_attribute("lang", self.preferences.lang.tag());
         }
     }
+}
+
+/// Calls back now and then while the page is seen, and when it is hidden: the last moment before many a
+/// browser ends it. Not later: machines would stand still until a hidden page draws its terminals.
+fn keeper(look: Callback<()>) -> (Interval, EventListener) {
+    let document = gloo::utils::document();
+    let now = look.clone();
+    let hidden = EventListener::new(&document.clone(), "visibilitychange", move |_| {
+        if document.hidden() {
+            now.emit(());
+        }
+    });
+    let tick = Interval::new(KEEP_MS, move || {
+        if !gloo::utils::document().hidden() {
+            look.emit(());
+        }
+    });
+    (tick, hidden)
+}
+
+/// Asks the user, with the browser's own box.
+fn confirm(question: &str) -> bool {
+    gloo::utils::window()
+        .confirm_with_message(question)
+        .unwrap_or(false)
 }
 
 /// Gives the keyboard to the instance list.

@@ -7,10 +7,10 @@
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{ErrorEvent, MessageEvent, Worker};
+use web_sys::{Blob, ErrorEvent, File, HtmlAnchorElement, MessageEvent, Url, Worker};
 use yew::Callback;
 
-use crate::protocol::{FromWorker, ToWorker};
+use crate::protocol::{FromWorker, Place, ToWorker};
 
 /// Relative to the page, as everything: the folder may be hosted anywhere.
 const WORKER_URL: &str = "worker_loader.js";
@@ -30,6 +30,9 @@ impl Bridge {
         let on_message = Closure::new(move |event: MessageEvent| {
             let parts = Array::from(&event.data());
             let text = parts.get(0).as_string().unwrap_or_default();
+            if let Ok(file) = parts.get(1).dyn_into::<Blob>() {
+                download(&file);
+            }
             let bytes = parts
                 .get(1)
                 .dyn_into::<Uint8Array>()
@@ -62,6 +65,24 @@ impl Bridge {
         })
     }
 
+    /// Starts a new playground: the first message.
+    pub fn boot(&self) {
+        self.send(ToWorker::Boot {
+            seed: js_sys::Math::random().to_bits(),
+        });
+    }
+
+    /// Starts from a saved playground: the first message, in place of `Boot`.
+    pub fn restore(&self, file: Option<&File>) {
+        let place = file.map_or(Place::Browser, |_| Place::File);
+        let (text, _) = ToWorker::Restore { place }.split();
+        let parts = Array::of1(&JsValue::from_str(&text));
+        if let Some(file) = file {
+            parts.push(file);
+        }
+        let _ = self.worker.post_message(&parts);
+    }
+
     /// Posts a message.
     pub fn send(&self, message: ToWorker) {
         let (text, bytes) = message.split();
@@ -82,5 +103,24 @@ impl Drop for Bridge {
         self.worker.set_onmessage(None);
         self.worker.set_onerror(None);
         self.worker.terminate();
+    }
+}
+
+/// Hands a saved playground to the user, as any download.
+fn download(file: &Blob) {
+    let document = web_sys::window().and_then(|window| window.document());
+    let link = document
+        .and_then(|document| document.create_element("a").ok())
+        .and_then(|element| element.dyn_into::<HtmlAnchorElement>().ok());
+    if let (Some(link), Ok(url)) = (link, Url::create_object_url_with_blob(file)) {
+        link.set_href(&url);
+        let now = String::from(js_sys::Date::new_0().to_iso_string());
+        link.set_download(&format!(
+            "drydock-{}.playground",
+            now[..19].replace(':', "-")
+        ));
+        link.click();
+        // The browser has begun to read it.
+        let _ = Url::revoke_object_url(&url);
     }
 }

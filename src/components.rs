@@ -7,6 +7,7 @@ mod header;
 mod instance_card;
 mod instance_list;
 mod notices;
+mod refused;
 mod settings;
 mod terminal_view;
 
@@ -16,6 +17,7 @@ pub use header::Header;
 pub use instance_card::InstanceCard;
 pub use instance_list::InstanceList;
 pub use notices::Notices;
+pub use refused::Refused;
 pub use settings::Settings;
 pub use terminal_view::TerminalView;
 

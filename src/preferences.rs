@@ -1,4 +1,5 @@
-//! What the user chose and the browser keeps: language, font size, screen reader support.
+//! What the user chose and the browser keeps: language, font size, screen reader support, whether to keep
+//! the machines.
 //!
 //! Kept in `localStorage`. A browser that keeps nothing (private windows, blocked storage) gets
 //! the defaults each time; that is no error.
@@ -20,6 +21,8 @@ pub struct Preferences {
     pub font_px: u32,
     /// Whether terminals announce their output.
     pub screen_reader: bool,
+    /// Whether the playground is kept in this browser for when the page is loaded again.
+    pub keep: bool,
 }
 
 impl Preferences {
@@ -33,6 +36,7 @@ impl Preferences {
                 .and_then(|size| size.parse().ok())
                 .map_or(FONT_PX_DEFAULT, clamp_font),
             screen_reader: get("screen-reader").is_some_and(|on| on == "true"),
+            keep: get("keep").is_some_and(|on| on == "true"),
         }
     }
 
@@ -41,6 +45,7 @@ impl Preferences {
         set("lang", self.lang.tag());
         set("font-px", &self.font_px.to_string());
         set("screen-reader", &self.screen_reader.to_string());
+        set("keep", &self.keep.to_string());
     }
 
     /// The font `steps` pixels larger.

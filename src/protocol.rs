@@ -61,6 +61,32 @@ pub enum ToWorker {
         /// Bytes since the last such message.
         bytes: u32,
     },
+    /// Stop all machines between two instructions. Answered by `Paused`, after which there is no output
+    /// until `Save`.
+    Pause,
+    /// Save everything as it is, and go on.
+    Save {
+        /// What the page wants back when it is opened again.
+        page: String,
+        /// Where to.
+        place: Place,
+    },
+    /// Instead of `Boot`: go on from what was saved. Answered by `Restored`, or by `NotRestored`.
+    Restore {
+        /// Where from.
+        place: Place,
+    },
+    /// The kept playground is not wanted any more. Answered by `Forgotten`.
+    Forget,
+}
+
+/// Where a playground is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// A file of the user's.
+    File,
+    /// This browser, for when the page is loaded again.
+    Browser,
 }
 
 /// Worker to page.
@@ -130,9 +156,59 @@ pub enum FromWorker {
         /// Why.
         text: String,
     },
+    /// All machines stand still.
+    Paused,
+    /// Part of the playground has been saved, or opened.
+    Saving {
+        /// Bytes of memory done.
+        done_bytes: u64,
+        /// Of how many.
+        total_bytes: u64,
+    },
+    /// The playground is saved (to a file: the file travels beside this message).
+    Saved {
+        /// Where to.
+        place: Place,
+    },
+    /// It could not be saved.
+    NotSaved {
+        /// Where to.
+        place: Place,
+        /// Why.
+        text: String,
+    },
+    /// A saved playground goes on; `InstanceAdded` follows for each machine.
+    Restored {
+        /// What the page gave to `Save`.
+        page: String,
+    },
+    /// There is nothing to restore, or it cannot be: a `Boot` is needed.
+    NotRestored {
+        /// Where from.
+        place: Place,
+        /// Why; `None` if nothing was kept.
+        why: Option<Refusal>,
+    },
+    /// Nothing is kept in this browser.
+    Forgotten,
     /// The worker itself is dead: nothing runs any more.
     Panicked {
         /// The panic message and where it came from.
+        text: String,
+    },
+}
+
+/// Why a saved playground cannot be opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Another build of Drydock wrote it: its memory means nothing to this one.
+    OtherBuild {
+        /// What the page gave to `Save`.
+        page: String,
+    },
+    /// It is no saved playground, or a damaged one.
+    Unreadable {
+        /// What is wrong.
         text: String,
     },
 }

@@ -95,6 +95,10 @@ pub struct Store {
     pub downloads: Vec<Download>,
     /// What went wrong lately.
     pub notices: Vec<String>,
+    /// A save or restore on its way: bytes of memory done, and of how many.
+    pub saving: Option<(u64, u64)>,
+    /// Whether anything may have changed since the playground was last kept.
+    pub changed: bool,
 }
 
 impl Store {
@@ -115,7 +119,25 @@ impl Store {
                 total_bytes,
             }),
             FromWorker::InstanceAdded { name, ip, hostname } => self.added(name, ip, hostname),
-            FromWorker::Output { .. } => return false,
+            FromWorker::Output { .. } => {
+                self.changed = true;
+                return false;
+            }
+            FromWorker::Paused => {
+                self.saving = Some((0, 0));
+                self.changed = false;
+            }
+            FromWorker::Saving {
+                done_bytes,
+                total_bytes,
+            } => self.saving = Some((done_bytes, total_bytes)),
+            FromWorker::Saved { .. } | FromWorker::Restored { .. } => self.saving = None,
+            FromWorker::NotSaved { text, .. } => {
+                self.saving = None;
+                self.notice(text);
+            }
+            FromWorker::NotRestored { .. } => self.saving = None,
+            FromWorker::Forgotten => return false,
             FromWorker::Stats {
                 name,
                 mem_used,
@@ -127,6 +149,7 @@ impl Store {
                     mem_limit,
                     cpu_percent,
                 });
+                self.changed |= cpu_percent > 1.0;
                 match self.find(&name) {
                     Some(instance) if instance.stats != stats => instance.stats = stats,
                     _ => return false,

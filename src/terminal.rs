@@ -26,6 +26,10 @@ extern "C" {
     fn open(this: &XTerm, parent: &HtmlElement);
     #[wasm_bindgen(method)]
     fn write(this: &XTerm, bytes: &Uint8Array, drawn: &Function);
+    #[wasm_bindgen(method, js_name = write)]
+    fn write_text(this: &XTerm, text: &str, drawn: &Function);
+    #[wasm_bindgen(method, js_name = loadAddon)]
+    fn load_serialize(this: &XTerm, addon: &SerializeAddon);
     #[wasm_bindgen(method)]
     fn paste(this: &XTerm, text: &str);
     #[wasm_bindgen(method)]
@@ -57,10 +61,20 @@ extern "C" {
     fn new() -> FitAddon;
     #[wasm_bindgen(method)]
     fn fit(this: &FitAddon);
+
+    #[wasm_bindgen(js_namespace = xterm)]
+    type SerializeAddon;
+    #[wasm_bindgen(constructor, js_namespace = xterm)]
+    fn new() -> SerializeAddon;
+    #[wasm_bindgen(method)]
+    fn serialize(this: &SerializeAddon, options: &Object) -> String;
 }
 
 /// Lines kept above the screen.
 const SCROLLBACK_LINES: u32 = 10_000;
+
+/// Of those, what a saved playground has.
+const SAVED_LINES: u32 = 1_000;
 
 /// The page's own monospace first; Korean from the system's, which has the right double width.
 const FONT_FAMILY: &str = "ui-monospace, 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', \
@@ -98,6 +112,7 @@ type Observer = (ResizeObserver, Closure<dyn FnMut()>);
 pub struct Terminal {
     xterm: Rc<XTerm>,
     fit: Rc<FitAddon>,
+    serialize: SerializeAddon,
     /// Keeps the terminal as large as its box; present once it is on the page.
     observer: RefCell<Option<Observer>>,
     drawn: Callback<u32>,
@@ -111,6 +126,8 @@ impl Terminal {
         let xterm = Rc::new(XTerm::new(&options(font_px, screen_reader)));
         let fit = Rc::new(FitAddon::new());
         xterm.load_addon(&fit);
+        let serialize = SerializeAddon::new();
+        xterm.load_serialize(&serialize);
         let input = listener.input.clone();
         let on_data = Closure::<dyn Fn(String)>::new(move |text: String| {
             input.emit(text.into_bytes());
@@ -142,6 +159,7 @@ impl Terminal {
         Terminal {
             xterm,
             fit,
+            serialize,
             observer: RefCell::new(None),
             drawn: listener.drawn,
             opened: Cell::new(false),
@@ -180,6 +198,24 @@ impl Terminal {
         let done = Closure::once_into_js(move || drawn.emit(count));
         self.xterm
             .write(&Uint8Array::from(bytes), done.unchecked_ref());
+    }
+
+    /// Shows what [`Terminal::screen`] gave.
+    pub fn show(&self, screen: &str) {
+        self.xterm.write_text(screen, &Function::default());
+    }
+
+    /// Calls back when everything written so far has been drawn.
+    pub fn flush(&self, done: Callback<()>) {
+        let done = Closure::once_into_js(move || done.emit(()));
+        self.xterm.write_text("", done.unchecked_ref());
+    }
+
+    /// What the terminal shows, as the output that would draw it.
+    pub fn screen(&self) -> String {
+        let options = Object::new();
+        set(&options, "scrollback", SAVED_LINES);
+        self.serialize.serialize(&options)
     }
 
     /// Takes the keyboard.

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::Window;
-use crate::protocol::{BUILD, FromWorker, ToWorker};
+use crate::protocol::{BUILD, FromWorker, Place, ToWorker};
 
 /// Guest instructions per slice: V8 replaces no running frame, so slices stay short, and the
 /// clock is read between them.
@@ -80,6 +80,9 @@ pub trait Engine {
     fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8>;
     /// Takes what there is to tell the page since the last call; terminal output is not in it.
     fn events(&mut self, now_ns: u64) -> Vec<FromWorker>;
+    /// Time stood still since `turn` was last called: the engine goes on as after a sleep, and tells of its
+    /// machines anew, for a page that knows none.
+    fn restored(&mut self, now_ns: u64);
 }
 
 /// What the browser gives a worker.
@@ -90,6 +93,8 @@ pub trait Host {
     fn now_ms(&self) -> f64;
     /// Starts a download; [`Worker::fetched`] is called with its id.
     fn fetch(&self, request: &FetchRequest);
+    /// Saves the worker's memory once the call in progress has returned, with `page` beside it.
+    fn save(&self, page: &str, place: Place);
 }
 
 /// Makes the engine once the page has said what it needs to know; `now_ns` is the time.
@@ -120,6 +125,8 @@ pub struct Worker<H: Host> {
     host: H,
     open: Open,
     engine: Option<Box<dyn Engine>>,
+    /// Between `Pause` and `Save`.
+    paused: bool,
     windows: BTreeMap<String, Window>,
     /// By label. A handful: the node image, and what is being pulled.
     downloads: BTreeMap<String, Download>,
@@ -134,6 +141,7 @@ impl<H: Host> Worker<H> {
             host,
             open,
             engine: None,
+            paused: false,
             windows: BTreeMap::new(),
             downloads: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -160,7 +168,16 @@ impl<H: Host> Worker<H> {
             return Err("the engine has not started".to_owned());
         };
         match message {
-            ToWorker::Boot { .. } => {}
+            // The loader's own.
+            ToWorker::Boot { .. } | ToWorker::Restore { .. } | ToWorker::Forget => {}
+            ToWorker::Pause => {
+                self.paused = true;
+                self.host.post(FromWorker::Paused);
+            }
+            ToWorker::Save { page, place } => {
+                self.paused = false;
+                self.host.save(&page, place);
+            }
             ToWorker::AddInstance => {
                 if let Err(text) = engine.add_instance() {
                     self.host.post(FromWorker::InstanceFailed { text });
@@ -180,6 +197,18 @@ impl<H: Host> Worker<H> {
             }
         }
         Ok(())
+    }
+
+    /// This memory was saved, and is used again by a new page.
+    pub fn restored(&mut self) {
+        self.paused = false;
+        self.windows.clear();
+        if let Some(engine) = &mut self.engine {
+            engine.restored(nanoseconds(self.host.now_ms()));
+        }
+        self.host.post(FromWorker::Ready {
+            build: BUILD.to_owned(),
+        });
     }
 
     /// Part of a download has arrived. `total_bytes` is 0 if unknown.
@@ -224,6 +253,9 @@ impl<H: Host> Worker<H> {
     /// Runs the machines for one turn. Answers after how many milliseconds to call again: 0 is
     /// at once (after the event loop's turn), a negative number is when something arrives.
     pub fn turn(&mut self) -> f64 {
+        if self.paused {
+            return -1.0;
+        }
         let started = self.host.now_ms();
         let mut now = started;
         loop {
@@ -364,6 +396,9 @@ mod tests {
         fn events(&mut self, _now_ns: u64) -> Vec<FromWorker> {
             std::mem::take(&mut self.events)
         }
+        fn restored(&mut self, _now_ns: u64) {
+            let _ = self.add_instance();
+        }
     }
 
     /// A browser of one clock that goes on by a millisecond whenever it is read.
@@ -372,6 +407,7 @@ mod tests {
         now: Cell<f64>,
         posted: RefCell<Vec<FromWorker>>,
         fetches: RefCell<Vec<u32>>,
+        saved: RefCell<Vec<(String, Place)>>,
     }
 
     impl Host for Rc<FakeBrowser> {
@@ -384,6 +420,9 @@ mod tests {
         }
         fn fetch(&self, request: &FetchRequest) {
             self.fetches.borrow_mut().push(request.id);
+        }
+        fn save(&self, page: &str, place: Place) {
+            self.saved.borrow_mut().push((page.to_owned(), place));
         }
     }
 
@@ -493,6 +532,41 @@ mod tests {
         browser.posted.borrow_mut().clear();
         worker.turn();
         assert_eq!(output_len(&browser), "7: 200".len());
+    }
+
+    #[test]
+    fn nothing_runs_between_pause_and_save() {
+        let (mut worker, browser) = booted();
+        worker.message(ToWorker::Pause);
+        type_text(&mut worker, "x");
+        assert_eq!(worker.turn(), -1.0);
+        assert_eq!(*browser.posted.borrow(), [FromWorker::Paused]);
+        worker.message(ToWorker::Save {
+            page: "screens".into(),
+            place: Place::File,
+        });
+        assert_eq!(
+            *browser.saved.borrow(),
+            [("screens".to_owned(), Place::File)]
+        );
+        assert!(worker.turn() > 0.0);
+        assert_eq!(output_len(&browser), 1);
+    }
+
+    #[test]
+    fn a_restored_worker_tells_a_new_page_of_its_machines() {
+        let (mut worker, browser) = booted();
+        // The old page had drawn nothing of it.
+        type_text(&mut worker, "yes");
+        worker.turn();
+        browser.posted.borrow_mut().clear();
+        worker.restored();
+        worker.turn();
+        let posted = browser.posted.borrow();
+        assert!(matches!(posted[0], FromWorker::Ready { .. }));
+        assert!(matches!(posted[1], FromWorker::InstanceAdded { .. }));
+        drop(posted);
+        assert_eq!(output_len(&browser), WINDOW_BYTES as usize);
     }
 
     #[test]

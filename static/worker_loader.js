@@ -1,19 +1,20 @@
 // The worker's outer half: everything of the browser that is asynchronous.
 //
 // It loads the worker's program, counts the bytes for the page's progress bar, passes messages
-// on, calls for turns and does the downloads. The program is plain calls and integers: no
-// promise, timer or stream is ever stored in its memory, so its memory is the whole state of the
-// machines (design decision 6).
+// on, calls for turns, does the downloads, and saves and restores playgrounds (`saved.js`). The
+// program is plain calls and integers: no promise, timer or stream is ever stored in its memory,
+// so its memory is the whole state of the machines (design decision 6).
 //
 // A classic script, beside `worker.js` and `worker_bg.wasm` as Trunk writes them; every address
 // is relative to it.
 "use strict";
 
-/** Size of worker_bg.wasm, which no header tells when it comes compressed; `cargo xtask stage`
- * writes it here. 0 is unknown. */
+/** Size of worker_bg.wasm, which no header tells when it comes compressed, and its digest;
+ * `cargo xtask stage` writes them here. 0 is unknown. */
 const PROGRAM_BYTES = 0;
+const PROGRAM_DIGEST = "";
 
-/** The program's worker object, once it is there, and what its module exports. */
+/** The program's functions, once it is there, and what its module exports. */
 let worker = null;
 let exports = null;
 /** Messages that came before. */
@@ -119,6 +120,9 @@ const readBody = async (response, told, known = 0) => {
   return whole;
 };
 
+/** Downloads that have been asked for and not answered: what `fetch_start` was called with. */
+const running = new Map();
+
 /** One download: from the cache if it is there, else from the network and into the cache. */
 const download = async (id, path, range, immutable) => {
   const url = new URL(path, self.location.href).href;
@@ -160,19 +164,82 @@ self.drydock = {
   },
   now_ms: () => performance.timeOrigin + performance.now(),
   fetch_start(id, path, range, immutable) {
-    download(id, path, range, immutable)
-      .then(
-        ([status, body]) => call((program) => program.fetched(id, status, body)),
-        (error) => call((program) => program.fetch_failed(id, String(error))),
-      )
-      .finally(wake);
+    running.set(id, [id, path, range, immutable]);
+    const answer = (body) => {
+      running.delete(id);
+      call(body);
+      wake();
+    };
+    download(id, path, range, immutable).then(
+      ([status, body]) => answer((program) => program.fetched(id, status, body)),
+      (error) => answer((program) => program.fetch_failed(id, String(error))),
+    );
   },
+  save(page, to_file) {
+    toSave = [page, to_file];
+  },
+};
+
+// --- Saving and restoring ----------------------------------------------------------------------
+
+/** What `save` was called with, until the program is at rest. */
+let toSave = null;
+
+const saving = (done, total) =>
+  post(JSON.stringify({ Saving: { done_bytes: done, total_bytes: total } }));
+
+/** Copies the program's memory, at rest, and saves the copy while the program goes on. */
+const save = async ([page, toFile]) => {
+  const place = toFile ? "File" : "Browser";
+  try {
+    const memory = exports.memory.buffer.slice(0);
+    const header = {
+      program: PROGRAM_DIGEST,
+      saved_ms: Date.now(),
+      memory_bytes: memory.byteLength,
+      table_length: exports.__wbindgen_externrefs.length,
+      downloads: [...running.values()],
+      page,
+    };
+    const file = await self.saved.save(header, memory, toFile, saving);
+    const text = JSON.stringify({ Saved: { place } });
+    self.postMessage(file ? [text, file] : [text]);
+  } catch (error) {
+    post(JSON.stringify({ NotSaved: { place, text: String(error?.message ?? error) } }));
+  }
+};
+
+/** Fills the program's memory from a file, or from what this browser keeps. */
+const restore = async (place, chosen) => {
+  const refuse = (why) => post(JSON.stringify({ NotRestored: { place, why } }));
+  const file = chosen ?? (await self.saved.kept());
+  if (!file) return refuse(null);
+  try {
+    const header = await self.saved.load(file, exports, PROGRAM_DIGEST, saving);
+    post(JSON.stringify({ Restored: { page: header.page } }));
+    call((program) => program.restored());
+    header.downloads.forEach((download) => self.drydock.fetch_start(...download));
+    wake();
+  } catch (error) {
+    const why = error instanceof self.saved.Refused ? error.why : undefined;
+    refuse(why ?? { Unreadable: { text: String(error?.message ?? error) } });
+  }
 };
 
 // --- Start -------------------------------------------------------------------------------------
 
-const take = ([text, bytes]) => {
-  call((program) => program.message(text, bytes));
+const take = ([text, beside]) => {
+  if (text.startsWith('{"Restore"')) {
+    restore(JSON.parse(text).Restore.place, beside);
+    return;
+  }
+  if (text === '"Forget"') {
+    self.saved.forget().finally(() => post('"Forgotten"'));
+    return;
+  }
+  call((program) => program.message(text, beside));
+  if (toSave) save(toSave);
+  toSave = null;
   wake();
 };
 
@@ -183,7 +250,7 @@ self.onmessage = ({ data }) => {
 
 const start = async () => {
   // Declares `wasm_bindgen`, as a name of the scope rather than a property of it.
-  self.importScripts("worker.js");
+  self.importScripts("worker.js", "saved.js");
   const response = await fetch("worker_bg.wasm");
   if (!response.ok) throw new Error(`worker_bg.wasm: HTTP status ${response.status}`);
   // The original goes to the compiler, which caches code only for responses of the network; the
@@ -194,7 +261,8 @@ const start = async () => {
   const { length } = await readBody(counted, told, PROGRAM_BYTES);
   progress("engine", length, length);
   exports = await loaded;
-  worker = new wasm_bindgen.DrydockWorker();
+  worker = wasm_bindgen;
+  worker.start();
   early.splice(0).forEach(take);
 };
 

@@ -2,6 +2,7 @@
 // style sheet, reached by `src/terminal.rs` through the global `xterm`.
 import "@xterm/xterm/css/xterm.css";
 import { FitAddon } from "@xterm/addon-fit";
+import { SerializeAddon } from "@xterm/addon-serialize";
 import { Terminal } from "@xterm/xterm";
 
-globalThis.xterm = { FitAddon, Terminal };
+globalThis.xterm = { FitAddon, SerializeAddon, Terminal };

@@ -1,4 +1,4 @@
-//! What is being downloaded, with sizes, and how much it was in all.
+//! What is being downloaded, saved or opened, with sizes, and how much the downloads were in all.
 
 use yew::prelude::*;
 
@@ -13,6 +13,8 @@ use crate::units;
 pub struct DownloadsProps {
     /// Everything downloaded in this session.
     pub downloads: Vec<Download>,
+    /// Bytes of memory saved or opened, and of how many.
+    pub saving: Option<(u64, u64)>,
 }
 
 /// See the module's comment.
@@ -25,22 +27,15 @@ pub fn Downloads(props: &DownloadsProps) -> Html {
         what => what.to_owned(),
     };
     let running = props.downloads.iter().filter(|d| d.running()).map(|d| {
-        let sizes = match d.total_bytes {
-            0 => units::megabytes(d.done_bytes),
-            all => format!("{} / {}", units::megabytes(d.done_bytes), units::megabytes(all)),
-        };
-        // Without a value the browser draws a bar that only says "busy".
-        let value = (d.total_bytes > 0).then(|| d.done_bytes.to_string());
-        html! {
-            <div class="download" key={d.what.clone()}>
-                <span>{ text(Message::Loading).replace("{}", &name(&d.what)) }</span>
-                <span class="sizes">{ sizes }</span>
-                <progress {value} max={d.total_bytes.max(1).to_string()} aria-label={name(&d.what)} />
-            </div>
-        }
+        let loading = text(Message::Loading).replace("{}", &name(&d.what));
+        bar(loading, d.done_bytes, d.total_bytes)
     });
+    let saving = props
+        .saving
+        .map(|(done, total)| bar(text(Message::Saving).to_owned(), done, total));
     html! {
         <footer class="downloads">
+            { saving }
             { for running }
             if total > 0 {
                 <p class="total" title={props.downloads.iter()
@@ -50,5 +45,26 @@ pub fn Downloads(props: &DownloadsProps) -> Html {
                 </p>
             }
         </footer>
+    }
+}
+
+/// One thing on its way; `total_bytes` is 0 if unknown.
+fn bar(what: String, done_bytes: u64, total_bytes: u64) -> Html {
+    let sizes = match total_bytes {
+        0 => units::megabytes(done_bytes),
+        all => format!(
+            "{} / {}",
+            units::megabytes(done_bytes),
+            units::megabytes(all)
+        ),
+    };
+    // Without a value the browser draws a bar that only says "busy".
+    let value = (total_bytes > 0).then(|| done_bytes.to_string());
+    html! {
+        <div class="download" key={what.clone()}>
+            <span>{ &what }</span>
+            <span class="sizes">{ sizes }</span>
+            <progress {value} max={total_bytes.max(1).to_string()} aria-label={what} />
+        </div>
     }
 }

@@ -14,6 +14,8 @@ use crate::units;
 pub struct HeaderProps {
     /// Whether the worker is there.
     pub ready: bool,
+    /// Whether there is an instance to save.
+    pub savable: bool,
     /// What the user keeps.
     pub preferences: Preferences,
     /// What the user does.
@@ -73,6 +75,7 @@ pub fn Header(props: &HeaderProps) -> Html {
             <button class="danger" onclick={ask_close}>{ text(Message::CloseSession) }</button>
             if *settings {
                 <Settings
+                    savable={props.savable}
                     preferences={props.preferences.clone()}
                     act={props.act.clone()}
                     close={set(&settings, false)}

@@ -1,4 +1,5 @@
-//! The settings: language, font size, screen reader support, and which keys there are.
+//! The settings: language, font size, screen reader support, saving and opening the playground, and which
+//! keys there are.
 
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -7,11 +8,14 @@ use super::{Dialog, use_text};
 use crate::app::Msg;
 use crate::i18n::{Lang, Message};
 use crate::preferences::{FONT_PX_MAX, FONT_PX_MIN, Preferences};
+use crate::protocol::Place;
 use crate::terminal::Wish;
 
 /// Properties of [`Settings`].
 #[derive(Properties, PartialEq)]
 pub struct SettingsProps {
+    /// Whether there is an instance to save.
+    pub savable: bool,
     /// What the user keeps.
     pub preferences: Preferences,
     /// What the user does.
@@ -25,6 +29,7 @@ pub struct SettingsProps {
 pub fn Settings(props: &SettingsProps) -> Html {
     let text = use_text();
     let SettingsProps {
+        savable,
         preferences,
         act,
         close,
@@ -38,6 +43,27 @@ pub fn Settings(props: &SettingsProps) -> Html {
         let input = event.target_unchecked_into::<HtmlInputElement>();
         Msg::ScreenReader(input.checked())
     });
+    let keep = act.reform(|event: Event| {
+        let input = event.target_unchecked_into::<HtmlInputElement>();
+        Msg::Keep(input.checked())
+    });
+    let save = {
+        let (act, close) = (act.clone(), close.clone());
+        move |_: MouseEvent| {
+            act.emit(Msg::Save(Place::File));
+            close.emit(());
+        }
+    };
+    let open = {
+        let (act, close) = (act.clone(), close.clone());
+        move |event: Event| {
+            let input = event.target_unchecked_into::<HtmlInputElement>();
+            if let Some(file) = input.files().and_then(|files| files.get(0)) {
+                act.emit(Msg::Open(file));
+                close.emit(());
+            }
+        }
+    };
     let languages = Lang::ALL.into_iter().map(|(lang, name)| {
         let selected = lang == preferences.lang;
         html! { <option value={lang.tag()} {selected}>{ name }</option> }
@@ -85,6 +111,22 @@ pub fn Settings(props: &SettingsProps) -> Html {
                     <small>{ text(Message::ScreenReaderDetail) }</small>
                 </span>
                 <input type="checkbox" checked={preferences.screen_reader} onchange={announce} />
+            </label>
+            <h3>{ text(Message::Playground) }</h3>
+            <small>{ text(Message::PlaygroundDetail) }</small>
+            <div class="row">
+                    <button disabled={!savable} onclick={save}>{ text(Message::SaveFile) }</button>
+                    <label class="button">
+                        { text(Message::OpenFile) }
+                        <input type="file" accept=".playground" onchange={open} />
+                    </label>
+            </div>
+            <label class="row">
+                <span>
+                    { text(Message::Keep) }
+                    <small>{ text(Message::KeepDetail) }</small>
+                </span>
+                <input type="checkbox" checked={preferences.keep} onchange={keep} />
             </label>
             <h3>{ text(Message::KeysTitle) }</h3>
             <dl class="keys">{ for keys }</dl>

@@ -41,6 +41,7 @@ pub fn Session(props: &SessionProps) -> Html {
         act,
     } = props;
     let ready = store.phase == Phase::Ready;
+    let savable = !store.instances.is_empty();
     let card = match store.current() {
         Some(instance) => html! {
             <InstanceCard key={instance.name.clone()} instance={instance.clone()} act={act.clone()} />
@@ -78,7 +79,7 @@ pub fn Session(props: &SessionProps) -> Html {
     };
     html! {
         <div class="session">
-            <Header {ready} preferences={preferences.clone()} act={act.clone()} />
+            <Header {ready} {savable} preferences={preferences.clone()} act={act.clone()} />
             <div class="columns">
                 <nav class="sidebar" aria-label={text(Message::Instances)}>
                     <InstanceList
@@ -88,7 +89,7 @@ pub fn Session(props: &SessionProps) -> Html {
                         {ready}
                         act={act.clone()}
                     />
-                    <Downloads downloads={store.downloads.clone()} />
+                    <Downloads downloads={store.downloads.clone()} saving={store.saving} />
                 </nav>
                 <main class="main">
                     <Notices notices={store.notices.clone()} act={act.clone()} />

@@ -101,22 +101,30 @@ pub fn build_page() -> Result<()> {
 
 /// `cargo xtask stage`, which Trunk calls before it moves a build into place: puts the images
 /// into it (links, not copies: they are large and never change) and tells the worker's loader how
-/// large its program is.
+/// large its program is, and which one it is.
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
     let program = staging.join("worker_bg.wasm");
-    let bytes = fs::metadata(&program).with_context(|| format!("reading {}", program.display()))?;
+    let program = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
     let loader = staging.join("worker_loader.js");
-    let text = fs::read_to_string(&loader).context("reading worker_loader.js")?;
-    let (unknown, known) = (
-        "const PROGRAM_BYTES = 0;",
-        format!("const PROGRAM_BYTES = {};", bytes.len()),
-    );
-    if !text.contains(unknown) {
-        bail!("{} has no {unknown:?}", loader.display());
+    let mut text = fs::read_to_string(&loader).context("reading worker_loader.js")?;
+    for (unknown, known) in [
+        (
+            "const PROGRAM_BYTES = 0;",
+            format!("const PROGRAM_BYTES = {};", program.len()),
+        ),
+        (
+            "const PROGRAM_DIGEST = \"\";",
+            format!("const PROGRAM_DIGEST = \"{}\";", oci::Digest::of(&program)),
+        ),
+    ] {
+        if !text.contains(unknown) {
+            bail!("{} has no {unknown:?}", loader.display());
+        }
+        text = text.replace(unknown, &known);
     }
-    fs::write(&loader, text.replace(unknown, &known)).context("writing worker_loader.js")?;
+    fs::write(&loader, text).context("writing worker_loader.js")?;
     let images = tools::root().join("target/images/v2");
     if !images.is_dir() {
         setup::say("no images in target/images yet: the page will have none (cargo xtask images)");

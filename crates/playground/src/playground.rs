@@ -227,6 +227,26 @@ impl Playground {
         std::mem::take(&mut self.events)
     }
 
+    /// Goes on after the playground was saved, and perhaps much later restored: no time has passed for its
+    /// machines, but what day it is has changed. [`Event::Added`] tells of each anew; crashed ones are gone.
+    pub fn resume(&mut self, realtime_ns: u64) {
+        self.hosts.retain(|_, host| host.machine.is_some());
+        self.events.clear();
+        self.config.epoch_ns = realtime_ns.saturating_sub(self.clock.now().0);
+        self.clock.set_realtime(realtime_ns);
+        for (name, host) in &self.hosts {
+            let Some(machine) = &host.machine else {
+                continue;
+            };
+            machine.kernel().clock.set_realtime(realtime_ns);
+            machine.trace(None);
+            self.events.push(Event::Added {
+                name: name.clone(),
+                ip: machine.config().ip.clone(),
+            });
+        }
+    }
+
     /// Load of a machine since the last call for it.
     pub fn stats(&mut self, name: &str) -> Option<Stats> {
         let host = self.hosts.get_mut(name)?;

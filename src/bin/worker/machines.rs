@@ -25,6 +25,8 @@ pub struct Machines {
     /// Of machines that are or were traced.
     traces: BTreeMap<String, Trace>,
     measured: Instant,
+    /// The last instant a turn was called for.
+    turned: Instant,
 }
 
 /// A playground whose instant 0 is now and whose machines crash alone.
@@ -43,6 +45,7 @@ pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
         names: Vec::new(),
         traces: BTreeMap::new(),
         measured: Instant(0),
+        turned: Instant(0),
     }))
 }
 
@@ -139,6 +142,7 @@ impl Engine for Machines {
 
     fn turn(&mut self, now_ns: u64, fuel: u64) -> Slice {
         let now = Instant(now_ns.saturating_sub(self.epoch_ns));
+        self.turned = now;
         let turn = self.playground.turn(now, fuel);
         if turn.busy {
             return Slice::Busy;
@@ -169,6 +173,14 @@ impl Engine for Machines {
             bytes.extend(machine.output(bytes_max - bytes.len().min(bytes_max)));
         }
         bytes
+    }
+
+    fn restored(&mut self, now_ns: u64) {
+        // The machines' own time stood still, as in a computer that was suspended.
+        self.epoch_ns = now_ns.saturating_sub(self.turned.0);
+        self.names.clear();
+        self.traces.clear();
+        self.playground.resume(now_ns);
     }
 
     fn events(&mut self, now_ns: u64) -> Vec<FromWorker> {

@@ -10,8 +10,10 @@ mod trace;
 
 #[cfg(target_arch = "wasm32")]
 mod browser {
+    use std::cell::RefCell;
+
     use crate::machines;
-    use drydock::protocol::{FromWorker, ToWorker};
+    use drydock::protocol::{FromWorker, Place, ToWorker};
     use drydock::worker::{FetchRequest, Fetched, Host, Worker};
     use js_sys::Uint8Array;
     use wasm_bindgen::prelude::*;
@@ -31,6 +33,9 @@ mod browser {
         /// `range` is a `Range` header's value, or empty for the whole.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn fetch_start(id: u32, path: &str, range: &str, immutable: bool);
+        /// Saves this memory when the call in progress has returned.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn save(page: &str, to_file: bool);
     }
 
     /// The wall around a machine (`playground::guard`): JavaScript catches what traps in it.
@@ -58,58 +63,73 @@ mod browser {
             };
             fetch_start(request.id, &request.path, &range, request.immutable);
         }
+
+        fn save(&self, page: &str, place: Place) {
+            save(page, place == Place::File);
+        }
     }
 
-    /// The worker as the loader sees it.
+    thread_local! {
+        /// The worker: in this program's memory and nowhere else, so that a saved memory is all of it.
+        static WORKER: RefCell<Worker<Browser>> = RefCell::new(Worker::new(Browser, machines::open));
+    }
+
+    fn with<T>(body: impl FnOnce(&mut Worker<Browser>) -> T) -> T {
+        WORKER.with_borrow_mut(body)
+    }
+
+    /// Called once in the life of this memory.
     #[wasm_bindgen]
-    pub struct DrydockWorker(Worker<Browser>);
+    pub fn start() {
+        std::panic::set_hook(Box::new(|info| {
+            console_error_panic_hook::hook(info);
+            panicked(&info.to_string());
+        }));
+    }
 
+    /// A message of the page.
     #[wasm_bindgen]
-    impl DrydockWorker {
-        /// A worker that has not been told to boot.
-        #[wasm_bindgen(constructor)]
-        pub fn new() -> DrydockWorker {
-            std::panic::set_hook(Box::new(|info| {
-                console_error_panic_hook::hook(info);
-                panicked(&info.to_string());
-            }));
-            DrydockWorker(Worker::new(Browser, machines::open))
+    pub fn message(text: &str, bytes: Option<Vec<u8>>) {
+        match ToWorker::join(text, bytes) {
+            Ok(message) => with(|worker| worker.message(message)),
+            Err(error) => Browser.post(FromWorker::Error {
+                text: format!("unreadable message of the page: {error}"),
+            }),
         }
+    }
 
-        /// A message of the page.
-        pub fn message(&mut self, text: &str, bytes: Option<Vec<u8>>) {
-            match ToWorker::join(text, bytes) {
-                Ok(message) => self.0.message(message),
-                Err(error) => Browser.post(FromWorker::Error {
-                    text: format!("unreadable message of the page: {error}"),
-                }),
-            }
-        }
+    /// See [`Worker::turn`].
+    #[wasm_bindgen]
+    pub fn turn() -> f64 {
+        with(Worker::turn)
+    }
 
-        /// See [`Worker::turn`].
-        pub fn turn(&mut self) -> f64 {
-            self.0.turn()
-        }
+    /// See [`Worker::restored`].
+    #[wasm_bindgen]
+    pub fn restored() {
+        with(Worker::restored);
+    }
 
-        /// See [`Worker::fetch_progress`].
-        pub fn fetch_progress(&mut self, id: u32, done_bytes: f64, total_bytes: f64) {
-            self.0
-                .fetch_progress(id, done_bytes as u64, total_bytes as u64);
-        }
+    /// See [`Worker::fetch_progress`].
+    #[wasm_bindgen]
+    pub fn fetch_progress(id: u32, done_bytes: f64, total_bytes: f64) {
+        with(|worker| worker.fetch_progress(id, done_bytes as u64, total_bytes as u64));
+    }
 
-        /// A download has ended.
-        pub fn fetched(&mut self, id: u32, status: u16, body: Vec<u8>) {
-            self.0.fetched(id, Ok(Fetched { status, body }));
-        }
+    /// A download has ended.
+    #[wasm_bindgen]
+    pub fn fetched(id: u32, status: u16, body: Vec<u8>) {
+        with(|worker| worker.fetched(id, Ok(Fetched { status, body })));
+    }
 
-        /// A download has failed without an answer.
-        pub fn fetch_failed(&mut self, id: u32, why: String) {
-            self.0.fetched(id, Err(why));
-        }
+    /// A download has failed without an answer.
+    #[wasm_bindgen]
+    pub fn fetch_failed(id: u32, why: String) {
+        with(|worker| worker.fetched(id, Err(why)));
     }
 }
 
-// The loader makes the worker; there is nothing to do before.
+// The loader calls the functions above; there is nothing to do before.
 #[cfg(target_arch = "wasm32")]
 fn main() {}
 
