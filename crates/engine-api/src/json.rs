@@ -8,68 +8,109 @@ use serve::{Body, Response};
 
 use crate::error::{ApiError, Result};
 
+mod go;
+mod syntax;
+
+use syntax::SyntaxError;
+
 /// Largest JSON document accepted.
 pub const BODY_SIZE_MAX: usize = 8 << 20;
 
-/// Removes `null` members: for Go's decoder they mean "leave it as it is".
-fn strip_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(strip_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
-        _ => {}
-    }
-}
-
-/// Parses a document.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let invalid = |error: serde_json::Error| match error.is_eof() {
-        true => ApiError::invalid("invalid JSON: got EOF while reading request body"),
-        false => ApiError::invalid(format!("invalid JSON: {error}")),
+/// The document in `bytes`; `None` when there is none.
+fn document(bytes: &[u8]) -> Result<Option<Value>> {
+    let invalid = |why: &dyn std::fmt::Display| ApiError::invalid(format!("invalid JSON: {why}"));
+    let end = match syntax::value_end(bytes) {
+        Ok(end) => end,
+        Err(SyntaxError::Empty) => return Ok(None),
+        Err(SyntaxError::Invalid(why)) => return Err(invalid(&why)),
     };
-    let mut value: Value = serde_json::from_slice(bytes).map_err(invalid)?;
-    strip_nulls(&mut value);
-    serde_json::from_value(value).map_err(invalid)
+    if bytes[end..].iter().any(|byte| !byte.is_ascii_whitespace()) {
+        return Err(ApiError::invalid("unexpected content after JSON"));
+    }
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| invalid(&error))
 }
 
-/// Reads and parses a body. An empty one is `T::default()`.
-pub async fn read_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T> {
-    let bytes = collect(body).await?;
+/// A document as a value of a type.
+pub fn fit<T: DeserializeOwned>(document: &Value) -> Result<T> {
+    T::deserialize(go::Source::new(document))
+        .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
+}
+
+/// The document in `bytes`, which must be there.
+pub fn parse_value(bytes: &[u8]) -> Result<Value> {
+    document(bytes)?
+        .ok_or_else(|| ApiError::invalid("invalid JSON: got EOF while reading request body"))
+}
+
+/// Parses a document, which must be there.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    fit(&parse_value(bytes)?)
+}
+
+/// Parses a document; no byte at all is `T::default()`.
+pub fn parse_or_default<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T> {
     match bytes.is_empty() {
         true => Ok(T::default()),
-        false => parse(&bytes),
+        false => parse(bytes),
     }
 }
 
-/// Reads and parses a body.
-pub async fn read<T: DeserializeOwned>(body: Body) -> Result<T> {
-    parse(&collect(body).await?)
+/// Reads the body of a request that has to be JSON.
+pub async fn collect(body: Body, content_type: Option<&str>) -> Result<Vec<u8>> {
+    let bytes = body
+        .collect(BODY_SIZE_MAX)
+        .await
+        .map_err(|error| ApiError::invalid(error.to_string()))?;
+    check_content_type(content_type, bytes.is_empty())?;
+    Ok(bytes)
 }
 
-async fn collect(body: Body) -> Result<Vec<u8>> {
-    body.collect(BODY_SIZE_MAX)
-        .await
-        .map_err(|error| ApiError::invalid(error.to_string()))
+fn check_content_type(content_type: Option<&str>, empty: bool) -> Result<()> {
+    const WANTED: &str = "application/json";
+    let given = match content_type.unwrap_or_default() {
+        "" if empty => return Ok(()),
+        "" => {
+            return Err(ApiError::invalid(
+                "malformed Content-Type header (): mime: no media type",
+            ));
+        }
+        given => given,
+    };
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    match kind.eq_ignore_ascii_case(WANTED) {
+        true => Ok(()),
+        false => Err(ApiError::invalid(format!(
+            "unsupported Content-Type header ({given}): must be '{WANTED}'"
+        ))),
+    }
 }
 
 /// Go's `strslice`: one text or a list of them.
 pub fn text_or_list<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<Vec<String>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum TextOrList {
-        Text(String),
-        List(Vec<String>),
+    let wrong = || {
+        <D::Error as serde::de::Error>::custom(
+            "json: cannot unmarshal a value that is neither a string nor a list of strings",
+        )
+    };
+    match Option::<Value>::deserialize(deserializer)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(vec![text])),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(text),
+                Value::Null => Ok(String::new()),
+                _ => Err(wrong()),
+            })
+            .collect::<std::result::Result<_, _>>()
+            .map(Some),
+        Some(_) => Err(wrong()),
     }
-    Ok(
-        Option::<TextOrList>::deserialize(deserializer)?.map(|value| match value {
-            TextOrList::Text(text) => vec![text],
-            TextOrList::List(list) => list,
-        }),
-    )
 }
 
 /// A response from its parts.
@@ -132,5 +173,49 @@ mod tests {
             parse::<Sample>(b"").unwrap_err().message,
             "invalid JSON: got EOF while reading request body"
         );
+        assert_eq!(parse_or_default::<Sample>(b"").unwrap(), Sample::default());
+        let folded: Sample = parse(br#"{"NAME":"x","Cmd":["a",null]}"#).unwrap();
+        assert_eq!(folded.name, "x");
+        assert_eq!(folded.cmd, Some(vec!["a".to_string(), String::new()]));
+    }
+
+    #[test]
+    fn what_does_not_fit() {
+        for (text, message) in [
+            ("{} {}", "unexpected content after JSON"),
+            (
+                r#"{"name":5}"#,
+                "invalid JSON: json: cannot unmarshal number into Go struct field Sample.name of type string",
+            ),
+            (
+                "[]",
+                "invalid JSON: json: cannot unmarshal array into Go value of type Sample",
+            ),
+        ] {
+            assert_eq!(
+                parse::<Sample>(text.as_bytes()).unwrap_err().message,
+                message
+            );
+        }
+        for (given, empty, message) in [
+            (None, true, ""),
+            (
+                None,
+                false,
+                "malformed Content-Type header (): mime: no media type",
+            ),
+            (Some("application/json; charset=utf-8"), false, ""),
+            (
+                Some("text/plain"),
+                false,
+                "unsupported Content-Type header (text/plain): must be 'application/json'",
+            ),
+        ] {
+            let outcome = check_content_type(given, empty);
+            assert_eq!(
+                outcome.err().map_or(String::new(), |error| error.message),
+                message
+            );
+        }
     }
 }

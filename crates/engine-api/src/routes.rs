@@ -220,7 +220,7 @@ pub fn markdown() -> String {
     let mut text = String::from(
         "# Docker Engine API\n\nPrinted from the route table (`crates/engine-api/src/routes.rs`) by \
          `cargo run -p engine-api --example routes > docs/engine-api.md`; a test compares. Versions \
-         1.24 to 1.47.\n\n| method | path | operation | since | support |\n|---|---|---|---|---|\n",
+         1.24 to 1.45.\n\n| method | path | operation | since | support |\n|---|---|---|---|---|\n",
     );
     for route in ROUTES {
         let support = match route.support {

@@ -121,7 +121,7 @@ mod tests {
             [2, 0, 0, 0, 0, 0, 0, 2, b'h', b'i']
         );
         assert_eq!(
-            content_type(true, Version(1, 47)),
+            content_type(true, Version(1, 45)),
             "application/vnd.docker.raw-stream"
         );
         assert_eq!(

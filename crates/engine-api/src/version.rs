@@ -9,7 +9,7 @@ use crate::error::{ApiError, Result};
 pub struct Version(pub u16, pub u16);
 
 /// The newest version spoken.
-pub const NEWEST: Version = Version(1, 47);
+pub const NEWEST: Version = Version(1, 45);
 /// The oldest version spoken.
 pub const OLDEST: Version = Version(1, 24);
 
@@ -20,14 +20,14 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// Parses `1.47`.
+    /// Parses `1.45`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Version> {
         let (major, minor) = text.split_once('.')?;
         Some(Version(major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// Splits `/v1.47/info` into version and path. A path without a version asks for the newest.
+    /// Splits `/v1.45/info` into version and path. A path without a version asks for the newest.
     pub fn split(path: &str) -> Result<(Version, &str)> {
         let prefix = path.strip_prefix("/v").and_then(|rest| {
             let (text, _) = rest.split_once('/')?;
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(Version::split("/volumes/x"), Ok((NEWEST, "/volumes/x")));
         assert_eq!(
             Version::split("/v1.99/info").unwrap_err().message,
-            "client version 1.99 is too new. Maximum supported API version is 1.47"
+            "client version 1.99 is too new. Maximum supported API version is 1.45"
         );
         assert_eq!(
             Version::split("/v1.12/info").unwrap_err().message,

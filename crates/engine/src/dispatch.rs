@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::stream::content_type;
-use engine_api::{Operation, Query, Support, Version, routes, version};
+use engine_api::{Operation, Query, Support, Version, json, routes, version};
 use http::HeaderValue;
 use http::header::{CONNECTION, CONTENT_TYPE, SERVER, UPGRADE};
+use serde::de::DeserializeOwned;
 use serve::upgrade::{OnUpgrade, on_upgrade};
 use serve::{Body, Request, Response};
 
@@ -18,6 +19,7 @@ pub(crate) struct Context {
     pub(crate) query: Query,
     pub(crate) body: Body,
     params: Vec<String>,
+    content_type: Option<String>,
     upgrade: Option<OnUpgrade>,
     /// The client asked for an upgrade by name.
     wants_upgrade: bool,
@@ -27,6 +29,17 @@ impl Context {
     /// A path parameter; the route table guarantees that it is there.
     pub(crate) fn param(&self, index: usize) -> &str {
         self.params.get(index).map_or("", String::as_str)
+    }
+
+    /// The body, which has to say that it is JSON.
+    pub(crate) async fn document(&mut self) -> Result<Vec<u8>> {
+        let body = std::mem::replace(&mut self.body, Body::empty());
+        json::collect(body, self.content_type.as_deref()).await
+    }
+
+    /// The body as a value; nothing at all is the default.
+    pub(crate) async fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T> {
+        json::parse_or_default(&self.document().await?)
     }
 
     /// Takes the connection: the answer to give, and the promise of the stream.
@@ -100,6 +113,10 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
         query: Query::parse(head.uri.query().unwrap_or_default()),
         body,
         params,
+        content_type: head
+            .headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         upgrade,
         wants_upgrade: head.headers.contains_key(UPGRADE),
     };

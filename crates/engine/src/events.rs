@@ -102,7 +102,10 @@ impl Engine {
 
     /// Something happened to an image.
     pub(crate) fn image_event(&self, action: &str, id: &str, name: &str) {
-        let attributes = BTreeMap::from([("name".to_string(), name.to_string())]);
+        // Of an image that is gone nothing more is known than its name.
+        let image = self.store.resolve(id).ok();
+        let mut attributes = image.map_or_else(BTreeMap::new, |image| image.config.config.labels);
+        attributes.insert("name".to_string(), name.to_string());
         self.emit("image", action, id, attributes);
     }
 

@@ -17,6 +17,7 @@ mod container;
 mod dispatch;
 mod events;
 mod exec;
+mod health;
 mod human;
 mod image;
 mod lock;

@@ -4,15 +4,17 @@
 //! the old file first.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use clock::WaitQueue;
 use engine_api::container::logs::Logs;
 use engine_api::stream::Channel;
 use engine_api::timestamp;
-use engine_api::types::LogConfig;
 use os::{Handle, OpenFlags, Os, View};
 use serde::{Deserialize, Serialize};
+
+use crate::state::Data;
 
 /// Bytes of a line that has no end yet before it is written all the same.
 const LINE_MAX: usize = 16 * 1024;
@@ -28,6 +30,9 @@ pub(crate) struct Entry {
     pub(crate) log: String,
     /// `stdout` or `stderr`.
     pub(crate) stream: String,
+    /// What `--log-opt` wants to be said with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attrs: BTreeMap<String, String>,
     /// RFC 3339.
     pub(crate) time: String,
 }
@@ -52,6 +57,7 @@ pub(crate) struct LogFile {
     path: String,
     size_max: u64,
     keep: bool,
+    attributes: BTreeMap<String, String>,
     file: RefCell<Option<Rc<dyn Handle>>>,
     size: Cell<u64>,
     /// How often it was begun again.
@@ -61,7 +67,8 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    pub(crate) fn new(os: &Rc<dyn Os>, path: &str, config: &LogConfig) -> LogFile {
+    pub(crate) fn new(os: &Rc<dyn Os>, path: &str, data: &Data) -> LogFile {
+        let config = &data.host_config.log_config;
         let size_max = config
             .config
             .get("max-size")
@@ -71,6 +78,7 @@ impl LogFile {
             path: path.to_string(),
             size_max: size_max.unwrap_or(SIZE_MAX),
             keep: config.kind != "none",
+            attributes: attributes(data),
             file: RefCell::default(),
             size: Cell::default(),
             rotations: Cell::default(),
@@ -126,6 +134,7 @@ impl LogFile {
         let entry = Entry {
             log: String::from_utf8_lossy(line).into_owned(),
             stream: channel.name().to_string(),
+            attrs: self.attributes.clone(),
             time: timestamp::format(self.os.clock().realtime()),
         };
         let Ok(mut text) = serde_json::to_vec(&entry) else {
@@ -278,12 +287,79 @@ pub(crate) fn wants(entry: &Entry, logs: &Logs) -> bool {
 }
 
 /// What is sent for an entry.
-pub(crate) fn render(entry: &Entry, timestamps: bool) -> (Channel, Vec<u8>) {
-    let text = match timestamps {
-        true => format!("{} {}", fixed_width(entry.nanos()), entry.log),
-        false => entry.log.clone(),
-    };
-    (entry.channel(), text.into_bytes())
+pub(crate) fn render(entry: &Entry, logs: &Logs) -> (Channel, Vec<u8>) {
+    let mut text = String::new();
+    if logs.timestamps {
+        text = format!("{} ", fixed_width(entry.nanos()));
+    }
+    if logs.details {
+        let attrs = entry.attrs.iter();
+        let pairs: Vec<String> = attrs
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+            .collect();
+        text += &format!("{} ", pairs.join(","));
+    }
+    (entry.channel(), (text + &entry.log).into_bytes())
+}
+
+/// As in the query of a URL.
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Labels, variables and the tag a log is to carry.
+fn attributes(data: &Data) -> BTreeMap<String, String> {
+    let options = &data.host_config.log_config.config;
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    let env = data.config.env.iter().flatten();
+    let env: BTreeMap<String, String> = env
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    let mut found = BTreeMap::new();
+    for (from, list, pattern) in [
+        (
+            &data.config.labels,
+            option("labels"),
+            option("labels-regex"),
+        ),
+        (&env, option("env"), option("env-regex")),
+    ] {
+        let regex = Some(pattern)
+            .filter(|pattern| !pattern.is_empty())
+            .and_then(|pattern| regex_lite::Regex::new(pattern).ok());
+        let wanted = |name: &str| {
+            list.split(',').any(|known| known == name)
+                || regex.as_ref().is_some_and(|regex| regex.is_match(name))
+        };
+        found.extend(
+            from.iter()
+                .filter(|(name, _)| wanted(name))
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+    }
+    let mut tag = option("tag").to_string();
+    for (field, value) in [
+        ("{{.ID}}", data.id.get(..12).unwrap_or_default()),
+        ("{{.FullID}}", data.id.as_str()),
+        ("{{.Name}}", data.name.as_str()),
+        ("{{.ImageName}}", data.config.image.as_str()),
+        ("{{.ImageFullID}}", data.image.as_str()),
+    ] {
+        tag = tag.replace(field, value);
+    }
+    if !tag.is_empty() {
+        found.insert("tag".to_string(), tag);
+    }
+    found
 }
 
 /// `logs -t` always has nine digits behind the second.
@@ -322,6 +398,7 @@ mod tests {
         Entry {
             log: log.to_string(),
             stream: stream.to_string(),
+            attrs: BTreeMap::new(),
             time: timestamp::format(nanos),
         }
     }
@@ -340,6 +417,7 @@ mod tests {
             stderr: true,
             follow: false,
             timestamps: false,
+            details: false,
             since: None,
             until: None,
             tail: None,
@@ -383,14 +461,26 @@ mod tests {
         assert_eq!(
             texts(&Logs {
                 until: Some(1_500_000_000),
-                ..all
+                ..all.clone()
             }),
             "a\n"
         );
+        let marked = Logs {
+            timestamps: true,
+            ..all.clone()
+        };
+        let mut line = entry("x\n", "stdout", 1_500_000_000);
         assert_eq!(
-            render(&entry("x\n", "stdout", 1_500_000_000), true).1,
+            render(&line, &marked).1,
             b"1970-01-01T00:00:01.500000000Z x\n"
         );
+        let detailed = Logs {
+            details: true,
+            ..all.clone()
+        };
+        assert_eq!(render(&line, &detailed).1, b" x\n");
+        line.attrs.insert("a".to_string(), "b c/".to_string());
+        assert_eq!(render(&line, &detailed).1, b"a=b+c%2F x\n");
         assert_eq!(parse_size("10m"), Some(10 << 20));
         assert_eq!(parse_size("x"), None);
     }

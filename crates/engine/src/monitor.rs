@@ -82,7 +82,9 @@ impl Engine {
             wants_restart(&container.data.borrow(), exit_code) && !container.removed.get();
         container.exits.set(container.exits.get() + 1);
         container.restart_cancelled.set(false);
+        container.end_health();
         container.update(&self.os, |data| {
+            data.restart_count += u32::from(restart);
             let state = &mut data.state;
             state.running = restart;
             state.restarting = restart;
@@ -147,7 +149,6 @@ impl Engine {
                 });
                 return;
             }
-            container.update(&engine.os, |data| data.restart_count += 1);
             // Why it does not start is in its state.
             let _ = engine.start_again(&container).await;
         });

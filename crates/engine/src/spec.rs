@@ -153,6 +153,9 @@ impl Engine {
     pub(crate) fn runtime_spec(&self, container: &Rc<Container>, rootfs: &str) -> Result<Spec> {
         let data = container.data.borrow().clone();
         let host = &data.host_config;
+        if let Some(request) = host.device_requests.iter().flatten().next() {
+            return Err(no_device_driver(request));
+        }
         let capabilities = capabilities::tweak(
             host.cap_add.as_deref().unwrap_or_default(),
             host.cap_drop.as_deref().unwrap_or_default(),
@@ -279,6 +282,7 @@ impl Engine {
         let mut all: Vec<Mount> = defaults::mounts(host.privileged, host.shm_size)
             .into_iter()
             .filter(|mount| !replaced(mount))
+            .filter(|mount| host.ipc_mode != "none" || mount.destination != "/dev/shm")
             .collect();
         if host.ipc_mode == "host" {
             for mount in all
@@ -291,6 +295,24 @@ impl Engine {
         all.extend(own);
         all
     }
+}
+
+/// There are no devices but those of the kernel; `--gpus` asks for more.
+fn no_device_driver(request: &serde_json::Value) -> ApiError {
+    let words = |value: &serde_json::Value| {
+        let words = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str);
+        format!("[{}]", words.collect::<Vec<_>>().join(" "))
+    };
+    let all = request["Capabilities"].as_array().into_iter().flatten();
+    ApiError::system(format!(
+        "could not select device driver \"{}\" with capabilities: [{}]",
+        request["Driver"].as_str().unwrap_or_default(),
+        all.map(words).collect::<Vec<_>>().join(" ")
+    ))
 }
 
 fn bind(source: &str, destination: &str, readonly: bool) -> Mount {

@@ -51,6 +51,8 @@ pub(crate) struct Mount {
     pub(crate) anonymous: bool,
     /// An empty volume is filled with what the image has there.
     pub(crate) copy: bool,
+    /// What is to be mounted is made, as a directory, when it is not there.
+    pub(crate) create_source: bool,
     /// Mount options of a tmpfs.
     pub(crate) tmpfs_options: Vec<String>,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Container {
     pub(crate) changed: WaitQueue,
     /// A pending restart must not happen.
     pub(crate) restart_cancelled: Cell<bool>,
+    /// Which health monitor is the current one.
+    pub(crate) health_turn: Cell<u64>,
     /// Nanoseconds the next restart waits.
     pub(crate) restart_delay: Cell<u64>,
 }
@@ -86,11 +90,7 @@ impl Container {
     pub(crate) fn new(os: &Rc<dyn Os>, root: &str, data: Data) -> Rc<Container> {
         let id = data.id.clone();
         let directory = format!("{root}/containers/{id}");
-        let log = LogFile::new(
-            os,
-            &format!("{directory}/{id}-json.log"),
-            &data.host_config.log_config,
-        );
+        let log = LogFile::new(os, &format!("{directory}/{id}-json.log"), &data);
         Rc::new(Container {
             id,
             directory,
@@ -104,6 +104,7 @@ impl Container {
             changed: WaitQueue::new(),
             restart_cancelled: Cell::default(),
             restart_delay: Cell::default(),
+            health_turn: Cell::default(),
         })
     }
 
@@ -183,7 +184,14 @@ impl Container {
                 since(&state.finished_at)
             ),
             "paused" => format!("Up {} (Paused)", since(&state.started_at)),
-            "running" => format!("Up {}", since(&state.started_at)),
+            "running" => {
+                let up = since(&state.started_at);
+                match state.health.as_ref().map(|health| health.status.as_str()) {
+                    Some("starting") => format!("Up {up} (health: starting)"),
+                    Some(status) => format!("Up {up} ({status})"),
+                    None => format!("Up {up}"),
+                }
+            }
             "dead" => "Dead".to_string(),
             // A container that failed to start has an exit code but no time.
             "created" => "Created".to_string(),

@@ -39,8 +39,7 @@ impl Attach {
 pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
     match text {
         "" => Ok(DETACH_KEYS.to_vec()),
-        text => parse_detach_keys(text).map_err(|error| {
-            ApiError::invalid(format!("Invalid detach keys ({text}) provided: {error}"))
-        }),
+        text => parse_detach_keys(text)
+            .map_err(|_| ApiError::invalid(format!("Invalid detach keys ({text}) provided"))),
     }
 }

@@ -40,6 +40,9 @@ pub fn check_name(kind: &str, name: &str) -> Result<()> {
         (false, "container") => Err(ApiError::invalid(format!(
             "Invalid container name ({name}), only {PATTERN} are allowed"
         ))),
+        (false, _) if name.len() == 1 => Err(ApiError::invalid(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        ))),
         (false, _) => Err(ApiError::invalid(format!(
             "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
              \"{PATTERN}\" are allowed. If you intended to pass a host directory, use absolute path"

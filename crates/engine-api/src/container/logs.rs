@@ -15,6 +15,8 @@ pub struct Logs {
     pub follow: bool,
     /// Times in front of lines.
     pub timestamps: bool,
+    /// Attributes (`--log-opt labels=…`) before each line.
+    pub details: bool,
     /// Only what came at or after this time (nanoseconds since 1970).
     pub since: Option<u64>,
     /// Only what came before this time.
@@ -38,6 +40,7 @@ impl Logs {
             stderr,
             follow: query.flag("follow"),
             timestamps: query.flag("timestamps"),
+            details: query.flag("details"),
             since: time("since")?,
             until: time("until")?,
             // What is no number is all, as in Docker.

@@ -18,7 +18,7 @@ impl Resize {
         let side = |name: &str| {
             query.text(name).parse().map_err(|_| {
                 let text = query.text(name);
-                ApiError::invalid(format!("invalid resize {name} \"{text}\""))
+                ApiError::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
             })
         };
         Ok(Resize {

@@ -11,6 +11,7 @@ use crate::json::{is_empty_map, text_or_list};
 /// `Config`: what of a container does not depend on the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
+#[serde(rename(deserialize = "ContainerConfigWrapper"))]
 #[allow(
     missing_docs,
     reason = "each is described under its name in the Engine API reference"
@@ -56,19 +57,72 @@ pub struct Config {
     pub shell: Option<Vec<String>>,
 }
 
+/// What the health checks of a container have said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: String,
+    /// Failures in a row.
+    pub failing_streak: i64,
+    /// The newest results, oldest first.
+    pub log: Option<Vec<HealthResult>>,
+}
+
+/// One run of a health check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HealthResult {
+    /// When it began.
+    pub start: String,
+    /// When it ended.
+    pub end: String,
+    /// What it gave; -1: it took too long or could not be started.
+    pub exit_code: i32,
+    /// What it wrote.
+    pub output: String,
+}
+
 /// The body of `POST /containers/create`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateBody {
-    /// Everything of `Config` stands at the top level.
-    #[serde(flatten)]
+    /// What is the same wherever it runs.
     pub config: Config,
-    /// The machine's part.
-    #[serde(rename = "HostConfig")]
+    /// What belongs to this machine.
     pub host_config: HostConfig,
     /// Networks.
-    #[serde(rename = "NetworkingConfig")]
     pub networking_config: NetworkingConfig,
+}
+
+impl CreateBody {
+    /// From the document, in which the fields of the configuration stand beside the two other parts.
+    pub fn parse(bytes: &[u8]) -> crate::error::Result<CreateBody> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename = "ContainerConfigWrapper", rename_all = "PascalCase")]
+        struct Parts {
+            host_config: HostConfig,
+            networking_config: NetworkingConfig,
+        }
+        let document = crate::json::parse_value(bytes)?;
+        let part = |key: &String| {
+            key.eq_ignore_ascii_case("HostConfig") || key.eq_ignore_ascii_case("NetworkingConfig")
+        };
+        let parts: Parts = crate::json::fit(&document)?;
+        let config = crate::json::fit(&document)?;
+        if document
+            .as_object()
+            .is_none_or(|members| members.keys().all(part))
+        {
+            return Err(crate::ApiError::invalid(
+                "config cannot be empty in order to create a container",
+            ));
+        }
+        Ok(CreateBody {
+            config,
+            host_config: parts.host_config,
+            networking_config: parts.networking_config,
+        })
+    }
 }
 
 /// The answer to it.
@@ -102,7 +156,7 @@ pub struct State {
     pub started_at: String,
     pub finished_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<serde_json::Value>,
+    pub health: Option<Health>,
 }
 
 /// A mount as it is shown.

@@ -9,8 +9,9 @@ mod image;
 mod volume;
 
 pub use container::{
-    Config, ContainerInspect, ContainerSummary, CreateBody, CreateResponse, HostConfigSummary,
-    MountPoint, NetworkSettings, NetworkSettingsSummary, Port, State, WaitError, WaitResponse,
+    Config, ContainerInspect, ContainerSummary, CreateBody, CreateResponse, Health, HealthResult,
+    HostConfigSummary, MountPoint, NetworkSettings, NetworkSettingsSummary, Port, State, WaitError,
+    WaitResponse,
 };
 pub use endpoint::{EndpointSettings, NetworkingConfig};
 pub use event::{Actor, Event};

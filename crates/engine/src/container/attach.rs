@@ -13,20 +13,19 @@ use crate::streams::Connection;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_attach(&self, mut context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let attach = Attach::parse(&context.query)?;
+        let container = self.find_container(context.param(0))?;
+        let typed = context.param(0).to_string();
         {
             let state = &container.data.borrow().state;
             if state.paused {
                 return Err(ApiError::conflict(format!(
-                    "container {} is paused, unpause the container before attach",
-                    container.id
+                    "container {typed} is paused, unpause the container before attach"
                 )));
             }
             if state.restarting {
                 return Err(ApiError::conflict(format!(
-                    "container {} is restarting, wait until the container is running",
-                    container.id
+                    "container {typed} is restarting, wait until the container is running"
                 )));
             }
         }
@@ -59,12 +58,13 @@ impl Engine {
                     stderr: attach.stderr,
                     follow: false,
                     timestamps: false,
+                    details: false,
                     since: None,
                     until: None,
                     tail: None,
                 };
                 for entry in logs::select(container.log.reader().read(), &wanted) {
-                    let (channel, text) = logs::render(&entry, false);
+                    let (channel, text) = logs::render(&entry, &wanted);
                     if connection.write(channel, &text).await.is_err() {
                         return;
                     }

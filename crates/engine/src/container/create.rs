@@ -12,7 +12,6 @@ use serve::Response;
 use crate::Engine;
 use crate::container::validate;
 use crate::dispatch::Context;
-use crate::spec::merge_env;
 use crate::state::{Container, Data};
 
 /// The image's defaults under the user's wishes.
@@ -24,11 +23,18 @@ fn merge(config: &mut Config, image: &oci::ContainerConfig) {
     for (port, value) in &image.exposed_ports {
         ports.entry(port.clone()).or_insert(*value);
     }
-    let mut env = image.env.clone();
-    let own: Vec<String> = config.env.take().unwrap_or_default();
-    // `-e NAME` without a value removes what the image sets.
-    merge_env(&mut env, own.iter());
-    config.env = Some(env);
+    // The user's come first. `-e NAME` without a value stays: it takes away what is there at the start.
+    let own = config.env.get_or_insert_default();
+    let name_of = |entry: &str| entry.split('=').next().unwrap_or_default().to_string();
+    let names: Vec<String> = own.iter().map(|entry| name_of(entry)).collect();
+    own.extend(
+        image
+            .env
+            .iter()
+            .filter(|entry| !names.contains(&name_of(entry)))
+            .cloned(),
+    );
+    config.env = config.env.take().filter(|env| !env.is_empty());
     for (name, value) in &image.labels {
         config
             .labels
@@ -39,7 +45,9 @@ fn merge(config: &mut Config, image: &oci::ContainerConfig) {
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
             config.cmd.clone_from(&image.cmd);
         }
-        config.entrypoint.clone_from(&image.entrypoint);
+        if config.entrypoint.is_none() {
+            config.entrypoint.clone_from(&image.entrypoint);
+        }
     } else if config.entrypoint.as_ref().is_some_and(|list| *list == [""]) {
         // `--entrypoint ""` takes the image's away.
         config.entrypoint = None;
@@ -47,6 +55,7 @@ fn merge(config: &mut Config, image: &oci::ContainerConfig) {
     if config.working_dir.is_empty() {
         config.working_dir.clone_from(&image.working_dir);
     }
+    config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
     if !image.volumes.is_empty() {
         let volumes = config.volumes.get_or_insert_default();
         for (path, value) in &image.volumes {
@@ -56,8 +65,31 @@ fn merge(config: &mut Config, image: &oci::ContainerConfig) {
     if config.stop_signal.is_empty() {
         config.stop_signal = image.stop_signal.clone().unwrap_or_default();
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
+    merge_health(config, image);
+}
+
+/// A health check of which the user said only a part takes the rest from the image's.
+fn merge_health(config: &mut Config, image: &oci::ContainerConfig) {
+    let Some(theirs) = &image.healthcheck else {
+        return;
+    };
+    let Some(own) = &mut config.healthcheck else {
+        config.healthcheck = Some(theirs.clone());
+        return;
+    };
+    if own.test.is_empty() {
+        own.test.clone_from(&theirs.test);
+    }
+    for (value, other) in [
+        (&mut own.interval, theirs.interval),
+        (&mut own.timeout, theirs.timeout),
+        (&mut own.start_period, theirs.start_period),
+        (&mut own.start_interval, theirs.start_interval),
+        (&mut own.retries, theirs.retries),
+    ] {
+        if *value == 0 {
+            *value = other;
+        }
     }
 }
 
@@ -99,8 +131,8 @@ fn host_defaults(host: &mut HostConfig) {
 
 impl Engine {
     /// The operation.
-    pub(crate) async fn container_create(&self, context: Context) -> Result<Response> {
-        let body: CreateBody = json::read(context.body).await?;
+    pub(crate) async fn container_create(&self, mut context: Context) -> Result<Response> {
+        let body = CreateBody::parse(&context.document().await?)?;
         let create = Create::parse(&context.query, body)?;
         let (id, warnings) = self.create(create).await?;
         Ok(json::emit(201, &CreateResponse { id, warnings }))
@@ -120,19 +152,17 @@ impl Engine {
         {
             host_config.network_mode.clone_from(wanted);
         }
+        validate::modes(&config, &host_config)?;
+        // What is no limit is shown as none.
+        host_config.pids_limit = host_config.pids_limit.filter(|&limit| limit > 0);
+        validate::config(&mut config)?;
+        let mut warnings = validate::host_config(self, &mut host_config, false)?;
         host_defaults(&mut host_config);
-        validate::host_config(self, &host_config)?;
-        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            return Err(ApiError::invalid(format!(
-                "the working directory '{}' is invalid, it needs to be an absolute path",
-                config.working_dir
-            )));
-        }
-        if !config.stop_signal.is_empty() {
-            engine_api::container::kill::parse_signal(&config.stop_signal)?;
-        }
+        self.name_namespaces_by_id(&mut host_config);
         let image = self.image_for_container(&config.image, &create.platform)?;
         merge(&mut config, &image.config.config);
+        validate::log_config(&host_config.log_config)?;
+        validate::security_options(&host_config)?;
         let args: Vec<String> = config
             .entrypoint
             .iter()
@@ -176,7 +206,26 @@ impl Engine {
             let directory = format!("{}/containers/{id}", self.config.root);
             let _ = self.os.remove_all(View::Host, directory.as_bytes());
         }
-        outcome.map(|warnings| (id, warnings))
+        outcome.map(|more| {
+            warnings.extend(more);
+            (id, warnings)
+        })
+    }
+
+    /// `container:NAME` becomes `container:ID`, which a rename does not break.
+    fn name_namespaces_by_id(&self, host: &mut HostConfig) {
+        for mode in [
+            &mut host.pid_mode,
+            &mut host.ipc_mode,
+            &mut host.network_mode,
+        ] {
+            let found = mode
+                .strip_prefix("container:")
+                .and_then(|name| self.find_container(name).ok());
+            if let Some(found) = found {
+                *mode = format!("container:{}", found.id);
+            }
+        }
     }
 
     async fn make(&self, mut data: Data, image: &Image) -> Result<Vec<String>> {
@@ -198,14 +247,88 @@ impl Engine {
         self.store
             .create_container(&data.id, &image.id)
             .map_err(|error| failed(error.to_string()))?;
+        if data
+            .host_config
+            .storage_opt
+            .as_ref()
+            .is_some_and(|options| !options.is_empty())
+        {
+            return Err(failed(
+                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+                    .to_string(),
+            ));
+        }
         data.mounts = self.mount_points(&data)?;
+        self.check_links(&data.host_config)?;
         let container = Container::new(&self.os, &self.config.root, data);
+        self.first_contents(&container).await?;
         self.containers
             .borrow_mut()
             .insert(container.id.clone(), std::rc::Rc::clone(&container));
         container.update(&self.os, |_| {});
         self.container_event(&container, "create", &[]);
         Ok(warnings)
+    }
+
+    /// Containers of `--link` have to be there.
+    fn check_links(&self, host: &HostConfig) -> Result<()> {
+        for link in host.links.iter().flatten() {
+            let name = link.split(':').next().unwrap_or_default();
+            let child = self.find_container(name).map_err(|error| {
+                ApiError::invalid(format!(
+                    "could not get container for {name}: {}",
+                    error.message
+                ))
+            })?;
+            if child.data.borrow().host_config.network_mode == "host" {
+                return Err(ApiError::invalid(
+                    "conflicting options: host type networking can't be used with links. This would result in \
+                     undefined behavior",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a container has before it first runs: its working directory, and in its new volumes what the
+    /// image has there.
+    async fn first_contents(&self, container: &Container) -> Result<()> {
+        let workdir = container.data.borrow().config.working_dir.clone();
+        let copies = |mount: &crate::state::Mount| mount.point.kind == "volume" && mount.copy;
+        let copied = container.data.borrow().mounts.iter().any(copies);
+        if matches!(workdir.as_str(), "" | "/") && !copied {
+            return Ok(());
+        }
+        let mount = self
+            .store
+            .mount_container(&container.id)
+            .map_err(|error| ApiError::system(error.to_string()))?;
+        let outcome = match self.make_workdir(&mount.merged, &workdir) {
+            Ok(()) => self.fill_volumes(container, &mount.merged).await,
+            Err(error) => Err(error),
+        };
+        let _ = self.store.unmount_container(&container.id);
+        outcome
+    }
+
+    fn make_workdir(&self, merged: &str, workdir: &str) -> Result<()> {
+        if workdir.is_empty() {
+            return Ok(());
+        }
+        let os = &self.os;
+        let made =
+            runtime::path::secure_join(os, View::Host, merged.as_bytes(), workdir.as_bytes())
+                .and_then(|path| match os.metadata(View::Host, &path, true) {
+                    Ok(found) if !found.is_dir() => Err(os::Errno::ENOTDIR),
+                    Ok(_) => Ok(()),
+                    Err(_) => os.mkdir_all(View::Host, &path, 0o755),
+                });
+        made.map_err(|errno| {
+            ApiError::system(match errno {
+                os::Errno::ENOTDIR => format!("Cannot mkdir: {workdir} is not a directory"),
+                errno => format!("mkdir {workdir}: {}", errno.go_description()),
+            })
+        })
     }
 
     fn image_for_container(&self, name: &str, platform: &str) -> Result<Image> {
@@ -284,7 +407,7 @@ mod tests {
                 .cloned()
                 .collect();
             assert_eq!(args, expected);
-            assert_eq!(config.env, list(&["PATH=/bin", "A=2"]));
+            assert_eq!(config.env, list(&["A=2", "PATH=/bin"]));
         }
     }
 }

@@ -18,7 +18,9 @@ impl Engine {
         let container = self.find_container(context.param(0))?;
         let delete = Delete::parse(&context.query);
         if delete.link {
-            return Err(ApiError::unsupported("removing a link"));
+            return Err(ApiError::system(
+                "Conflict, cannot remove the default link name of the container",
+            ));
         }
         self.remove(&container, delete.force, delete.volumes)
             .await?;

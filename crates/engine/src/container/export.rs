@@ -25,6 +25,7 @@ impl Engine {
                 sender.abort(BodyError::Aborted);
             }
             engine.unmount_idle(&container).await;
+            engine.container_event(&container, "export", &[]);
         });
         Ok(json::response(200, body, Some("application/octet-stream")))
     }

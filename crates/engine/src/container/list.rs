@@ -42,8 +42,7 @@ impl Engine {
     fn select(&self, list: &List) -> Result<Vec<Rc<Container>>> {
         let filters = &list.filters;
         // A filter for a state looks at all, as does a limit.
-        let everything =
-            list.all || list.limit > 0 || filters.has("status") || filters.has("exited");
+        let everything = list.all || list.limit > 0 || filters.has("status");
         let moment = |key: &str| match filters.values(key).next() {
             Some(name) => self
                 .find_container(name)
@@ -80,8 +79,26 @@ impl Engine {
                 )));
             }
         }
+        if let Some(value) = filters
+            .values("health")
+            .find(|value| !["starting", "healthy", "unhealthy", "none"].contains(value))
+        {
+            return Err(ApiError::invalid(format!(
+                "unrecognized filter value for health: {value}"
+            )));
+        }
+        if let Some(value) = filters
+            .values("exited")
+            .find(|value| value.parse::<i64>().is_err())
+        {
+            return Err(ApiError::invalid(format!(
+                "invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax"
+            )));
+        }
         let wanted = |container: &Rc<Container>| {
             let data = container.data.borrow();
+            let health = data.state.health.as_ref();
+            let health = health.map_or("none", |health| health.status.as_str());
             let exited = filters.any("exited", |value| {
                 container.status() == "exited" && value.parse() == Ok(data.state.exit_code)
             });
@@ -96,9 +113,15 @@ impl Engine {
                 ancestors.iter().any(|top| chain.contains(top))
             };
             let volume = filters.any("volume", |value| {
-                data.mounts
-                    .iter()
-                    .any(|mount| mount.point.name == value || mount.point.destination == value)
+                data.mounts.iter().any(|mount| {
+                    let point = &mount.point;
+                    let name = if point.name.is_empty() {
+                        &point.source
+                    } else {
+                        &point.name
+                    };
+                    name == value || point.destination == value
+                })
             });
             let expose = |value: &str| {
                 let ports = data.config.exposed_ports.iter().flatten();
@@ -120,9 +143,10 @@ impl Engine {
                     }))
                 && filters.any("network", |value| {
                     data.host_config.network_mode == value
-                        || crate::network::id_of(&self.id, &data.host_config.network_mode) == value
+                        || crate::network::id_of(&self.id, &data.host_config.network_mode)
+                            .starts_with(value)
                 })
-                && filters.exact("health", "none")
+                && filters.exact("health", health)
                 && filters.exact("is-task", "false")
                 && filters.any("expose", expose)
                 && !filters.has("publish")

@@ -13,10 +13,10 @@ use crate::logs::{self, Entry};
 use crate::state::Container;
 
 /// Sends entries; false when nobody reads any more.
-async fn send(sender: &BodySender, entries: &[Entry], timestamps: bool, tty: bool) -> bool {
+async fn send(sender: &BodySender, entries: &[Entry], wanted: &Logs, tty: bool) -> bool {
     let mut text = Vec::new();
     for entry in entries {
-        let (channel, line) = logs::render(entry, timestamps);
+        let (channel, line) = logs::render(entry, wanted);
         match tty {
             true => text.extend_from_slice(&line),
             false => text.extend_from_slice(&frame(channel, &line)),
@@ -28,7 +28,7 @@ async fn send(sender: &BodySender, entries: &[Entry], timestamps: bool, tty: boo
 async fn follow(container: &Container, wanted: &Logs, tty: bool, sender: &BodySender) {
     let mut reader = container.log.reader();
     let past = logs::select(reader.read(), wanted);
-    if !send(sender, &past, wanted.timestamps, tty).await || !wanted.follow {
+    if !send(sender, &past, wanted, tty).await || !wanted.follow {
         return;
     }
     loop {
@@ -37,7 +37,7 @@ async fn follow(container: &Container, wanted: &Logs, tty: bool, sender: &BodySe
         let over = !container.is_running() || container.removed.get();
         let mut fresh = reader.read();
         fresh.retain(|entry| logs::wants(entry, wanted));
-        if !send(sender, &fresh, wanted.timestamps, tty).await || over {
+        if !send(sender, &fresh, wanted, tty).await || over {
             return;
         }
         let written = container

@@ -10,64 +10,75 @@ use crate::state::{Container, Data, Mount};
 
 /// Options of a tmpfs that says nothing else.
 const TMPFS_OPTIONS: [&str; 3] = ["noexec", "nosuid", "nodev"];
-/// Options `-v` takes behind the second colon.
-const MODES: [&str; 13] = [
-    "ro",
-    "rw",
-    "z",
-    "Z",
-    "nocopy",
-    "private",
-    "rprivate",
-    "slave",
-    "rslave",
-    "shared",
-    "rshared",
-    "cached",
-    "delegated",
+/// Options `-v` takes behind the second colon; of each line one may be given.
+const MODES: [&[&str]; 5] = [
+    &["ro", "rw"],
+    &["z", "Z"],
+    &["nocopy"],
+    &[
+        "private", "rprivate", "slave", "rslave", "shared", "rshared",
+    ],
+    &["consistent", "cached", "delegated"],
 ];
+
+fn mode_fits(mode: &str) -> bool {
+    let given: Vec<&str> = mode.split(',').collect();
+    mode.is_empty()
+        || given
+            .iter()
+            .all(|option| MODES.iter().any(|line| line.contains(option)))
+            && MODES
+                .iter()
+                .all(|line| given.iter().filter(|option| line.contains(option)).count() <= 1)
+}
 
 /// `source:target[:options]` or `target`, in parts.
 fn parse_bind(text: &str) -> Result<(Option<&str>, &str, Vec<&str>)> {
-    let invalid = || ApiError::invalid(format!("invalid volume specification: '{text}'"));
+    // Docker gives these no class, so they are errors of the server.
+    let invalid = || ApiError::system(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [target] => (None, target, ""),
-        // What stands behind the colon is a mode or a path.
-        [first, second] if second.split(',').all(|mode| MODES.contains(&mode)) => {
-            (None, first, second)
-        }
+        // A volume without a source has no mode.
+        [_, second] if mode_fits(second) => return Err(invalid()),
         [source, target] => (Some(source), target, ""),
         [source, target, mode] => (Some(source), target, mode),
         _ => return Err(invalid()),
     };
-    let modes: Vec<&str> = mode.split(',').filter(|mode| !mode.is_empty()).collect();
-    if let Some(unknown) = modes.iter().find(|mode| !MODES.contains(mode)) {
-        return Err(ApiError::invalid(format!("invalid mode: {unknown}")));
-    }
-    if source == Some("") || target.is_empty() {
+    if parts[0].is_empty() {
         return Err(invalid());
     }
-    let refused = |why: String| {
+    if !mode_fits(mode) {
+        return Err(ApiError::system(format!("invalid mode: {mode}")));
+    }
+    let modes: Vec<&str> = mode.split(',').filter(|mode| !mode.is_empty()).collect();
+    let refused = |why: &str| {
         let kind = match source {
             Some(source) if source.starts_with('/') => "bind",
             _ => "volume",
         };
-        ApiError::invalid(format!(
+        ApiError::system(format!(
             "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {why}"
         ))
     };
-    if !target.starts_with('/') {
-        return Err(refused(format!(
-            "invalid mount path: '{target}' mount path must be absolute"
-        )));
+    target_fits(target).map_err(|why| refused(&why))?;
+    Ok((source, target, modes))
+}
+
+/// Whether something may be mounted there.
+fn target_fits(target: &str) -> std::result::Result<(), String> {
+    if target.is_empty() {
+        return Err("field Target must not be empty".to_string());
     }
     if clean(target) == "/" {
-        return Err(refused(
-            "invalid specification: destination can't be '/'".to_string(),
-        ));
+        return Err("invalid specification: destination can't be '/'".to_string());
     }
-    Ok((source, target, modes))
+    match target.starts_with('/') {
+        true => Ok(()),
+        false => Err(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        )),
+    }
 }
 
 fn propagation(modes: &[&str]) -> String {
@@ -115,10 +126,18 @@ impl Engine {
         let host = &data.host_config;
         for text in host.volumes_from.iter().flatten() {
             let (name, mode) = text.split_once(':').unwrap_or((text, ""));
-            let other = self.find_container(name)?;
+            let inherited =
+                |option: &str| ["nocopy"].contains(&option) || MODES[3].contains(&option);
+            if !mode_fits(mode) || mode.split(',').any(inherited) {
+                return Err(ApiError::invalid(format!("invalid mode: {mode}")));
+            }
+            let other = self
+                .find_container(name)
+                .map_err(|error| ApiError::invalid(error.message))?;
             for mount in &other.data.borrow().mounts {
                 let mut mount = mount.clone();
-                mount.point.rw &= mode != "ro";
+                mount.point.rw &= !mode.split(',').any(|option| option == "ro");
+                mount.point.mode = String::new();
                 mount.copy = false;
                 replace(&mut found, mount);
             }
@@ -139,6 +158,7 @@ impl Engine {
                 all.retain(|known| known.strip_prefix("no") != Some(option));
                 all.push(option.to_string());
             }
+            target_fits(target).map_err(ApiError::invalid)?;
             add(&mut own, tmpfs_mount(target, all))?;
         }
         for mount in own {
@@ -165,18 +185,10 @@ impl Engine {
         let (source, target, modes) = parse_bind(text)?;
         match source {
             Some(path) if path.starts_with('/') => {
-                let path = clean(path);
+                let mut mount = bind_mount(path, target, &modes);
                 // As Docker does for -v (and not for --mount).
-                self.os
-                    .mkdir_all(View::Host, path.as_bytes(), 0o755)
-                    .or_else(|errno| match errno {
-                        Errno::EEXIST | Errno::ENOTDIR | Errno::EROFS => Ok(()),
-                        errno => Err(ApiError::system(format!(
-                            "error while creating mount source path '{path}': mkdir {path}: {}",
-                            errno.go_description()
-                        ))),
-                    })?;
-                Ok(bind_mount(&path, target, &modes))
+                mount.create_source = true;
+                Ok(mount)
             }
             Some(name) => self.volume_mount(name, target, &modes, false),
             None => self.volume_mount(&self.os.rng().hex(32), target, &modes, true),
@@ -212,7 +224,7 @@ impl Engine {
             },
             anonymous,
             copy: !modes.contains(&"nocopy"),
-            tmpfs_options: Vec::new(),
+            ..Mount::default()
         })
     }
 
@@ -223,18 +235,25 @@ impl Engine {
                 spec.kind
             ))
         };
-        if spec.target.is_empty() {
-            return Err(invalid("field Target must not be empty".to_string()));
+        for (set, kind, name) in [
+            (spec.volume_options.is_some(), "volume", "VolumeOptions"),
+            (spec.bind_options.is_some(), "bind", "BindOptions"),
+            (spec.tmpfs_options.is_some(), "tmpfs", "TmpfsOptions"),
+        ] {
+            if set && spec.kind != kind {
+                return Err(ApiError::invalid(format!(
+                    "{name} must not be specified on mount type \"{}\"",
+                    spec.kind
+                )));
+            }
         }
-        if !spec.target.starts_with('/') {
-            return Err(invalid(format!(
-                "invalid mount path: '{}' mount path must be absolute",
-                spec.target
-            )));
-        }
+        target_fits(&spec.target).map_err(invalid)?;
         let readonly: &[&str] = if spec.read_only { &["ro"] } else { &[] };
         match spec.kind.as_str() {
             "bind" => {
+                if spec.source.is_empty() {
+                    return Err(invalid("field Source must not be empty".to_string()));
+                }
                 if !spec.source.starts_with('/') {
                     return Err(invalid(format!(
                         "invalid mount path: '{}' mount path must be absolute",
@@ -245,9 +264,7 @@ impl Engine {
                 let create = options
                     .and_then(|options| options.get("CreateMountpoint")?.as_bool())
                     .unwrap_or(false);
-                if create {
-                    let _ = self.os.mkdir_all(View::Host, spec.source.as_bytes(), 0o755);
-                } else if !self.os.exists(View::Host, spec.source.as_bytes()) {
+                if !create && !self.os.exists(View::Host, spec.source.as_bytes()) {
                     return Err(invalid(format!(
                         "bind source path does not exist: {}",
                         spec.source
@@ -255,15 +272,24 @@ impl Engine {
                 }
                 let mut mount = bind_mount(&spec.source, &spec.target, readonly);
                 mount.point.mode = String::new();
+                mount.create_source = create;
                 if let Some(text) = options.and_then(|options| options.get("Propagation")?.as_str())
                     && !text.is_empty()
                 {
+                    if !MODES[3].contains(&text) {
+                        return Err(invalid(format!("invalid propagation mode: {text}")));
+                    }
                     mount.point.propagation = text.to_string();
                 }
                 Ok(mount)
             }
             "volume" => {
                 let anonymous = spec.source.is_empty();
+                if anonymous && spec.read_only {
+                    return Err(invalid(
+                        "must not set ReadOnly mode when using anonymous volumes".to_string(),
+                    ));
+                }
                 let name = match anonymous {
                     true => self.os.rng().hex(32),
                     false => spec.source.clone(),
@@ -280,6 +306,9 @@ impl Engine {
                 Ok(mount)
             }
             "tmpfs" => {
+                if !spec.source.is_empty() {
+                    return Err(invalid("field Source must not be specified".to_string()));
+                }
                 let mut options: Vec<String> = TMPFS_OPTIONS.map(str::to_string).to_vec();
                 if let Some(tmpfs) = &spec.tmpfs_options {
                     if tmpfs.size_bytes > 0 {
@@ -294,15 +323,27 @@ impl Engine {
                 }
                 Ok(tmpfs_mount(&spec.target, options))
             }
-            other => Err(ApiError::invalid(format!(
-                "mount type unknown: \"{other}\""
-            ))),
+            _ => Err(invalid("mount type unknown".to_string())),
         }
     }
 
-    /// Makes the directories of volumes, and fills empty ones with what the image has there.
-    pub(crate) async fn prepare_volumes(&self, container: &Container, merged: &str) -> Result<()> {
+    /// Makes directories that are to be mounted and are not there, those of volumes too.
+    pub(crate) fn prepare_mounts(&self, container: &Container) -> Result<()> {
         let mounts = container.data.borrow().mounts.clone();
+        for mount in mounts.iter().filter(|mount| mount.create_source) {
+            let path = &mount.point.source;
+            match self.os.mkdir_all(View::Host, path.as_bytes(), 0o755) {
+                // A file is there: it is what is mounted.
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(Errno::ENOTDIR) if self.os.exists(View::Host, path.as_bytes()) => {}
+                Err(errno) => {
+                    return Err(ApiError::system(format!(
+                        "error while creating mount source path '{path}': mkdir {path}: {}",
+                        errno.go_description()
+                    )));
+                }
+            }
+        }
         for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
             let source = mount.point.source.as_bytes();
             let failed = |errno: Errno| {
@@ -315,6 +356,22 @@ impl Engine {
             self.os
                 .mkdir_all(View::Host, source, 0o755)
                 .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Fills volumes that are empty with what the image has there.
+    pub(crate) async fn fill_volumes(&self, container: &Container, merged: &str) -> Result<()> {
+        let mounts = container.data.borrow().mounts.clone();
+        for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
+            let source = mount.point.source.as_bytes();
+            let failed = |errno: Errno| {
+                ApiError::system(format!(
+                    "failed to populate volume: error while mounting volume '{}': {}",
+                    mount.point.source,
+                    errno.go_description()
+                ))
+            };
             if !mount.copy
                 || !self
                     .os
@@ -421,8 +478,15 @@ mod tests {
         assert_eq!(parse_bind("/a:/b:ro"), Ok((Some("/a"), "/b", vec!["ro"])));
         assert_eq!(parse_bind("name:/b"), Ok((Some("name"), "/b", vec![])));
         assert_eq!(parse_bind("/b"), Ok((None, "/b", vec![])));
-        assert_eq!(parse_bind("/b:ro"), Ok((None, "/b", vec!["ro"])));
-        for bad in ["a:b:c:d", ":/x", "/a:/b:what", "/a:b", "/a:/"] {
+        for bad in [
+            "a:b:c:d",
+            ":/x",
+            "/a:/b:what",
+            "/a:/b:ro,rw",
+            "/a:b",
+            "/a:/",
+            "/b:ro",
+        ] {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }

@@ -14,7 +14,7 @@ impl Engine {
         let state = container.data.borrow().state.clone();
         if state.paused {
             return Err(ApiError::conflict(format!(
-                "container {} is already paused",
+                "Container {} is already paused",
                 container.id
             )));
         }
@@ -28,6 +28,7 @@ impl Engine {
             |error| ApiError::system(format!("cannot pause container {}: {error}", container.id));
         container.running()?.pause().map_err(failed)?;
         container.update(&self.os, |data| data.state.paused = true);
+        container.end_health();
         self.container_event(&container, "pause", &[]);
         Ok(json::no_content())
     }
@@ -36,19 +37,20 @@ impl Engine {
     pub(crate) async fn container_unpause(&self, context: Context) -> Result<Response> {
         let container = self.find_container(context.param(0))?;
         if !container.data.borrow().state.paused {
-            return Err(ApiError::conflict(format!(
+            return Err(ApiError::system(format!(
                 "Container {} is not paused",
                 container.id
             )));
         }
         let failed = |error| {
             ApiError::system(format!(
-                "cannot unpause container {}: {error}",
+                "Cannot unpause container {}: {error}",
                 container.id
             ))
         };
         container.running()?.resume().map_err(failed)?;
         container.update(&self.os, |data| data.state.paused = false);
+        self.watch_health(&container);
         self.container_event(&container, "unpause", &[]);
         Ok(json::no_content())
     }

@@ -21,7 +21,12 @@ impl Engine {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        let name = self.reserve_name(wanted, &container.id)?;
+        let name = self
+            .reserve_name(wanted, &container.id)
+            .map_err(|error| ApiError {
+                message: format!("Error when allocating new name: {}", error.message),
+                ..error
+            })?;
         container.update(&self.os, |data| data.name.clone_from(&name));
         self.release_name(&name);
         self.container_event(&container, "rename", &[("oldName", format!("/{old}"))]);

@@ -1,7 +1,7 @@
 //! `POST /containers/{id}/restart`: stop, if it runs, and start.
 
 use engine_api::container::stop::Stop;
-use engine_api::error::{Class, Result};
+use engine_api::error::{ApiError, Class, Result};
 use engine_api::json;
 use serve::Response;
 
@@ -21,10 +21,18 @@ impl Engine {
             false => Ok(()),
         };
         container.data.borrow_mut().host_config.auto_remove = auto_remove;
-        stopped?;
-        match self.start(&container).await {
-            Err(error) if error.class != Class::NotModified => return Err(error),
-            _ => {}
+        let started = match stopped {
+            Ok(()) => self.start(&container).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = started
+            && error.class != Class::NotModified
+        {
+            return Err(ApiError::system(format!(
+                "Cannot restart container {}: {}",
+                context.param(0),
+                error.message
+            )));
         }
         self.container_event(&container, "restart", &[]);
         Ok(json::no_content())

@@ -29,7 +29,13 @@ impl Engine {
         if !container.is_running() {
             return Err(ApiError::not_modified());
         }
-        self.stop(&container, stop).await?;
+        self.stop(&container, stop).await.map_err(|error| {
+            ApiError::system(format!(
+                "cannot stop container: {}: {}",
+                context.param(0),
+                error.message
+            ))
+        })?;
         Ok(json::no_content())
     }
 
@@ -84,11 +90,10 @@ impl Engine {
         container.update(&self.os, |data| data.has_been_manually_stopped = true);
         self.cancel_restart(container);
         let _ = self.signal(container, SIGKILL);
-        timeout(&self.os.clock(), KILL_PATIENCE, container.wait_stopped()).await.ok_or_else(|| {
-            ApiError::system(format!(
-                "cannot stop container: {}: tried to kill container, but did not receive an exit event",
-                container.id
-            ))
-        })
+        timeout(&self.os.clock(), KILL_PATIENCE, container.wait_stopped())
+            .await
+            .ok_or_else(|| {
+                ApiError::system("tried to kill container, but did not receive an exit event")
+            })
     }
 }

@@ -135,7 +135,13 @@ impl Engine {
         let output = String::from_utf8_lossy(&output).into_owned();
         match status.code() {
             0 => Ok(output),
-            code => Err(failed(&format!("exit status {code}: {}", output.trim()))),
+            code => Err(failed(
+                match output.lines().next() {
+                    Some(line) if !line.is_empty() => line.to_string(),
+                    _ => format!("exit status {code}"),
+                }
+                .as_str(),
+            )),
         }
     }
 }

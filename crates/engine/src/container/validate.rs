@@ -1,7 +1,8 @@
 //! What Docker refuses in a host configuration, with its words.
 
 use engine_api::error::{ApiError, Result};
-use engine_api::types::HostConfig;
+use engine_api::types::{Config, HostConfig, LogConfig};
+use oci::Healthcheck;
 use os::{OsExt, View};
 
 use crate::Engine;
@@ -13,20 +14,143 @@ fn refuse<T>(text: impl Into<String>) -> Result<T> {
     Err(ApiError::invalid(text))
 }
 
-/// Checks limits, policies and modes.
-pub(crate) fn host_config(engine: &Engine, host: &HostConfig) -> Result<()> {
-    memory(host)?;
-    cpus(engine, host)?;
+/// What the daemon says beside the answer, one line each.
+type Warnings = Vec<String>;
+
+/// Checks a container's own part: working directory (which it cleans), stop signal, environment and
+/// health check.
+pub(crate) fn config(config: &mut Config) -> Result<()> {
+    if !config.working_dir.is_empty() {
+        if !config.working_dir.starts_with('/') {
+            return refuse(format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                config.working_dir
+            ));
+        }
+        config.working_dir = runtime::path::clean(&config.working_dir);
+    }
+    if !config.stop_signal.is_empty() {
+        engine_api::container::kill::parse_signal(&config.stop_signal)?;
+    }
+    for entry in config.env.iter().flatten() {
+        if entry.is_empty() || entry.starts_with('=') {
+            return refuse(format!("invalid environment variable: {entry}"));
+        }
+    }
+    config.healthcheck.as_ref().map_or(Ok(()), health)
+}
+
+fn health(check: &Healthcheck) -> Result<()> {
+    const MINIMUM: i64 = 1_000_000;
+    for (value, what) in [
+        (check.interval, "Interval"),
+        (check.timeout, "Timeout"),
+        (check.start_period, "StartPeriod"),
+        (check.start_interval, "StartInterval"),
+    ] {
+        if value != 0 && value < MINIMUM {
+            return refuse(format!("{what} in Healthcheck cannot be less than 1ms"));
+        }
+    }
+    match check.retries < 0 {
+        true => refuse("Retries in Healthcheck cannot be negative"),
+        false => Ok(()),
+    }
+}
+
+/// Which settings go together with the network mode and with the UTS namespace.
+pub(crate) fn modes(config: &Config, host: &HostConfig) -> Result<()> {
+    let mode = &host.network_mode;
+    if let Some(other) = mode.strip_prefix("container") {
+        let other = match other.strip_prefix(':') {
+            Some(name) => name,
+            None if other.is_empty() => "",
+            None => return Ok(()),
+        };
+        let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        for (wrong, text) in [
+            (
+                other.is_empty(),
+                "Invalid network mode: invalid container format container:<name|id>",
+            ),
+            (
+                !config.hostname.is_empty(),
+                "conflicting options: hostname and the network mode",
+            ),
+            (
+                set(&host.links),
+                "conflicting options: container type network can't be used with links. This would result in \
+                 undefined behavior",
+            ),
+            (
+                set(&host.dns),
+                "conflicting options: dns and the network mode",
+            ),
+            (
+                set(&host.extra_hosts),
+                "conflicting options: custom host-to-IP mapping and the network mode",
+            ),
+            (
+                !host.port_bindings.is_empty() || host.publish_all_ports,
+                "conflicting options: port publishing and the container type network mode",
+            ),
+            (
+                config
+                    .exposed_ports
+                    .as_ref()
+                    .is_some_and(|ports| !ports.is_empty()),
+                "conflicting options: port exposing and the container type network mode",
+            ),
+        ] {
+            if wrong {
+                return refuse(text);
+            }
+        }
+    }
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return refuse("conflicting options: hostname and the UTS mode");
+    }
+    Ok(())
+}
+
+/// Checks limits, policies and modes; settings this kernel has no use for are taken out, with a warning.
+pub(crate) fn host_config(
+    engine: &Engine,
+    host: &mut HostConfig,
+    update: bool,
+) -> Result<Warnings> {
+    if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
+        return refuse("can't create 'AutoRemove' container with restart policy");
+    }
+    for entry in host.extra_hosts.iter().flatten() {
+        extra_host(entry)?;
+    }
     restart_policy(host)?;
-    if !matches!(
-        host.log_config.kind.as_str(),
-        "" | "json-file" | "none" | "local"
-    ) {
+    for (list, what) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
+        for name in list.iter().flatten() {
+            if !name.eq_ignore_ascii_case("ALL") && runtime::capabilities::parse(name).is_none() {
+                let name = name.to_ascii_uppercase();
+                let name = name.strip_prefix("CAP_").unwrap_or(&name);
+                return refuse(format!(
+                    "invalid {what}: unknown capability: \"CAP_{name}\""
+                ));
+            }
+        }
+    }
+    if !matches!(host.isolation.as_str(), "" | "default") {
         return refuse(format!(
-            "logger: no log driver named '{}' is registered",
-            host.log_config.kind
+            "Invalid isolation: \"{}\" - linux only supports 'default'",
+            host.isolation
         ));
     }
+    let mut warnings = Warnings::new();
+    memory(host, update, &mut warnings)?;
+    cpus(engine, host)?;
+    cpusets(engine, host)?;
+    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
+        return refuse("Range of blkio weight is from 10 to 1000");
+    }
+    namespaces(host)?;
     if host.shm_size < 0 {
         return refuse("SHM size can not be less than 0");
     }
@@ -36,15 +160,11 @@ pub(crate) fn host_config(engine: &Engine, host: &HostConfig) -> Result<()> {
             host.oom_score_adj
         ));
     }
+    if host.network_mode == "host" && !host.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_string());
+    }
     if let Some(name) = Some(host.runtime.as_str()).filter(|name| !matches!(*name, "" | "runc")) {
         return refuse(format!("unknown or invalid runtime name: {name}"));
-    }
-    for (list, what) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
-        for name in list.iter().flatten() {
-            if !name.eq_ignore_ascii_case("ALL") && runtime::capabilities::parse(name).is_none() {
-                return refuse(format!("invalid {what}: unknown capability: \"{name}\""));
-            }
-        }
     }
     let published = host
         .port_bindings
@@ -56,19 +176,148 @@ pub(crate) fn host_config(engine: &Engine, host: &HostConfig) -> Result<()> {
              (only --network none and --network host)",
         ));
     }
+    Ok(warnings)
+}
+
+/// `NAME:ADDRESS`.
+fn extra_host(entry: &str) -> Result<()> {
+    let Some((name, address)) = entry
+        .split_once([':', '='])
+        .filter(|(name, _)| !name.is_empty())
+    else {
+        return refuse(format!("bad format for add-host: \"{entry}\""));
+    };
+    let _ = name;
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    match address == "host-gateway" || bare.parse::<std::net::IpAddr>().is_ok() {
+        true => Ok(()),
+        false => refuse(format!("invalid IP address in add-host: \"{address}\"")),
+    }
+}
+
+fn namespaces(host: &HostConfig) -> Result<()> {
+    let of_container = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|name| !name.is_empty())
+    };
+    let known = |mode: &String, list: &[&str]| mode.is_empty() || list.contains(&mode.as_str());
+    let ipc = &host.ipc_mode;
+    if !known(ipc, &["none", "private", "host", "shareable"]) && !of_container(ipc) {
+        return refuse(format!("invalid IPC mode: {ipc}"));
+    }
+    let pid = &host.pid_mode;
+    if !known(pid, &["host"]) && !of_container(pid) {
+        return refuse(format!("invalid PID mode: {pid}"));
+    }
+    if !known(&host.uts_mode, &["host"]) {
+        return refuse(format!("invalid UTS mode: {}", host.uts_mode));
+    }
+    if !known(&host.cgroupns_mode, &["private", "host"]) {
+        return refuse(format!(
+            "invalid cgroup namespace mode: {}",
+            host.cgroupns_mode
+        ));
+    }
     Ok(())
 }
 
-fn memory(host: &HostConfig) -> Result<()> {
+/// Options of `--security-opt`.
+pub(crate) fn security_options(host: &HostConfig) -> Result<()> {
+    for option in host.security_opt.iter().flatten() {
+        if matches!(option.as_str(), "no-new-privileges" | "disable") {
+            continue;
+        }
+        let Some((key, value)) = option.split_once('=').or_else(|| option.split_once(':')) else {
+            return Err(ApiError::system(format!(
+                "invalid --security-opt 1: \"{option}\""
+            )));
+        };
+        let known = match key {
+            "label" | "apparmor" | "seccomp" => true,
+            "no-new-privileges" => parse_bool(value).is_some(),
+            _ => false,
+        };
+        if !known {
+            return Err(ApiError::system(format!(
+                "invalid --security-opt 2: \"{option}\""
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A boolean as Go's `strconv.ParseBool` takes it.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Driver and options of the log.
+pub(crate) fn log_config(log: &LogConfig) -> Result<()> {
+    let known: &[&str] = match log.kind.as_str() {
+        "" | "json-file" => &[
+            "max-file",
+            "max-size",
+            "compress",
+            "labels",
+            "labels-regex",
+            "env",
+            "env-regex",
+            "tag",
+        ],
+        "local" => &["max-file", "max-size", "compress"],
+        "none" => return Ok(()),
+        other => {
+            return refuse(format!(
+                "logger: no log driver named '{other}' is registered"
+            ));
+        }
+    };
+    let driver = if log.kind == "local" {
+        "local"
+    } else {
+        "json-file"
+    };
+    for option in log.config.keys() {
+        let common = matches!(option.as_str(), "mode" | "max-buffer-size");
+        if !common && !known.contains(&option.as_str()) {
+            return refuse(match driver {
+                "local" => format!("unknown log opt '{option}' for log driver: local"),
+                _ => format!("unknown log opt '{option}' for json-file log driver"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn memory(host: &mut HostConfig, update: bool, warnings: &mut Warnings) -> Result<()> {
+    // Clients send -1 for "not said".
+    host.memory_swappiness = host.memory_swappiness.filter(|&value| value != -1);
     if host.memory != 0 && host.memory < MEMORY_MIN {
         return refuse("Minimum memory limit allowed is 6MB");
     }
     if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
-    if host.memory == 0 && host.memory_swap > 0 {
+    if host.memory == 0 && host.memory_swap > 0 && !update {
         return refuse(
             "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
+    }
+    // Control groups version 2 have neither.
+    if host.memory_swappiness.take().is_some() {
+        warnings.push(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory \
+             swappiness discarded."
+                .to_string(),
+        );
+    }
+    if host.oom_kill_disable.take() == Some(true) {
+        warnings.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_string(),
         );
     }
     if host.memory_reservation > 0 && host.memory_reservation < MEMORY_MIN {
@@ -92,7 +341,7 @@ fn cpus(engine: &Engine, host: &HostConfig) -> Result<()> {
     let count = engine.cpu_count();
     if host.nano_cpus < 0 || host.nano_cpus > i64::from(count) * 1_000_000_000 {
         return refuse(format!(
-            "range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+            "Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
         ));
     }
     if host.cpu_period != 0 && !(1000..=1_000_000).contains(&host.cpu_period) {
@@ -106,14 +355,59 @@ fn cpus(engine: &Engine, host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
+/// Numbers of a list such as `0-2,7`.
+fn number_list(text: &str) -> Option<std::collections::BTreeSet<u32>> {
+    const MAXIMUM: u32 = 8192;
+    let mut numbers = std::collections::BTreeSet::new();
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number <= MAXIMUM);
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(part)?, number(part)?),
+        };
+        if last < first {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
+fn cpusets(engine: &Engine, host: &HostConfig) -> Result<()> {
+    let cpus = match engine.cpu_count() {
+        1 => "0".to_string(),
+        count => format!("0-{}", count - 1),
+    };
+    for (wanted, available, word, what) in [
+        (&host.cpuset_cpus, cpus, "CPUs", "cpus"),
+        (&host.cpuset_mems, "0".to_string(), "memory nodes", "mems"),
+    ] {
+        let Some(numbers) = number_list(wanted) else {
+            return refuse(format!(
+                "Invalid value {wanted} for cpuset {what}: invalid format: {wanted}"
+            ));
+        };
+        if !number_list(&available).is_some_and(|known| numbers.is_subset(&known)) {
+            return refuse(format!(
+                "Requested {word} are not available - requested {wanted}, available: {available}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn restart_policy(host: &HostConfig) -> Result<()> {
     let policy = &host.restart_policy;
     match policy.name.as_str() {
         "" | "no" | "always" | "unless-stopped" => {
             if policy.maximum_retry_count != 0 {
-                return refuse(
-                    "invalid restart policy: maximum retry count can only be used with 'on-failure'",
-                );
+                let more = match policy.maximum_retry_count < 0 {
+                    true => " and cannot be negative",
+                    false => "",
+                };
+                return refuse(format!(
+                    "invalid restart policy: maximum retry count can only be used with 'on-failure'{more}"
+                ));
             }
         }
         "on-failure" => {
@@ -127,9 +421,6 @@ fn restart_policy(host: &HostConfig) -> Result<()> {
                  'unless-stopped'"
             ));
         }
-    }
-    if host.auto_remove && !matches!(policy.name.as_str(), "" | "no") {
-        return refuse("can't create 'AutoRemove' container with restart policy");
     }
     Ok(())
 }

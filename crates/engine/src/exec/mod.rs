@@ -15,17 +15,20 @@ use os::Handle;
 use crate::Engine;
 use crate::streams::Streams;
 
+/// Ended processes that are remembered, so that their exit code can be asked for.
+const REMEMBERED: usize = 256;
+
 /// A process that was or will be started in a container.
 pub(crate) struct Exec {
-    id: String,
-    container: String,
-    config: ExecConfig,
-    running: Cell<bool>,
-    started: Cell<bool>,
-    exit_code: Cell<Option<i32>>,
-    pid: Cell<u32>,
-    console: RefCell<Option<Rc<dyn Handle>>>,
-    streams: Streams,
+    pub(crate) id: String,
+    pub(crate) container: String,
+    pub(crate) config: ExecConfig,
+    pub(crate) running: Cell<bool>,
+    pub(crate) started: Cell<bool>,
+    pub(crate) exit_code: Cell<Option<i32>>,
+    pub(crate) pid: Cell<u32>,
+    pub(crate) console: RefCell<Option<Rc<dyn Handle>>>,
+    pub(crate) streams: Streams,
 }
 
 impl Exec {
@@ -41,7 +44,7 @@ impl Exec {
         self.running.get()
     }
 
-    fn command(&self) -> String {
+    pub(crate) fn command(&self) -> String {
         self.config
             .cmd
             .iter()
@@ -53,6 +56,27 @@ impl Exec {
 }
 
 impl Engine {
+    /// Keeps a process by its id; of those that have ended the first goes when there are too many.
+    pub(crate) fn remember_exec(&self, exec: &Rc<Exec>) {
+        let mut execs = self.execs.borrow_mut();
+        if execs.len() >= REMEMBERED {
+            let ended = |exec: &Rc<Exec>| exec.started.get() && !exec.running.get();
+            let oldest = execs
+                .iter()
+                .find(|(_, exec)| ended(exec))
+                .map(|(id, _)| id.clone());
+            if let Some(oldest) = oldest {
+                execs.remove(&oldest);
+            }
+        }
+        execs.insert(exec.id.clone(), Rc::clone(exec));
+    }
+
+    /// Nobody will ask for it.
+    pub(crate) fn forget_exec(&self, exec: &Exec) {
+        self.execs.borrow_mut().remove(&exec.id);
+    }
+
     fn find_exec(&self, id: &str) -> Result<Rc<Exec>> {
         let found = self.execs.borrow().get(id).cloned();
         found.ok_or_else(|| ApiError::not_found(format!("No such exec instance: {id}")))

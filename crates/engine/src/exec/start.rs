@@ -27,16 +27,9 @@ impl Engine {
     /// The operation.
     pub(crate) async fn exec_start(&self, mut context: Context) -> Result<Response> {
         let exec = self.find_exec(context.param(0))?;
-        let body = std::mem::replace(&mut context.body, Body::empty());
-        let start: ExecStartBody = json::read_or_default(body).await?;
+        let start: ExecStartBody = context.json().await?;
         let container = self.find_container(&exec.container)?;
-        container.running()?;
-        if container.data.borrow().state.paused {
-            return Err(ApiError::conflict(format!(
-                "container {} is paused, unpause the container before exec",
-                container.id
-            )));
-        }
+        super::create::check_active(&container, &container.id)?;
         if exec.started.replace(true) {
             return Err(ApiError::conflict(format!(
                 "Error: Exec command {} has already run",
@@ -81,7 +74,7 @@ impl Engine {
         Ok(response)
     }
 
-    async fn exec_run(
+    pub(crate) async fn exec_run(
         &self,
         container: &Rc<Container>,
         exec: &Rc<Exec>,
@@ -97,9 +90,9 @@ impl Engine {
         let (process, ends) = runtime::exec(&self.os, &runtime, &spec, stdio)
             .await
             .map_err(|error| {
-                let (exit_code, error) = start_failure(&error);
-                exec.exit_code.set(Some(exit_code));
-                error
+                // Whatever the reason, this is the code (only `docker run` tells 126 from 127).
+                exec.exit_code.set(Some(126));
+                start_failure(&error).1
             })?;
         exec.pid.set(process.task().0);
         exec.running.set(true);

@@ -24,6 +24,18 @@ fn short(image: &Image) -> String {
     image.id.hex()[..12].to_string()
 }
 
+/// One tag at most, and digests of its repository only.
+fn single_reference(image: &Image) -> bool {
+    let repository = |name: &String| Some(Reference::parse(name).ok()?.familiar_name());
+    let repositories: std::collections::BTreeSet<_> = image
+        .repo_tags
+        .iter()
+        .chain(&image.repo_digests)
+        .map(repository)
+        .collect();
+    image.repo_tags.len() <= 1 && repositories.len() == 1
+}
+
 impl Engine {
     /// The operation.
     pub(crate) async fn image_delete(&self, context: Context) -> Result<Response> {
@@ -51,16 +63,38 @@ impl Engine {
             .cloned()
     }
 
-    fn delete_image(&self, typed: &str, image: &Image, force: bool) -> Result<Vec<DeletedImage>> {
-        let by_name = self.typed_name(typed, image);
+    /// Why an image cannot be removed, if so.
+    fn conflict(&self, image: &Image, references: bool, stopped: bool) -> Option<ApiError> {
         let containers = self.containers_of(image);
+        let refused = |how: &str, why: String| {
+            Some(ApiError::conflict(format!(
+                "conflict: unable to delete {} ({how}) - {why}",
+                short(image)
+            )))
+        };
+        let running = containers.iter().find(|container| container.is_running());
+        if let Some(container) = running {
+            let why = "image is being used by running container";
+            return refused(
+                "cannot be forced",
+                format!("{why} {}", container.short_id()),
+            );
+        }
+        if references && !(image.repo_tags.is_empty() && image.repo_digests.is_empty()) {
+            let why = "image is referenced in multiple repositories";
+            return refused("must be forced", why.to_string());
+        }
+        let container = containers.first().filter(|_| stopped)?;
+        let why = "image is being used by stopped container";
+        refused("must be forced", format!("{why} {}", container.short_id()))
+    }
+
+    fn delete_image(&self, typed: &str, image: &Image, force: bool) -> Result<Vec<DeletedImage>> {
         let mut done = Vec::new();
-        if let Some(name) = &by_name {
-            let others = image.repo_tags.iter().filter(|tag| *tag != name).count();
-            let last = others == 0 || name.contains('@') && image.repo_tags.is_empty();
-            if last
-                && !force
-                && let Some(container) = containers.first()
+        if let Some(name) = &self.typed_name(typed, image) {
+            if !force
+                && single_reference(image)
+                && let Some(container) = self.containers_of(image).first()
             {
                 return Err(ApiError::conflict(format!(
                     "conflict: unable to remove repository reference \"{typed}\" (must force) - container {} is \
@@ -70,42 +104,22 @@ impl Engine {
                 )));
             }
             done.extend(self.untag(name, image)?);
-            if !last || !containers.is_empty() {
+            let Some(left) = self.store.image(&image.id) else {
+                return Ok(done);
+            };
+            // What has another name or a container stays, and that is not worth a word.
+            if !(left.repo_tags.is_empty() && left.repo_digests.is_empty())
+                || self.conflict(&left, false, !force).is_some()
+            {
                 return Ok(done);
             }
         } else {
-            let repositories: std::collections::BTreeSet<String> = image
-                .repo_tags
-                .iter()
-                .filter_map(|tag| Some(Reference::parse(tag).ok()?.familiar_name()))
-                .collect();
-            if repositories.len() > 1 && !force {
-                return Err(ApiError::conflict(format!(
-                    "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
-                    short(image)
-                )));
-            }
-            if let Some(running) = containers.iter().find(|container| container.is_running()) {
-                return Err(ApiError::conflict(format!(
-                    "conflict: unable to delete {} (cannot be forced) - image is being used by running container {}",
-                    short(image),
-                    running.short_id()
-                )));
-            }
-            if !force && let Some(container) = containers.first() {
-                return Err(ApiError::conflict(format!(
-                    "conflict: unable to delete {} (must be forced) - image is being used by stopped container {}",
-                    short(image),
-                    container.short_id()
-                )));
-            }
-            for name in image.repo_tags.iter().chain(&image.repo_digests) {
-                done.extend(self.untag(name, image)?);
+            let single = single_reference(image);
+            if let Some(conflict) = self.conflict(image, !single && !force, !force) {
+                return Err(conflict);
             }
         }
-        let removed = self.store.remove_image(&image.id).map_err(store_error)?;
-        self.image_event("delete", &image.id.to_string(), &image.id.to_string());
-        done.extend(shown(removed));
+        done.extend(self.prune_image(image)?);
         Ok(done)
     }
 
@@ -119,10 +133,11 @@ impl Engine {
         Ok(shown(removed).collect())
     }
 
-    /// Removes an image nobody names and no container has; for prune.
+    /// Removes an image with all its names.
     pub(crate) fn prune_image(&self, image: &Image) -> Result<Vec<DeletedImage>> {
         let mut done = Vec::new();
-        for name in image.repo_tags.iter().chain(&image.repo_digests) {
+        let left = self.store.image(&image.id).unwrap_or_else(|| image.clone());
+        for name in left.repo_tags.iter().chain(&left.repo_digests) {
             done.extend(self.untag(name, image)?);
         }
         done.extend(shown(

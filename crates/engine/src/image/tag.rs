@@ -25,6 +25,11 @@ impl Engine {
 fn tag_reference(repo: &str, tag: &str) -> Result<Reference> {
     let invalid = |error: oci::ReferenceError| ApiError::invalid(error.to_string());
     let reference = Reference::parse(repo).map_err(invalid)?;
+    if reference.familiar_name() == "sha256" {
+        return Err(ApiError::invalid(
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ));
+    }
     if reference.digest().is_some() {
         return Err(ApiError::invalid(
             "refusing to create a tag with a digest reference",

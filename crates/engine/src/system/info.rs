@@ -54,7 +54,7 @@ impl Engine {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": null,
-                "Log": ["json-file"],
+                "Log": ["json-file", "local"],
             },
             "MemoryLimit": true,
             "SwapLimit": true,
@@ -80,7 +80,7 @@ impl Engine {
             "Architecture": "riscv64",
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": {
-                "InsecureRegistryCIDRs": [],
+                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
                 "IndexConfigs": {
                     "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true },
                 },

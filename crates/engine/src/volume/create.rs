@@ -10,8 +10,8 @@ use crate::dispatch::Context;
 
 impl Engine {
     /// The operation. A volume that is there already is given as it is.
-    pub(crate) async fn volume_create(&self, context: Context) -> Result<Response> {
-        let body: VolumeCreateBody = json::read_or_default(context.body).await?;
+    pub(crate) async fn volume_create(&self, mut context: Context) -> Result<Response> {
+        let body: VolumeCreateBody = context.json().await?;
         let mut labels = body.labels;
         if !matches!(body.driver.as_str(), "" | "local") {
             return Err(ApiError::not_found(format!(
