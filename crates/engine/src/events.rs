@@ -109,6 +109,18 @@ impl Engine {
         self.emit("image", action, id, attributes);
     }
 
+    /// A container joins or leaves a network.
+    pub(crate) fn network_event(&self, action: &str, id: &str, more: [(&str, &str); 3]) {
+        let attributes = more.map(|(name, value)| (name.to_string(), value.to_string()));
+        self.emit("network", action, id, attributes.into());
+    }
+
+    /// What a prune of containers, images, volumes or networks brought back.
+    pub(crate) fn prune_event(&self, kind: &str, reclaimed: u64) {
+        let attributes = BTreeMap::from([("reclaimed".to_string(), reclaimed.to_string())]);
+        self.emit(kind, "prune", "", attributes);
+    }
+
     /// Something happened to a volume.
     pub(crate) fn volume_event(&self, action: &str, name: &str, more: &[(&str, String)]) {
         let mut attributes = BTreeMap::from([("driver".to_string(), "local".to_string())]);

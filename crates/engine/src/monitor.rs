@@ -98,14 +98,7 @@ impl Engine {
         if oom_killed {
             self.container_event(container, "oom", &[]);
         }
-        self.container_event(
-            container,
-            "die",
-            &[
-                ("execDuration", (ran_for / 1_000_000_000).to_string()),
-                ("exitCode", exit_code.to_string()),
-            ],
-        );
+        self.say_network(container, "disconnect");
         for mount in container
             .data
             .borrow()
@@ -116,6 +109,14 @@ impl Engine {
             let id = ("container", container.id.clone());
             self.volume_event("unmount", &mount.point.name, &[id]);
         }
+        self.container_event(
+            container,
+            "die",
+            &[
+                ("execDuration", (ran_for / 1_000_000_000).to_string()),
+                ("exitCode", exit_code.to_string()),
+            ],
+        );
         drop(guard);
         if restart {
             self.restart_later(container, ran_for);

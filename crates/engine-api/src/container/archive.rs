@@ -11,7 +11,7 @@ pub const STAT_HEADER: &str = "x-docker-container-path-stat";
 /// The path of all three methods.
 pub fn path(query: &Query) -> Result<&str> {
     match query.text("path") {
-        "" => Err(ApiError::invalid("bad parameter: path cannot be empty")),
+        "" => Err(ApiError::invalid("bad parameter: pathcannot be empty")),
         path => Ok(path),
     }
 }

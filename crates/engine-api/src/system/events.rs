@@ -23,9 +23,11 @@ impl Events {
         let time = |name| timestamp::parse(query.text(name), now).map_err(ApiError::invalid);
         let (since, until) = (time("since")?, time("until")?);
         if since.zip(until).is_some_and(|(since, until)| since > until) {
-            return Err(ApiError::invalid(
-                "`since` time cannot be after `until` time",
-            ));
+            return Err(ApiError::invalid(format!(
+                "`since` time ({}) cannot be after `until` time ({})",
+                query.text("since"),
+                query.text("until")
+            )));
         }
         Ok(Events {
             since,

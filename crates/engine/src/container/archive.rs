@@ -29,13 +29,18 @@ struct Look {
     task: Option<TaskId>,
 }
 
-/// The last part of a path, `/` for the root.
+/// The last part of a path: `/` for the root, and `.` for what is in a directory, as opposed to it.
 fn base_name(path: &str) -> String {
-    let trimmed = path.trim_end_matches('/');
-    match trimmed.rsplit('/').next() {
-        Some(name) if !name.is_empty() && name != "." => name.to_string(),
+    match path.trim_end_matches('/').rsplit('/').next() {
+        Some(name) if !name.is_empty() => name.to_string(),
         _ => "/".to_string(),
     }
+}
+
+/// Whether `path` is `destination` or in it.
+fn is_below(path: &[u8], destination: &str) -> bool {
+    path.strip_prefix(destination.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 impl Engine {
@@ -126,8 +131,8 @@ impl Engine {
 
     /// HEAD.
     pub(crate) async fn container_archive_info(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let wanted = path(&context.query)?;
+        let container = self.find_container(context.param(0))?;
         let look = self.look(&container).await?;
         let stat = self.stat(context.param(0), &look, wanted);
         self.look_away(&container, look).await;
@@ -138,8 +143,8 @@ impl Engine {
 
     /// GET.
     pub(crate) async fn container_archive_get(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let wanted = path(&context.query)?.to_string();
+        let container = self.find_container(context.param(0))?;
         let look = self.look(&container).await?;
         let stat = match self.stat(context.param(0), &look, &wanted) {
             Ok(stat) => stat,
@@ -159,12 +164,8 @@ impl Engine {
             {
                 full = real;
             }
-            let name = if stat.name == "/" {
-                "."
-            } else {
-                stat.name.as_str()
-            };
-            let packed = pack(&engine.os, look.view, &full, name.as_bytes(), &sender).await;
+            let name = stat.name.as_bytes();
+            let packed = pack(&engine.os, look.view, &full, name, &sender).await;
             if packed.is_err() {
                 sender.abort(BodyError::Aborted);
             }
@@ -176,15 +177,16 @@ impl Engine {
 
     /// PUT.
     pub(crate) async fn container_archive_put(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let put = Put::parse(&context.query)?;
+        let name = context.param(0).to_string();
+        let container = self.find_container(&name)?;
         let archive = context
             .body
             .collect(ARCHIVE_MAX)
             .await
             .map_err(|error| ApiError::invalid(error.to_string()))?;
         let look = self.look(&container).await?;
-        let outcome = self.extract(&container, &look, &put, &archive).await;
+        let outcome = self.extract(&name, &container, &look, &put, &archive).await;
         self.look_away(&container, look).await;
         outcome?;
         self.container_event(&container, "extract-to-dir", &[]);
@@ -217,18 +219,16 @@ impl Engine {
 
     async fn extract(
         &self,
+        name: &str,
         container: &Container,
         look: &Look,
         put: &Put,
         archive: &[u8],
     ) -> Result<()> {
-        if container.data.borrow().host_config.readonly_rootfs {
-            return Err(ApiError::forbidden("container rootfs is marked read-only"));
-        }
         let missing = |_| {
             ApiError::not_found(format!(
-                "Could not find the file {} in container {}",
-                put.path, container.id
+                "Could not find the file {} in container {name}",
+                put.path
             ))
         };
         let target = runtime::path::clean(&put.path);
@@ -243,6 +243,22 @@ impl Engine {
             .is_dir()
         {
             return Err(ApiError::invalid("extraction point is not a directory"));
+        }
+        {
+            let data = container.data.borrow();
+            let volume = data
+                .mounts
+                .iter()
+                .find(|mount| is_below(&target, &mount.point.destination));
+            match volume {
+                Some(mount) if !mount.point.rw => {
+                    return Err(ApiError::invalid("mounted volume is marked read-only"));
+                }
+                None if data.host_config.readonly_rootfs => {
+                    return Err(ApiError::invalid("container rootfs is marked read-only"));
+                }
+                _ => {}
+            }
         }
         let options = UnpackOptions {
             no_overwrite_dir_non_dir: put.no_overwrite_dir_non_dir,
@@ -273,12 +289,20 @@ fn add_stat(response: &mut Response, stat: &PathStat) {
 
 #[cfg(test)]
 mod tests {
-    use super::base_name;
+    use super::{base_name, is_below};
 
     #[test]
     fn names() {
-        for (path, name) in [("/a/b", "b"), ("/a/b/", "b"), ("/", "/"), ("a", "a")] {
+        for (path, name) in [
+            ("/a/b", "b"),
+            ("/a/b/", "b"),
+            ("/a/b/.", "."),
+            ("/", "/"),
+            ("/.", "."),
+            ("a", "a"),
+        ] {
             assert_eq!(base_name(path), name);
         }
+        assert!(is_below(b"/a", "/a") && is_below(b"/a/b", "/a") && !is_below(b"/ab", "/a"));
     }
 }

@@ -14,11 +14,11 @@ const SIGKILL: u32 = 9;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_kill(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let signal = match context.query.text("signal") {
             "" => SIGKILL,
             text => parse_signal(text)?,
         };
+        let container = self.find_container(context.param(0))?;
         let not_running = |_| {
             ApiError::conflict(format!(
                 "cannot kill container: {}: container {} is not running",

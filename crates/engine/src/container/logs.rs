@@ -61,8 +61,8 @@ async fn follow(container: &Container, wanted: &Logs, tty: bool, sender: &BodySe
 impl Engine {
     /// The operation.
     pub(crate) async fn container_logs(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let wanted = Logs::parse(&context.query, self.now())?;
+        let container = self.find_container(context.param(0))?;
         if !container.log.is_kept() {
             return Err(ApiError::not_implemented(
                 "configured logging driver does not support reading",

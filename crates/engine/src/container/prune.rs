@@ -36,6 +36,7 @@ impl Engine {
         };
         let answer =
             serde_json::json!({ "ContainersDeleted": deleted, "SpaceReclaimed": reclaimed });
+        self.prune_event("container", reclaimed);
         Ok(json::emit(200, &answer))
     }
 }

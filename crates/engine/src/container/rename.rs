@@ -10,11 +10,11 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_rename(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let wanted = context.query.text("name").trim_start_matches('/');
         if wanted.is_empty() {
             return Err(ApiError::invalid("Neither old nor new names may be empty"));
         }
+        let container = self.find_container(context.param(0))?;
         let old = container.name();
         if old == wanted {
             return Err(ApiError::invalid(

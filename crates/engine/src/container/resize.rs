@@ -12,8 +12,8 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_resize(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let Resize { rows, cols } = Resize::parse(&context.query)?;
+        let container = self.find_container(context.param(0))?;
         container.running()?;
         let console = container
             .live

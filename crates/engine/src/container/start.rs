@@ -131,6 +131,7 @@ impl Engine {
             .await
             .map_err(|error| start_failure(&error))?;
         let runtime = Rc::new(runtime);
+        self.say_network(container, "connect");
         *container.live.borrow_mut() = Some(Live {
             runtime: Rc::clone(&runtime),
             console: ends.console,

@@ -15,8 +15,8 @@ impl Engine {
     /// The operation. What is waited for is fixed now, before the answer is read: a client starts the
     /// container as soon as it has the headers.
     pub(crate) async fn container_wait(&self, context: Context) -> Result<Response> {
-        let container = self.find_container(context.param(0))?;
         let condition = Condition::parse(&context.query)?;
+        let container = self.find_container(context.param(0))?;
         let exits = container.exits.get();
         let (sender, body) = Body::channel();
         self.os.executor().spawn(async move {

@@ -32,8 +32,10 @@ impl Engine {
 
 /// Processes are started only in containers that run; `shown` is how a paused one is named.
 pub(super) fn check_active(container: &Container, shown: &str) -> Result<()> {
-    container.running()?;
     let data = container.data.borrow();
+    if !data.state.restarting {
+        container.running()?;
+    }
     if data.state.paused {
         return Err(ApiError::conflict(format!(
             "Container {shown} is paused, unpause the container before exec"

@@ -32,6 +32,7 @@ impl Engine {
             false => serde_json::to_value(&deleted).unwrap_or_default(),
         };
         let answer = serde_json::json!({ "ImagesDeleted": deleted, "SpaceReclaimed": reclaimed });
+        self.prune_event("image", reclaimed);
         Ok(json::emit(200, &answer))
     }
 }

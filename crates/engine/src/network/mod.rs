@@ -8,6 +8,7 @@ use serve::Response;
 
 use crate::Engine;
 use crate::dispatch::Context;
+use crate::state::Container;
 
 /// Name and driver of each network.
 const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
@@ -28,6 +29,19 @@ impl Engine {
         match known {
             true => Ok(()),
             false => Err(ApiError::not_found(format!("network {mode} not found"))),
+        }
+    }
+
+    /// Says that a container has joined or left its network.
+    pub(crate) fn say_network(&self, container: &Container, action: &str) {
+        let mode = container.data.borrow().host_config.network_mode.clone();
+        if let Some((name, driver)) = NETWORKS.into_iter().find(|(name, _)| *name == mode) {
+            let more = [
+                ("container", container.id.as_str()),
+                ("name", name),
+                ("type", driver),
+            ];
+            self.network_event(action, &id_of(&self.id, name), more);
         }
     }
 
@@ -111,6 +125,7 @@ impl Engine {
 
     /// `POST /networks/prune`.
     pub(crate) async fn network_prune(&self, _context: Context) -> Result<Response> {
+        self.prune_event("network", 0);
         Ok(json::emit(200, &json!({ "NetworksDeleted": null })))
     }
 }

@@ -1,6 +1,6 @@
 //! `GET /system/df`.
 
-use engine_api::error::Result;
+use engine_api::error::{ApiError, Result};
 use engine_api::image::list::List;
 use engine_api::types::Volume;
 use engine_api::{Filters, json};
@@ -14,6 +14,10 @@ impl Engine {
     /// The operation. `type` asks for parts.
     pub(crate) async fn system_disk_usage(&self, context: Context) -> Result<Response> {
         let wanted = context.query.all("type");
+        let known = ["container", "image", "volume", "build-cache"];
+        if let Some(other) = wanted.iter().find(|kind| !known.contains(&kind.as_str())) {
+            return Err(ApiError::invalid(format!("unknown object type: {other}")));
+        }
         let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|kind| kind == part);
         let mut answer = json!({ "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null,
             "BuildCache": null });

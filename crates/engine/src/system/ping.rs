@@ -6,12 +6,12 @@ use http::HeaderValue;
 use serve::{Body, Response};
 
 use crate::Engine;
-use crate::dispatch::Context;
 
 impl Engine {
     /// The operation.
-    pub(crate) async fn ping(&self, _context: Context) -> Result<Response> {
-        let mut response = json::response(200, Body::from("OK"), Some("text/plain; charset=utf-8"));
+    pub(crate) async fn ping(&self, head: bool) -> Result<Response> {
+        let body = if head { "" } else { "OK" };
+        let mut response = json::response(200, Body::from(body), Some("text/plain; charset=utf-8"));
         for (name, value) in [
             // The classic builder, not BuildKit.
             ("builder-version", "1"),

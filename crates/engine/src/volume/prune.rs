@@ -33,6 +33,7 @@ impl Engine {
             }
         }
         let answer = serde_json::json!({ "VolumesDeleted": deleted, "SpaceReclaimed": reclaimed });
+        self.prune_event("volume", reclaimed);
         Ok(json::emit(200, &answer))
     }
 }

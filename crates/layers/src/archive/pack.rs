@@ -46,10 +46,11 @@ pub async fn pack(
             let mut entries = os.read_dir(view, &path)?;
             entries.sort();
             for entry in entries.into_iter().rev() {
-                let inner = if name.is_empty() {
-                    entry.name.clone()
-                } else {
-                    [&name[..], b"/", &entry.name].concat()
+                let inner = match &name[..] {
+                    b"" => entry.name.clone(),
+                    // The root itself: names are absolute.
+                    b"/" => [b"/", &entry.name[..]].concat(),
+                    name => [name, b"/", &entry.name].concat(),
                 };
                 pending.push(([&path[..], b"/", &entry.name].concat(), inner));
             }
@@ -161,7 +162,9 @@ impl Header {
     fn new(name: &[u8], metadata: &Metadata) -> Header {
         let mut name = name.to_vec();
         if metadata.is_dir() {
-            name.push(b'/');
+            if !name.ends_with(b"/") {
+                name.push(b'/');
+            }
         }
         Header {
             name,

@@ -130,11 +130,9 @@ pub async fn unpack(
 fn malformed(error: std::io::Error) -> UnpackError {
     let text = error.to_string();
     // Crate tar says what it met; Go's reader, whose words people search for, says less.
-    UnpackError::Malformed(if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        "unexpected EOF".into()
-    } else {
-        text
-    })
+    let short = error.kind() == std::io::ErrorKind::UnexpectedEof
+        || text.contains("failed to read entire block");
+    UnpackError::Malformed(if short { "unexpected EOF".into() } else { text })
 }
 
 impl Unpacker<'_> {
