@@ -161,10 +161,8 @@ struct Header {
 impl Header {
     fn new(name: &[u8], metadata: &Metadata) -> Header {
         let mut name = name.to_vec();
-        if metadata.is_dir() {
-            if !name.ends_with(b"/") {
-                name.push(b'/');
-            }
+        if metadata.is_dir() && !name.ends_with(b"/") {
+            name.push(b'/');
         }
         Header {
             name,
