@@ -116,7 +116,7 @@ routes! {
     POST "/networks/{id}/disconnect" NetworkDisconnect 0 Absent;
     DELETE "/networks/{id}" NetworkDelete 0 Full;
     GET "/volumes" VolumeList 21 Full;
-    POST "/volumes/create" VolumeCreate 21 Partial("local driver without options");
+    POST "/volumes/create" VolumeCreate 21 Partial("local driver");
     POST "/volumes/prune" VolumePrune 25 Full;
     GET "/volumes/{name}" VolumeInspect 21 Full;
     PUT "/volumes/{name}" VolumeUpdate 42 Absent;

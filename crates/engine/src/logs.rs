@@ -9,8 +9,10 @@ use std::rc::Rc;
 
 use clock::WaitQueue;
 use engine_api::container::logs::Logs;
+use engine_api::error::{ApiError, Result};
 use engine_api::stream::Channel;
 use engine_api::timestamp;
+use engine_api::types::LogConfig;
 use os::{Handle, OpenFlags, Os, View};
 use serde::{Deserialize, Serialize};
 
@@ -370,6 +372,26 @@ fn fixed_width(nanos: u64) -> String {
         whole.trim_end_matches('Z'),
         nanos % 1_000_000_000
     )
+}
+
+/// Values a log file cannot be begun with.
+pub(crate) fn check_options(config: &LogConfig) -> Result<()> {
+    let failed = |why: String| {
+        Err(ApiError::system(format!(
+            "failed to create task for container: failed to initialize logging driver: {why}"
+        )))
+    };
+    let option = |name: &str| config.config.get(name).map(String::as_str);
+    if let Some(size) = option("max-size").filter(|size| parse_size(size).is_none()) {
+        return failed(format!("invalid size: '{size}'"));
+    }
+    match option("max-file").map(|count| (count, count.parse::<i64>())) {
+        Some((count, Err(_))) => {
+            failed(format!("strconv.Atoi: parsing \"{count}\": invalid syntax"))
+        }
+        Some((_, Ok(..1))) => failed("max-file cannot be less than 1".to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// `10m`, `1g`, `512k` or bytes.

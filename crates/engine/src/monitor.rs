@@ -108,6 +108,7 @@ impl Engine {
         {
             let id = ("container", container.id.clone());
             self.volume_event("unmount", &mount.point.name, &[id]);
+            self.unmount_volume(&mount.point.name);
         }
         self.container_event(
             container,

@@ -156,6 +156,9 @@ impl Engine {
         if let Some(request) = host.device_requests.iter().flatten().next() {
             return Err(no_device_driver(request));
         }
+        if host.cpu_shares < 0 {
+            return Err(ApiError::system("shares: invalid argument"));
+        }
         let capabilities = capabilities::tweak(
             host.cap_add.as_deref().unwrap_or_default(),
             host.cap_drop.as_deref().unwrap_or_default(),

@@ -199,6 +199,22 @@ impl Registry {
         Ok(bytes)
     }
 
+    /// All tags of a repository.
+    pub async fn tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+        let path = format!("{}/tags/list", reference.path());
+        let response = self.get(reference, &path, "application/json").await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(RegistryError::Denied(reference.familiar_name()));
+        }
+        let body = success(response).await?.into_body();
+        let broken = |error: String| RegistryError::Transport(error);
+        let bytes = body.collect(MANIFEST_SIZE_MAX).await;
+        let bytes = bytes.map_err(|error| broken(error.to_string()))?;
+        let list: oci::TagList =
+            serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+        Ok(list.tags)
+    }
+
     /// A document of the registry, such as the catalogue.
     pub async fn document(
         &self,

@@ -31,5 +31,6 @@ pub use create::{create, mount_only};
 pub use error::RuntimeError;
 pub use exec::{Process, exec};
 pub use process::{DaemonEnds, Stdio};
+pub use rootfs::mount_options;
 pub use spec::{Device, Mount, Namespace, ProcessSpec, Propagation, Resources, Rlimit, Spec};
 pub use state::{Container, Status};

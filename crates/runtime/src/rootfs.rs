@@ -69,6 +69,18 @@ fn pivot(os: &Rc<dyn Os>, task: TaskId, rootfs: &str) -> Result<(), Errno> {
     os.rmdir(view, old.as_bytes())
 }
 
+/// Options of `mount(8)`, separated by commas, as flags and the data of the file system.
+#[must_use]
+pub fn mount_options(text: &str) -> (MountFlags, String) {
+    let options: Vec<String> = text
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .map(str::to_string)
+        .collect();
+    let (flags, _, data) = parse_options(&options);
+    (flags, data)
+}
+
 /// Options of `mount(8)` that are flags; the others are data for the file system.
 fn parse_options(options: &[String]) -> (MountFlags, MountFlags, String) {
     let (mut flags, mut propagation) = (MountFlags::default(), MountFlags::default());

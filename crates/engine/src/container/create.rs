@@ -304,7 +304,10 @@ impl Engine {
             .mount_container(&container.id)
             .map_err(|error| ApiError::system(error.to_string()))?;
         let outcome = match self.make_workdir(&mount.merged, &workdir) {
-            Ok(()) => self.fill_volumes(container, &mount.merged).await,
+            Ok(()) => match self.check_volume_paths(container, &mount.merged) {
+                Ok(()) => self.fill_volumes(container, &mount.merged).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         let _ = self.store.unmount_container(&container.id);

@@ -81,6 +81,16 @@ fn target_fits(target: &str) -> std::result::Result<(), String> {
     }
 }
 
+/// There is one volume driver.
+fn check_driver(driver: &str, volume: &str) -> Result<()> {
+    match driver {
+        "" | "local" => Ok(()),
+        other => Err(ApiError::not_found(format!(
+            "create {volume}: error looking up volume plugin {other}: plugin \"{other}\" not found"
+        ))),
+    }
+}
+
 fn propagation(modes: &[&str]) -> String {
     modes
         .iter()
@@ -144,7 +154,7 @@ impl Engine {
         }
         let mut own: Vec<Mount> = Vec::new();
         for text in host.binds.iter().flatten() {
-            let mount = self.bind(text)?;
+            let mount = self.bind(text, &host.volume_driver)?;
             add(&mut own, mount)?;
         }
         for spec in host.mounts.iter().flatten() {
@@ -181,7 +191,7 @@ impl Engine {
         Ok(found)
     }
 
-    fn bind(&self, text: &str) -> Result<Mount> {
+    fn bind(&self, text: &str, driver: &str) -> Result<Mount> {
         let (source, target, modes) = parse_bind(text)?;
         match source {
             Some(path) if path.starts_with('/') => {
@@ -190,9 +200,29 @@ impl Engine {
                 mount.create_source = true;
                 Ok(mount)
             }
-            Some(name) => self.volume_mount(name, target, &modes, false),
+            Some(name) => {
+                check_driver(driver, name)?;
+                self.volume_mount(name, target, &modes, false)
+            }
             None => self.volume_mount(&self.os.rng().hex(32), target, &modes, true),
         }
+    }
+
+    /// Whether an image's volume would be over a file.
+    pub(crate) fn check_volume_paths(&self, container: &Container, merged: &str) -> Result<()> {
+        let data = container.data.borrow();
+        let anonymous = data.mounts.iter().filter(|mount| mount.anonymous);
+        for target in anonymous.map(|mount| &mount.point.destination) {
+            let path = format!("{merged}{target}");
+            let found = secure_join(&self.os, View::Host, merged.as_bytes(), target.as_bytes())
+                .and_then(|path| self.os.metadata(View::Host, &path, true));
+            if found.is_ok_and(|found| !found.is_dir()) {
+                return Err(ApiError::system(format!(
+                    "cannot mount volume over existing file, file exists {path}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn volume_mount(
@@ -206,7 +236,7 @@ impl Engine {
         if anonymous {
             labels.insert("com.docker.volume.anonymous".to_string(), String::new());
         }
-        let volume = self.ensure_volume(name, labels)?;
+        let volume = self.ensure_volume(name, labels, Default::default())?;
         let mut modes = modes.to_vec();
         if modes.is_empty() && !anonymous {
             modes.push("z");
@@ -285,6 +315,11 @@ impl Engine {
             }
             "volume" => {
                 let anonymous = spec.source.is_empty();
+                let driver = spec
+                    .volume_options
+                    .as_ref()
+                    .and_then(|options| options.driver_config.as_ref()?.get("Name")?.as_str());
+                check_driver(driver.unwrap_or_default(), &spec.source)?;
                 if anonymous && spec.read_only {
                     return Err(invalid(
                         "must not set ReadOnly mode when using anonymous volumes".to_string(),
@@ -298,8 +333,12 @@ impl Engine {
                 if !options.subpath.is_empty() {
                     return Err(ApiError::unsupported("volume-subpath"));
                 }
-                if !options.labels.is_empty() {
-                    self.ensure_volume(&name, options.labels)?;
+                let driver = options.driver_config.as_ref();
+                let driver: std::collections::BTreeMap<String, String> = driver
+                    .and_then(|config| serde_json::from_value(config.get("Options")?.clone()).ok())
+                    .unwrap_or_default();
+                if !options.labels.is_empty() || !driver.is_empty() {
+                    self.ensure_volume(&name, options.labels, driver)?;
                 }
                 let mut mount = self.volume_mount(&name, &spec.target, readonly, anonymous)?;
                 mount.copy &= !options.no_copy;
@@ -356,6 +395,7 @@ impl Engine {
             self.os
                 .mkdir_all(View::Host, source, 0o755)
                 .map_err(failed)?;
+            self.mount_volume(&mount.point.name)?;
         }
         Ok(())
     }
@@ -389,7 +429,13 @@ impl Engine {
                 .metadata(View::Host, &from, true)
                 .is_ok_and(|found| found.is_dir())
             {
-                self.copy_tree(&from, source).await.map_err(failed)?;
+                self.mount_volume(&mount.point.name)?;
+                let copied = match self.os.read_dir(View::Host, source) {
+                    Ok(entries) if entries.is_empty() => self.copy_tree(&from, source).await,
+                    other => other.map(|_| ()),
+                };
+                self.unmount_volume(&mount.point.name);
+                copied.map_err(failed)?;
             }
         }
         Ok(())

@@ -91,6 +91,16 @@ impl Engine {
             return Ok(());
         };
         let _ = self.store.unmount_container(&container.id);
+        let volumes: Vec<String> = container
+            .data
+            .borrow()
+            .mounts
+            .iter()
+            .map(|mount| mount.point.name.clone())
+            .collect();
+        for name in volumes {
+            self.unmount_volume(&name);
+        }
         container.streams.end();
         container.exits.set(container.exits.get() + 1);
         container.update(&self.os, |data| {
@@ -115,6 +125,8 @@ impl Engine {
         let failed = |error: ApiError| (128, error);
         let network = container.data.borrow().host_config.network_mode.clone();
         self.check_network(&network).map_err(failed)?;
+        crate::logs::check_options(&container.data.borrow().host_config.log_config)
+            .map_err(failed)?;
         let mount = self
             .store
             .mount_container(&container.id)

@@ -14,8 +14,8 @@ use engine_api::image::progress::{self, Detail};
 use engine_api::json;
 use futures_util::future::select;
 use layers::registry::RegistryError;
-use layers::{PullError, PullEvent, PulledImage};
-use oci::Platform;
+use layers::{PullError, PullEvent};
+use oci::{Platform, Reference};
 use serve::{Body, Response};
 
 use crate::Engine;
@@ -28,7 +28,7 @@ const RATE: u64 = 100_000_000;
 #[derive(Default)]
 struct Lines {
     queue: RefCell<VecDeque<String>>,
-    outcome: RefCell<Option<std::result::Result<PulledImage, PullError>>>,
+    outcome: RefCell<Option<std::result::Result<(), PullError>>>,
     wait: WaitQueue,
     /// When something was last told about a layer.
     told: RefCell<std::collections::BTreeMap<String, (u64, &'static str)>>,
@@ -95,6 +95,45 @@ fn pull_error(error: &PullError) -> ApiError {
 }
 
 impl Engine {
+    /// Pulls a reference; one without tag and digest stands for all tags of its repository.
+    async fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        lines: &Lines,
+    ) -> std::result::Result<(), PullError> {
+        let clock = self.os.clock();
+        let tell = |event: PullEvent| lines.event(event, clock.now().0);
+        let wanted = match reference.tag().is_some() || reference.digest().is_some() {
+            true => vec![reference.clone()],
+            false => self
+                .registry
+                .tags(reference)
+                .await?
+                .iter()
+                .filter_map(|tag| reference.clone().with_tag(tag).ok())
+                .collect(),
+        };
+        let mut newer = false;
+        for reference in &wanted {
+            let pulled = self
+                .store
+                .pull(&self.registry, reference, platform, &tell)
+                .await?;
+            newer |= pulled.newer;
+            let digest = format!("Digest: {}", pulled.digest);
+            lines.push(progress::status(None, &digest));
+        }
+        let shown = reference.familiar();
+        self.image_event("pull", &shown, &reference.familiar_name());
+        let news = match newer {
+            true => "Downloaded newer image for",
+            false => "Image is up to date for",
+        };
+        lines.push(progress::status(None, &format!("Status: {news} {shown}")));
+        Ok(())
+    }
+
     /// The operation.
     pub(crate) async fn image_create(&self, context: Context) -> Result<Response> {
         let pull = Pull::parse(&context.query)?;
@@ -106,31 +145,10 @@ impl Engine {
                 ))
             })?,
         };
-        let reference = pull.reference.with_default_tag();
         let lines = Rc::new(Lines::default());
-        let (engine, own, wanted) = (self.rc(), Rc::clone(&lines), reference.clone());
+        let (engine, own) = (self.rc(), Rc::clone(&lines));
         let task = self.os.executor().spawn(async move {
-            let clock = engine.os.clock();
-            let tell = |event: PullEvent| own.event(event, clock.now().0);
-            let outcome = engine
-                .store
-                .pull(&engine.registry, &wanted, &platform, &tell)
-                .await;
-            if let Ok(pulled) = &outcome {
-                engine.image_event("pull", &wanted.familiar(), &wanted.familiar_name());
-                let news = match pulled.newer {
-                    true => "Downloaded newer image for",
-                    false => "Image is up to date for",
-                };
-                own.push(progress::status(
-                    None,
-                    &format!("Digest: {}", pulled.digest),
-                ));
-                own.push(progress::status(
-                    None,
-                    &format!("Status: {news} {}", wanted.familiar()),
-                ));
-            }
+            let outcome = engine.pull(&pull.reference, &platform, &own).await;
             *own.outcome.borrow_mut() = Some(outcome);
             own.wait.wake_all();
         });

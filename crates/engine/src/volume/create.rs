@@ -19,9 +19,10 @@ impl Engine {
                 body.name, body.driver, body.driver
             )));
         }
-        if !body.driver_opts.is_empty() {
-            return Err(ApiError::unsupported("a volume with driver options"));
-        }
+        super::mount::check_options(&body.driver_opts).map_err(|error| ApiError {
+            message: format!("create {}: {}", body.name, error.message),
+            ..error
+        })?;
         let name = match body.name.as_str() {
             "" => {
                 labels.insert("com.docker.volume.anonymous".to_string(), String::new());
@@ -29,6 +30,9 @@ impl Engine {
             }
             name => name.to_string(),
         };
-        Ok(json::emit(201, &self.ensure_volume(&name, labels)?))
+        Ok(json::emit(
+            201,
+            &self.ensure_volume(&name, labels, body.driver_opts)?,
+        ))
     }
 }

@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod inspect;
 mod list;
+mod mount;
 mod prune;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ impl Engine {
         &self,
         name: &str,
         labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
     ) -> Result<Volume> {
         if let Some(volume) = self.volumes.borrow().get(name) {
             return Ok(volume.clone());
@@ -66,7 +68,7 @@ impl Engine {
             labels: (!labels.is_empty()).then_some(labels),
             mountpoint: format!("{directory}/_data"),
             name: name.to_string(),
-            options: None,
+            options: (!options.is_empty()).then_some(options),
             scope: "local".to_string(),
             usage_data: None,
         };
