@@ -57,9 +57,7 @@ pub fn parse(text: &str, now: u64) -> Result<Option<u64>, String> {
 }
 
 fn invalid(text: &str) -> String {
-    format!(
-        "invalid value for \"since\" or \"until\": failed to parse value as time or duration: \"{text}\""
-    )
+    format!("failed to parse value as time or duration: \"{text}\"")
 }
 
 /// Nanoseconds of a Go duration such as `1h30m` or `1.5s`.

@@ -27,6 +27,16 @@ impl Version {
         Some(Version(major.parse().ok()?, minor.parse().ok()?))
     }
 
+    /// Whether a path asks for a version from before errors were JSON.
+    #[must_use]
+    pub fn is_outdated(path: &str) -> bool {
+        let text = path
+            .strip_prefix("/v")
+            .and_then(|rest| rest.split('/').next());
+        text.and_then(Version::parse)
+            .is_some_and(|version| version < OLDEST)
+    }
+
     /// Splits `/v1.45/info` into version and path. A path without a version asks for the newest.
     pub fn split(path: &str) -> Result<(Version, &str)> {
         let prefix = path.strip_prefix("/v").and_then(|rest| {
@@ -63,6 +73,8 @@ mod tests {
     fn prefixes() {
         assert_eq!(Version::split("/v1.45/info"), Ok((Version(1, 45), "/info")));
         assert_eq!(Version::split("/info"), Ok((NEWEST, "/info")));
+        assert!(Version::is_outdated("/v1.20/info") && !Version::is_outdated("/v1.24/info"));
+        assert!(!Version::is_outdated("/volumes/x") && !Version::is_outdated("/info"));
         assert_eq!(Version::split("/volumes/x"), Ok((NEWEST, "/volumes/x")));
         assert_eq!(
             Version::split("/v1.99/info").unwrap_err().message,

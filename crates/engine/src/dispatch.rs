@@ -69,8 +69,15 @@ impl Context {
 
 /// Answers a request.
 pub(crate) async fn answer(engine: Rc<Engine>, request: Request) -> Response {
+    let outdated = Version::is_outdated(request.uri().path());
     let mut response = match route(&engine, request).await {
         Ok(response) => response,
+        // Clients of that age show the body as it is.
+        Err(error) if outdated => json::response(
+            error.class.status(),
+            Body::from(error.message + "\n"),
+            Some("text/plain; charset=utf-8"),
+        ),
         Err(error) => error.into_response(),
     };
     let server = format!("Drydock/{} (linux)", engine.config.version);

@@ -63,6 +63,7 @@ impl Kernel {
             }
             match action.handler {
                 SIG_IGN if info.signal != SIGKILL => {}
+                SIG_DFL if self.init_shrugs(&task.group, &info) => {}
                 SIG_DFL | SIG_IGN => {
                     if self.default_action(task, info.signal) {
                         return Outcome::Left;

@@ -221,6 +221,11 @@ impl Task {
     }
 }
 
+/// Somebody sent it, as opposed to the kernel.
+fn is_sent(info: &SigInfo) -> bool {
+    [si::USER, si::TKILL, si::QUEUE].contains(&info.code)
+}
+
 impl Kernel {
     /// Sends a signal to one thread (`tgkill(2)`), without asking for permission.
     pub fn signal_task(&self, task: &Rc<Task>, info: SigInfo) -> Result<()> {
@@ -230,7 +235,8 @@ impl Kernel {
         if !self.prepare(&task.group, info.signal) && !task.sigmask.get().has(info.signal) {
             return Ok(());
         }
-        if self.init_is_immune(&task.group, &info) {
+        let blocked = task.sigmask.get().has(info.signal);
+        if !blocked && self.init_is_immune(&task.group, &info) {
             return Ok(());
         }
         let limit = task.group.limits.soft(RLIMIT_SIGPENDING);
@@ -250,7 +256,8 @@ impl Kernel {
         if !wanted && !group.threads().iter().all(blocked) {
             return Ok(());
         }
-        if self.init_is_immune(group, &info) {
+        // Who blocks a signal may be waiting for it (sigtimedwait(2)), an init too.
+        if !group.threads().iter().all(blocked) && self.init_is_immune(group, &info) {
             return Ok(());
         }
         if group.is_kernel_task() {
@@ -306,10 +313,12 @@ impl Kernel {
             abi::signal::SigFields::Sender { pid, .. } => pid == 0,
             _ => info.code > 0,
         };
-        if info.code == si::USER || info.code == si::TKILL || info.code == si::QUEUE {
-            return !(from_outside && UNBLOCKABLE.has(info.signal));
-        }
-        false
+        is_sent(info) && !(from_outside && UNBLOCKABLE.has(info.signal))
+    }
+
+    /// What an init blocked when it was sent, and has no handler for when it is taken.
+    pub(super) fn init_shrugs(&self, group: &Rc<ThreadGroup>, info: &SigInfo) -> bool {
+        group.is_ns_init() && is_sent(info) && !UNBLOCKABLE.has(info.signal)
     }
 
     /// A thread that takes the signal: the leader if it can, else any that does not block it.
