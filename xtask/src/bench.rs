@@ -97,7 +97,7 @@ fn browser(measured: &str) -> Result<String> {
         );
     }
     let numbers: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
-    let tree = images::tree("node")?;
+    let tree = images::tree("drydock/node")?;
     let input = tree.with_file_name("bench-input");
     std::fs::write(&input, numbers).with_context(|| format!("writing {}", input.display()))?;
     for (name, program, arguments) in WORK {

@@ -13,8 +13,8 @@ use crate::fetch::Fetcher;
 /// that breaks costs one part.
 const PART_BYTES: u64 = 2 << 20;
 
-/// A registry over a [`Fetcher`]. Docker Hub's names lead to the static tree; other registries cannot
-/// be reached from here and fail as on an offline host.
+/// A registry over a [`Fetcher`]. Docker Hub's names lead to the static tree, other registries' below
+/// their domain; what is not there cannot be reached from here and fails as on an offline host.
 pub struct StaticRegistry {
     /// Carries the downloads out.
     pub fetcher: Fetcher,
@@ -31,14 +31,6 @@ impl Service for StaticRegistry {
 
 async fn answer(fetcher: &Fetcher, executor: &Executor, request: &Request) -> Response {
     let host = request.uri().host().unwrap_or(DEFAULT_DOMAIN);
-    if host != DEFAULT_DOMAIN {
-        // Docker's resolver says this when there is no network behind it.
-        let text = format!(
-            "Get \"https://{host}/v2/\": dial tcp: lookup {host}: no such host \
-             (this playground has no way out to the Internet; `docker search` lists its images)"
-        );
-        return plain(StatusCode::BAD_GATEWAY, text);
-    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return error(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -47,6 +39,12 @@ async fn answer(fetcher: &Fetcher, executor: &Executor, request: &Request) -> Re
         );
     }
     let path = request.uri().path();
+    let path = if host == DEFAULT_DOMAIN {
+        path.to_string()
+    } else {
+        path.replacen("/v2/", &format!("/v2/{host}/"), 1)
+    };
+    let path = path.as_str();
     let Some(file) = static_path(path) else {
         return error(
             StatusCode::NOT_FOUND,
@@ -76,6 +74,14 @@ async fn answer(fetcher: &Fetcher, executor: &Executor, request: &Request) -> Re
                 response.headers_mut().insert(CONTENT_TYPE, media_type);
             }
             response
+        }
+        Ok(fetched) if fetched.status == 404 && host != DEFAULT_DOMAIN => {
+            // Docker's resolver says this when there is no network behind it.
+            let text = format!(
+                "Get \"https://{host}/v2/\": dial tcp: lookup {host}: no such host \
+                 (this playground has no way out to the Internet; `docker search` lists its images)"
+            );
+            plain(StatusCode::BAD_GATEWAY, text)
         }
         Ok(fetched) if fetched.status == 404 => {
             let unknown = if path.contains("/blobs/") {

@@ -112,19 +112,23 @@ fn for_each_member(
         .spawn()
         .context("dpkg-deb does not run")?;
     let stdout = child.stdout.take().context("no pipe from dpkg-deb")?;
-    let mut archive = tar::Archive::new(stdout);
+    each_entry(stdout, &mut take)?;
+    // dpkg-deb may still be writing padding; let it end before judging it.
+    let _ = child.wait()?;
+    Ok(())
+}
+
+/// Every entry of a tar stream but its root directory.
+pub fn each_entry(archive: impl Read, mut take: impl FnMut(&str, Node)) -> anyhow::Result<()> {
+    let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let member = member_path(&entry.path_bytes())?;
-        if member.is_empty() {
-            continue;
+        if !member.is_empty() {
+            let node = read_node(&mut entry)?;
+            take(&member, node);
         }
-        let node = read_node(&mut entry)?;
-        take(&member, node);
     }
-    // dpkg-deb may still be writing padding; let it end before judging it.
-    drop(archive);
-    let _ = child.wait()?;
     Ok(())
 }
 

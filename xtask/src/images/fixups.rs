@@ -544,65 +544,11 @@ pub fn python(tree: &mut Tree) -> anyhow::Result<()> {
 }
 
 /// Adds a system account and its group, both with the number `id`.
-fn account(tree: &mut Tree, name: &str, id: u32, home: &str) -> anyhow::Result<()> {
+pub fn account(tree: &mut Tree, name: &str, id: u32, home: &str) -> anyhow::Result<()> {
     let passwd = tree.read_text("etc/passwd")?;
     let group = tree.read_text("etc/group")?;
     let line = format!("{name}:x:{id}:{id}:{name}:{home}:/usr/sbin/nologin\n");
     tree.file("etc/passwd", 0o644, passwd + &line);
     tree.file("etc/group", 0o644, format!("{group}{name}:x:{id}:\n"));
     shadow_files(tree)
-}
-
-/// nginx with the paths of Docker's image: `conf.d`, `/usr/share/nginx/html`, logs to the standard
-/// streams.
-pub fn nginx(tree: &mut Tree) -> anyhow::Result<()> {
-    account(tree, "nginx", 101, "/nonexistent")?;
-    for path in [
-        "etc/nginx/sites-enabled",
-        "etc/nginx/sites-available",
-        "etc/ufw",
-        "var/www",
-    ] {
-        tree.remove(path);
-    }
-    tree.file(
-        "etc/nginx/nginx.conf",
-        0o644,
-        include_str!("files/nginx.conf"),
-    );
-    tree.file(
-        "etc/nginx/conf.d/default.conf",
-        0o644,
-        include_str!("files/nginx-default.conf"),
-    );
-    anyhow::ensure!(
-        tree.contains("usr/share/nginx/html/index.html"),
-        "nginx has no index.html"
-    );
-    for dir in ["var/log/nginx", "var/lib/nginx", "var/cache/nginx"] {
-        tree.dir(dir, 0o755);
-    }
-    tree.symlink("var/log/nginx/access.log", "/dev/stdout");
-    tree.symlink("var/log/nginx/error.log", "/dev/stderr");
-    alternatives(tree);
-    certificates(tree)
-}
-
-/// Redis with its data in `/data`, as Docker's image.
-pub fn redis(tree: &mut Tree) -> anyhow::Result<()> {
-    account(tree, "redis", 999, "/data")?;
-    for (dir, mode) in [
-        ("data", 0o755),
-        ("var/lib/redis", 0o750),
-        ("var/log/redis", 0o750),
-    ] {
-        tree.dir(dir, mode);
-        tree.chown(dir, mode, 999, 999)?;
-    }
-    // Owned by a group number that only the package's script would have given a name.
-    if tree.contains("etc/redis/redis.conf") {
-        tree.chown("etc/redis/redis.conf", 0o640, 999, 999)?;
-    }
-    alternatives(tree);
-    Ok(())
 }

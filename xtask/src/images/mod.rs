@@ -14,11 +14,16 @@ mod apt;
 mod deb;
 mod elf;
 mod estargz;
+mod extra_fixups;
+mod extras;
 mod fixups;
 mod hello;
 mod pyc;
 mod recipe;
 mod registry;
+mod seed;
+mod server_fixups;
+mod servers;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +46,7 @@ const USAGE: &str = "\
 usage: cargo xtask images [options]
   --update            fetch new package lists first
   --only NAME         build this repository (and its bases) only; may be repeated
+  --all               build the large images too; once built, they are kept up to date
   --check             build everything a second time from the same packages, compare digests
   --sizes             print the sizes of what is built
   --unpack NAME DIR   write the root file system of a built image to DIR
@@ -57,14 +63,19 @@ const SOURCES: &[&str] = &[
     include_str!("pyc.rs"),
     include_str!("recipe.rs"),
     include_str!("tree.rs"),
-    include_str!("files/nginx-default.conf"),
-    include_str!("files/nginx.conf"),
     include_str!("files/node-bash.bashrc"),
     include_str!("files/node-bashrc"),
     include_str!("files/node-motd"),
     include_str!("files/node-profile"),
     include_str!("files/node-vimrc"),
     include_str!("files/standin-package-manager"),
+];
+
+/// What the servers' layers depend on besides.
+const SERVER_SOURCES: &[&str] = &[
+    include_str!("seed.rs"),
+    include_str!("server_fixups.rs"),
+    include_str!("servers.rs"),
 ];
 
 /// Runs the command.
@@ -83,6 +94,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
         };
         match arg.as_str() {
             "--update" => options.update = true,
+            "--all" => options.all = true,
             "--only" => options.only.push(value()?),
             "--out" => options.out = PathBuf::from(value()?),
             "--check" => action = Action::Check,
@@ -152,6 +164,7 @@ enum Action {
 struct Options {
     out: PathBuf,
     update: bool,
+    all: bool,
     only: Vec<String>,
 }
 
@@ -201,9 +214,9 @@ struct Line {
     tags: usize,
 }
 
-fn sources_digest() -> Digest {
+fn sources_digest(sources: &[&str]) -> Digest {
     let mut hasher = oci::Hasher::new();
-    for source in SOURCES {
+    for source in sources {
         hasher.update(source.as_bytes());
         hasher.update(&[0]);
     }
@@ -260,6 +273,8 @@ fn check(options: &Options) -> anyhow::Result<()> {
 struct Builder {
     recipes: Vec<Recipe>,
     wanted: Vec<usize>,
+    /// Whether recipes were named: what else is there stays as it is.
+    partial: bool,
     /// Package files per recipe, the base's included.
     closures: Vec<Vec<PackageFile>>,
     apt_root: PathBuf,
@@ -280,15 +295,18 @@ impl Builder {
     fn new(options: &Options, out: &Path, use_cache: bool) -> anyhow::Result<Builder> {
         std::fs::create_dir_all(out.join("cache"))?;
         let recipes = recipe::all();
-        let wanted = wanted(&recipes, &options.only)?;
+        let made = registry::repositories(&options.out);
+        let extra = |recipe: &Recipe| options.all || made.contains(recipe.repository);
+        let wanted = wanted(&recipes, &options.only, extra)?;
         let mut builder = Builder {
             wanted,
+            partial: !options.only.is_empty(),
             closures: Vec::new(),
             apt_root: default_out().join("apt"),
             apt: None,
             out: out.to_path_buf(),
             use_cache,
-            sources: sources_digest(),
+            sources: sources_digest(SOURCES),
             packages: BTreeMap::new(),
             trees: BTreeMap::new(),
             layers: BTreeMap::new(),
@@ -328,7 +346,11 @@ impl Builder {
             key,
             recipes: kept.recipes,
         };
-        for names in &names {
+        for (index, names) in names.iter().enumerate() {
+            if !self.wanted.contains(&index) {
+                self.closures.push(Vec::new());
+                continue;
+            }
             let id = names.join(" ");
             let known = resolved.recipes.get(&id).map(|files| {
                 files
@@ -373,7 +395,14 @@ impl Builder {
         };
         let recipe = &self.recipes[index];
         let name = format!("{}:{}", recipe.repository, recipe.variant);
-        let text = format!("{} {base} {name} {:?}", self.sources, self.closures[index]);
+        let mut text = format!("{} {base} {name} {:?}", self.sources, self.closures[index]);
+        if recipe.server {
+            text.push_str(&sources_digest(SERVER_SOURCES).to_string());
+            text.push_str(&sources_digest(servers::FILES).to_string());
+        }
+        if recipe.extra {
+            text.push_str(&sources_digest(extras::FILES).to_string());
+        }
         let key = Digest::of(text.as_bytes());
         self.keys.insert(index, key);
         Ok(key)
@@ -476,7 +505,7 @@ impl Builder {
             below = self.closures[base].iter().cloned().collect();
         }
         self.read_packages(index)?;
-        let recipe = &self.recipes[index];
+        let recipe = self.recipes[index].clone();
         if recipe.merged_usr && base.is_none() {
             fixups::merged_usr(&mut tree);
         }
@@ -505,6 +534,14 @@ impl Builder {
                 recipe.repository
             );
             pyc::compile(&mut tree, &self.out.join("scratch"))?;
+        }
+        if let Some(seed) = &recipe.seed {
+            println!(
+                "  {}: making /{} in a machine",
+                recipe.repository, seed.path
+            );
+            self.publish_node()?;
+            seed::grow(&mut tree, seed, &self.out, &self.out.join("scratch"))?;
         }
         if recipe.dpkg_records && !recipe.packages.is_empty() {
             let packages: Vec<&Package> = self.closures[index]
@@ -586,18 +623,8 @@ impl Builder {
         for index in self.wanted.clone() {
             let recipe = self.recipes[index].clone();
             let layers = self.layer_chain(index)?;
+            self.publish(index)?;
             let name = recipe.repository.trim_start_matches("library/");
-            let tagged = recipe.tags.iter().map(|tag| (tag, false));
-            let stand_ins = recipe.stand_in_tags.iter().map(|tag| (tag, true));
-            for (tag, stand_in) in tagged.chain(stand_ins) {
-                let stands_in_for =
-                    stand_in.then(|| format!("docker.io/{}:{tag}", recipe.repository));
-                let config = image_config(&recipe, &layers, stands_in_for);
-                let config = self.registry.put_json(MediaType::CONFIG, &config)?;
-                let descriptors = layers.iter().map(|(_, l)| l.descriptor.clone()).collect();
-                let manifest = Manifest::new(config, descriptors);
-                self.registry.tag(recipe.repository, tag, &manifest)?;
-            }
             let compressed = layers.iter().map(|(_, layer)| layer.descriptor.size).sum();
             let entry = catalog
                 .entry(recipe.repository)
@@ -636,7 +663,7 @@ impl Builder {
             list.sort();
             list.dedup();
         }
-        let partial = self.wanted.len() < self.recipes.len();
+        let partial = self.partial;
         self.registry
             .finish(catalog.into_values().collect(), partial)?;
         if partial {
@@ -668,6 +695,30 @@ impl Builder {
             if !stem.is_some_and(|stem| current.contains(&stem)) {
                 std::fs::remove_file(&path)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The machine that makes an image's files boots from the node's image.
+    fn publish_node(&mut self) -> anyhow::Result<()> {
+        let node = |recipe: &Recipe| recipe.repository == "drydock/node";
+        let node = self.recipes.iter().position(node);
+        self.publish(node.context("no recipe for the node")?)
+    }
+
+    /// Writes an image's manifests and tags.
+    fn publish(&mut self, index: usize) -> anyhow::Result<()> {
+        let recipe = self.recipes[index].clone();
+        let layers = self.layer_chain(index)?;
+        let tagged = recipe.tags.iter().map(|tag| (tag, false));
+        let stand_ins = recipe.stand_in_tags.iter().map(|tag| (tag, true));
+        for (tag, stand_in) in tagged.chain(stand_ins) {
+            let stands_in_for = stand_in.then(|| format!("docker.io/{}:{tag}", recipe.repository));
+            let config = image_config(&recipe, &layers, stands_in_for);
+            let config = self.registry.put_json(MediaType::CONFIG, &config)?;
+            let descriptors = layers.iter().map(|(_, l)| l.descriptor.clone()).collect();
+            let manifest = Manifest::new(config, descriptors);
+            self.registry.tag(recipe.repository, tag, &manifest)?;
         }
         Ok(())
     }
@@ -730,27 +781,43 @@ fn image_config(
     }
 }
 
-/// The recipes to build: all, or the named ones with their bases.
-fn wanted(recipes: &[Recipe], only: &[String]) -> anyhow::Result<Vec<usize>> {
-    if only.is_empty() {
-        return Ok((0..recipes.len()).collect());
-    }
+/// The recipes to build: the named ones with their bases; or all, of the extra ones those that
+/// `extra` picks.
+fn wanted(
+    recipes: &[Recipe],
+    only: &[String],
+    extra: impl Fn(&Recipe) -> bool,
+) -> anyhow::Result<Vec<usize>> {
+    // The machine that makes an image's files boots from the node's image.
+    let node = recipes.iter().position(|r| r.repository == "drydock/node");
     let mut wanted = BTreeSet::new();
+    let mut want = |index: usize| -> anyhow::Result<()> {
+        let mut next = Some(index);
+        while let Some(index) = next {
+            wanted.insert(index);
+            wanted.extend(node.filter(|_| recipes[index].seed.is_some()));
+            next = recipe::base_index(recipes, &recipes[index])?;
+        }
+        Ok(())
+    };
     for name in only {
-        let matches = |recipe: &Recipe| {
-            recipe.repository == name || recipe.repository.rsplit('/').next() == Some(name)
-        };
         let found: Vec<usize> = (0..recipes.len())
-            .filter(|&i| matches(&recipes[i]))
+            .filter(|&i| {
+                let repository = recipes[i].repository;
+                repository == name || repository.rsplit('/').next() == Some(name)
+            })
             .collect();
         if found.is_empty() {
             bail!("no recipe for {name}");
         }
-        for mut index in found {
-            wanted.insert(index);
-            while let Some(base) = recipe::base_index(recipes, &recipes[index])? {
-                wanted.insert(base);
-                index = base;
+        for index in found {
+            want(index)?;
+        }
+    }
+    if only.is_empty() {
+        for (index, recipe) in recipes.iter().enumerate() {
+            if !recipe.extra || extra(recipe) {
+                want(index)?;
             }
         }
     }

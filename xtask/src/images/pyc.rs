@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::tree::{Kind, Tree};
 use crate::setup;
 
-const LIBRARY: &str = "usr/lib/python3.13";
+const LIBRARIES: &[&str] = &["usr/lib/python3.13", "usr/lib/python3/dist-packages"];
 
 /// Adds `__pycache__` directories to `tree`; `scratch` is a directory to work in.
 pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {
@@ -34,7 +34,7 @@ pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {
             "-p",
             "/",
         ])
-        .arg(root.join(LIBRARY))
+        .args(LIBRARIES.iter().map(|library| root.join(library)))
         .env_clear()
         .env("PYTHONHASHSEED", "0")
         .env("LC_ALL", "C.UTF-8")
@@ -48,8 +48,9 @@ pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    let sources: Vec<String> = tree
-        .children(LIBRARY)
+    let sources: Vec<String> = LIBRARIES
+        .iter()
+        .flat_map(|library| tree.children(library))
         .filter(|(path, node)| path.ends_with(".py") && matches!(node.kind, Kind::File(_)))
         .map(|(path, _)| path.to_string())
         .collect();

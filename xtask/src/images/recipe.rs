@@ -7,8 +7,11 @@
 use anyhow::Context;
 use oci::ContainerConfig;
 
+use super::extras;
 use super::fixups;
 use super::hello;
+use super::seed::Seed;
+use super::servers;
 use super::tree::Tree;
 
 /// What the images are built from, as they say it.
@@ -39,6 +42,12 @@ pub struct Recipe {
     pub python_bytecode: bool,
     /// What to do after unpacking.
     pub fixup: Fixup,
+    /// Files that only the image's own programs can make.
+    pub seed: Option<Seed>,
+    /// Whether it is built only when asked for: large, or seldom used.
+    pub extra: bool,
+    /// Whether `servers` describes it.
+    pub server: bool,
     /// The files that a first start reads.
     pub prefetch: fn(&Tree) -> Vec<String>,
     /// The files a stand-in identifies itself with.
@@ -54,7 +63,7 @@ pub struct Recipe {
 impl Recipe {
     /// Whether the image differs from its base in files, not only in its config.
     pub fn has_layer(&self) -> bool {
-        self.base.is_none() || !self.packages.is_empty() || self.identity.is_some()
+        self.base.is_none() || !self.packages.is_empty() || self.identity.is_some() || self.server
     }
 }
 
@@ -128,11 +137,13 @@ impl Identity {
     }
 }
 
-fn strings(items: &[&str]) -> Vec<String> {
+/// Owned copies.
+pub fn strings(items: &[&str]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-fn command(items: &[&str]) -> ContainerConfig {
+/// A search path and a command.
+pub fn command(items: &[&str]) -> ContainerConfig {
     ContainerConfig {
         env: vec![fixups::path_variable()],
         cmd: Some(strings(items)),
@@ -140,7 +151,8 @@ fn command(items: &[&str]) -> ContainerConfig {
     }
 }
 
-fn ports(names: &[&str]) -> std::collections::BTreeMap<String, oci::Empty> {
+/// Keys without values: exposed ports, volumes.
+pub fn keys(names: &[&str]) -> std::collections::BTreeMap<String, oci::Empty> {
     names
         .iter()
         .map(|name| (name.to_string(), oci::Empty {}))
@@ -155,7 +167,8 @@ fn no_prefetch(_: &Tree) -> Vec<String> {
     Vec::new()
 }
 
-fn recipe(repository: &'static str, variant: &str) -> Recipe {
+/// A recipe with defaults.
+pub fn recipe(repository: &'static str, variant: &str) -> Recipe {
     Recipe {
         repository,
         variant: variant.to_string(),
@@ -168,6 +181,9 @@ fn recipe(repository: &'static str, variant: &str) -> Recipe {
         dpkg_records: false,
         python_bytecode: false,
         fixup: nothing,
+        seed: None,
+        extra: false,
+        server: false,
         prefetch: no_prefetch,
         identity: None,
         config: command(&["sh"]),
@@ -187,7 +203,7 @@ const DEBIAN: &[&str] = &[
 ];
 
 /// Packages that do nothing in an image: questions, service start, compiler notes.
-const NEVER_RUN: &[&str] = &["debconf", "init-system-helpers"];
+pub const NEVER_RUN: &[&str] = &["debconf", "init-system-helpers"];
 
 const NODE: &[&str] = &[
     "?essential",
@@ -382,99 +398,6 @@ pub fn all() -> Vec<Recipe> {
             ..recipe("library/perl", "latest")
         },
         Recipe {
-            tags: strings(&[
-                "latest", "stable", "mainline", "1", "1.26", "1.26.3", "trixie",
-            ]),
-            stand_in_tags: strings(&[
-                "alpine",
-                "stable-alpine",
-                "mainline-alpine",
-                "1-alpine",
-                "1.29",
-                "1.28",
-                "1.27",
-                "1.25",
-                "1.24",
-                "1.23",
-                "1.22",
-                "1.21",
-                "1.20",
-                "1.19",
-                "1.18",
-                "1.17",
-                "1.16",
-                "1.16.1",
-                "1.15",
-                "1.14",
-                "1.14.2",
-                "1.13",
-                "1.12",
-                "1.11",
-                "1.10",
-                "1.9",
-                "1.8",
-                "1.7.9",
-                "1.25-alpine",
-                "1.21-alpine",
-                "1.13-alpine",
-            ]),
-            base: Some(("library/debian", "latest")),
-            packages: vec!["nginx", "curl", "ca-certificates"],
-            left_out: NEVER_RUN,
-            merged_usr: true,
-            dpkg_records: true,
-            fixup: fixups::nginx,
-            config: ContainerConfig {
-                exposed_ports: ports(&["80/tcp"]),
-                stop_signal: Some("SIGQUIT".to_string()),
-                ..command(&["nginx", "-g", "daemon off;"])
-            },
-            created_by: "nginx and curl, unpacked by cargo xtask images".to_string(),
-            description: "nginx 1.26 on Debian 13: rebuilt by Drydock from Debian packages."
-                .to_string(),
-            ..recipe("library/nginx", "latest")
-        },
-        Recipe {
-            tags: strings(&["latest", "8", "8.0", "8.0.2", "trixie"]),
-            stand_in_tags: strings(&[
-                "alpine",
-                "8-alpine",
-                "7",
-                "7.4",
-                "7.2",
-                "7.0",
-                "7-alpine",
-                "6",
-                "6.2",
-                "6.0",
-                "6-alpine",
-                "6.2-alpine",
-                "5",
-                "5.0",
-                "5.0.4",
-                "5-alpine",
-                "4",
-                "4.0",
-                "3",
-                "3.2",
-            ]),
-            base: Some(("library/debian", "latest")),
-            packages: vec!["redis-server", "redis-tools"],
-            left_out: NEVER_RUN,
-            merged_usr: true,
-            dpkg_records: true,
-            fixup: fixups::redis,
-            config: ContainerConfig {
-                exposed_ports: ports(&["6379/tcp"]),
-                working_dir: "/data".to_string(),
-                ..command(&["redis-server", "--protected-mode", "no"])
-            },
-            created_by: "redis-server and redis-tools, unpacked by cargo xtask images".to_string(),
-            description: "Redis 8.0 on Debian 13: rebuilt by Drydock from Debian packages."
-                .to_string(),
-            ..recipe("library/redis", "latest")
-        },
-        Recipe {
             tags: strings(&["latest", "5", "5.2", "5.2.37"]),
             stand_in_tags: strings(&["5.3", "5.1", "5.0", "4", "4.4", "devel"]),
             base: Some(("library/debian", "latest")),
@@ -504,6 +427,8 @@ pub fn all() -> Vec<Recipe> {
         },
     ];
     recipes.extend(stand_ins());
+    recipes.extend(servers::recipes());
+    recipes.extend(extras::recipes());
     recipes
 }
 

@@ -183,41 +183,71 @@ pub fn write_if_changed(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
+/// The repositories that the registry below `root` lists.
+pub fn repositories(root: &Path) -> BTreeSet<String> {
+    let bytes = std::fs::read(root.join(oci::catalog_path())).unwrap_or_default();
+    let catalog: Catalog = serde_json::from_slice(&bytes).unwrap_or_default();
+    catalog.repositories.into_iter().collect()
+}
+
 /// Reads `name` (as a user types it) out of the registry below `root`, layers applied.
 pub fn read_image(root: &Path, name: &str) -> anyhow::Result<Tree> {
     let reference = oci::Reference::parse(name)?.with_default_tag();
-    let mut repository = oci::static_repository(&reference);
-    if repository == "library/node" && !root.join("v2/library/node").exists() {
-        repository = "drydock/node".to_string();
-    }
+    let repository = oci::static_repository(&reference);
     let tag = reference.tag().unwrap_or(oci::DEFAULT_TAG);
-    let path = root.join(oci::tag_path(&repository, tag));
+    let (_, manifest) = read_manifest(root, &repository, tag)?;
+    let mut tree = Tree::new();
+    for layer in &manifest.layers {
+        apply_layer(&mut tree, &read_blob(root, &layer.digest)?)?;
+    }
+    Ok(tree)
+}
+
+fn read_blob(root: &Path, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+    let bytes = std::fs::read(root.join(oci::blob_path(digest)))?;
+    anyhow::ensure!(Digest::of(&bytes) == *digest, "blob {digest} is damaged");
+    Ok(bytes)
+}
+
+/// The manifest that a tag leads to, and its digest.
+fn read_manifest(root: &Path, repository: &str, tag: &str) -> anyhow::Result<(Digest, Manifest)> {
+    let path = root.join(oci::tag_path(repository, tag));
     let bytes = std::fs::read(&path).with_context(|| {
         format!(
-            "no image {name} in {}; run `cargo xtask images` first",
+            "no image {repository}:{tag} in {}; run `cargo xtask images` first",
             root.display()
         )
     })?;
     let ManifestDocument::Index(index) = ManifestDocument::parse(&bytes)? else {
         bail!("{} is not an index", path.display());
     };
-    let manifest = index
+    let digest = index
         .select(&Platform::host())
-        .context("no manifest for riscv64")?;
-    let read = |digest: &Digest| -> anyhow::Result<Vec<u8>> {
-        let bytes = std::fs::read(root.join(oci::blob_path(digest)))?;
-        anyhow::ensure!(Digest::of(&bytes) == *digest, "blob {digest} is damaged");
-        Ok(bytes)
-    };
-    let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&read(&manifest.digest)?)?
-    else {
-        bail!("the index of {name} does not point to a manifest");
-    };
-    let mut tree = Tree::new();
-    for layer in &manifest.layers {
-        apply_layer(&mut tree, &read(&layer.digest)?)?;
+        .context("no manifest for riscv64")?
+        .digest;
+    match ManifestDocument::parse(&read_blob(root, &digest)?)? {
+        ManifestDocument::Manifest(manifest) => Ok((digest, manifest)),
+        _ => bail!("the index of {repository}:{tag} does not point to a manifest"),
     }
-    Ok(tree)
+}
+
+/// Puts an image of the registry below `from` into the one below `to`.
+pub fn copy_image(from: &Path, to: &Path, repository: &str, tag: &str) -> anyhow::Result<()> {
+    let (digest, manifest) = read_manifest(from, repository, tag)?;
+    let mut paths = vec![
+        oci::blob_path(&digest),
+        oci::blob_path(&manifest.config.digest),
+        oci::tag_path(repository, tag),
+    ];
+    paths.extend(manifest.layers.iter().map(|l| oci::blob_path(&l.digest)));
+    for path in paths {
+        let target = to.join(&path);
+        if let Some(parent) = target.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(from.join(&path), &target).with_context(|| format!("copying {path}"))?;
+    }
+    Ok(())
 }
 
 fn apply_layer(tree: &mut Tree, blob: &[u8]) -> anyhow::Result<()> {

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Options alone mean the server.
+set -e
+case ${1:-} in
+-*) set -- memcached "$@" ;;
+esac
+exec "$@"
