@@ -15,7 +15,7 @@ use vfs::{Capability, Credentials};
 use crate::cgroup::Cgroup;
 use crate::futex::FutexTable;
 use crate::mm::{Mm, VdsoImage};
-use crate::namespaces::{Inums, Namespaces, UserNs};
+use crate::namespaces::{Inums, Namespaces, NetStack, UserNs};
 use crate::sched::RunQueue;
 use crate::strace::TraceSink;
 use crate::syscalls::table::Table;
@@ -75,6 +75,8 @@ pub struct Kernel {
     pub inums: Inums,
     /// The root of the cgroup tree.
     pub cgroup_root: Rc<Cgroup>,
+    /// The network of the machine.
+    pub net: Rc<NetStack>,
     /// The namespaces of the machine itself.
     pub init_ns: Rc<Namespaces>,
     /// When the machine began.
@@ -130,11 +132,14 @@ impl Kernel {
     ) -> Rc<Kernel> {
         let mounts = MountNamespace::new(root, b"rootfs", MountFlags::empty());
         let cgroup_root = Cgroup::new_root();
+        let net = NetStack::new(&clock, config.seed);
         let init_ns = Rc::new(Namespaces::initial(
             mounts,
             &cgroup_root,
             config.hostname.as_bytes(),
+            &net,
         ));
+        init_ns.net.loopback_up();
         cgroup_root.memory.max.set(Some(config.memory));
         let vdso = VdsoImage::new(&clock);
         let kernel = Rc::new(Kernel {
@@ -146,6 +151,7 @@ impl Kernel {
             inums: Inums::default(),
             empty_mm: Mm::new(Rc::clone(&cgroup_root)),
             cgroup_root,
+            net,
             init_ns,
             extensions: vfs::inode::Attachments::default(),
             syscall_table: Table::default(),

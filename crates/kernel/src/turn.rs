@@ -58,6 +58,7 @@ impl Kernel {
             if let Some(text) = self.crashed() {
                 return Turn::Crashed(text);
             }
+            self.net.poll_if_due();
             self.executor.run_until_stalled();
             self.take_woken();
             if left == 0 {

@@ -8,9 +8,9 @@ use abi::{Errno, Result};
 use clock::{Instant, Rng, WaitQueue};
 
 use crate::link::{self, Address, Capture, Captured, Link, LinkKind, Scope};
-use crate::namespace::Namespace;
+use crate::namespace::{Endpoint, Namespace};
 use crate::packet::{Frame, Mac};
-use crate::route::{Add, Route, RouteKind, protocol, table};
+use crate::route::{Add, Hop, Route, RouteKind, protocol, table};
 use crate::socket::Socket;
 use crate::types::{Cidr, LinkId, NsId, SocketId};
 
@@ -891,6 +891,19 @@ impl Network {
         Ok(gone)
     }
 
+    /// Where a packet to `dst` goes, and from which address (`ip route get`).
+    pub fn route_get(&self, ns: NsId, dst: IpAddr, only: Option<LinkId>) -> Result<(Hop, IpAddr)> {
+        let hop = self.route(ns, dst, only)?;
+        let source = self.source_for(ns, dst, &hop)?;
+        Ok((hop, source))
+    }
+
+    /// The network's time.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// The address belongs to this namespace.
     #[must_use]
     pub fn is_local(&self, ns: NsId, ip: IpAddr) -> bool {
@@ -900,6 +913,17 @@ impl Network {
                 .find(ip, None)
                 .is_some_and(|route| route.kind == RouteKind::Local)
         })
+    }
+
+    /// Connections that are over but still remembered: their ends.
+    #[must_use]
+    pub fn time_wait(&self, ns: NsId) -> Vec<(Endpoint, Endpoint)> {
+        let space = self.spaces.get(&ns);
+        let fresh = space.into_iter().flat_map(|space| &space.time_wait);
+        fresh
+            .filter(|(_, old)| old.expires > self.now)
+            .map(|(&ends, _)| ends)
+            .collect()
     }
 
     // ---- captures ----

@@ -25,7 +25,7 @@ use vfs::path::Path;
 
 pub use cgroup::CgroupNs;
 pub use ipc::IpcNs;
-pub use net::NetNs;
+pub use net::{NetListener, NetNs, NetStack};
 pub use pid::{Pid, PidNamespace};
 pub use user::UserNs;
 pub use uts::UtsNs;
@@ -153,6 +153,7 @@ impl Namespaces {
         mounts: Rc<MountNamespace>,
         cgroup_root: &Rc<Cgroup>,
         hostname: &[u8],
+        stack: &Rc<NetStack>,
     ) -> Namespaces {
         let user = UserNs::initial();
         let pid = PidNamespace::new_root(4_026_531_836, PID_MAX);
@@ -173,7 +174,7 @@ impl Namespaces {
             ipc: Rc::new(IpcNs::new(4_026_531_839, Rc::clone(&user))),
             pid: Rc::clone(&pid),
             pid_for_children: pid,
-            net: Rc::new(NetNs::new(4_026_531_840, Rc::clone(&user), true)),
+            net: Rc::new(NetNs::new(4_026_531_840, Rc::clone(&user), stack, None)),
             cgroup: Rc::new(CgroupNs {
                 inum: 4_026_531_835,
                 owner: Rc::clone(&user),

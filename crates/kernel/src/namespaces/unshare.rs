@@ -53,7 +53,12 @@ impl Kernel {
             new.ipc = Rc::new(IpcNs::new(self.inums.next(), Rc::clone(&user)));
         }
         if flags & CLONE_NEWNET != 0 {
-            new.net = Rc::new(NetNs::new(self.inums.next(), Rc::clone(&user), false));
+            new.net = Rc::new(NetNs::new(
+                self.inums.next(),
+                Rc::clone(&user),
+                &self.net,
+                Some(&self.init_ns.net),
+            ));
         }
         if flags & CLONE_NEWCGROUP != 0 {
             let (inum, owner, root) = (

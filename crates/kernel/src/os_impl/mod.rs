@@ -373,12 +373,11 @@ impl Os for KernelOs {
     }
 
     fn link_up(&self, task: TaskId, name: &str) -> Result<()> {
-        let ns = self.task(task)?.ns();
-        if name != "lo" {
-            return Err(Errno::ENODEV);
-        }
-        ns.net.loopback_up.set(true);
-        Ok(())
+        let net = Rc::clone(&self.task(task)?.ns().net);
+        net.with(|network| {
+            let link = network.find_link(net.id, name)?;
+            network.set_up(link, true)
+        })
     }
 
     fn pipe(&self) -> Result<(Rc<dyn Handle>, Rc<dyn Handle>)> {

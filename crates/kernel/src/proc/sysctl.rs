@@ -429,12 +429,7 @@ fn set(asker: &Asker, path: &'static str, value: &Value, written: &[u8]) -> Resu
     };
     if per_net {
         may_set_net(asker)?;
-        asker
-            .ns
-            .net
-            .sysctls
-            .borrow_mut()
-            .insert(path.to_string(), new);
+        asker.ns.net.set_sysctl(path, new);
     } else {
         asker
             .kernel

@@ -285,6 +285,7 @@ fn take_ancillary(message: &mut Message) -> Ancillary {
         rights: std::mem::take(&mut message.ancillary.rights),
         cred: message.ancillary.cred.clone(),
         numbers: message.ancillary.numbers.clone(),
+        others: message.ancillary.others.clone(),
     }
 }
 

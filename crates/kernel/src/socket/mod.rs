@@ -1,8 +1,7 @@
 //! Sockets (`socket(2)`): what is common to all families, and the file behind a socket descriptor.
 //!
 //! A family implements [`Socket`]; [`SocketFile`] is the open file on it and keeps what all sockets have
-//! (timeouts, flags). Families: [`unix`], [`inet`] (loopback only, to be replaced by crate `net`),
-//! [`netlink`]. Nothing blocks: `EAGAIN` means wait with [`Socket::poll`].
+//! (timeouts, flags). Families: [`unix`], [`inet`] (on crate `net`), [`netlink`]. Nothing blocks: `EAGAIN` means wait with [`Socket::poll`].
 
 pub mod channel;
 pub mod inet;
@@ -179,6 +178,8 @@ pub struct Ancillary {
     pub cred: Option<PeerCred>,
     /// Other control messages: level, type, integer (`IP_TTL`, `IPV6_HOPLIMIT`).
     pub numbers: Vec<(u32, u32, i32)>,
+    /// Those that are no integer: level, type, bytes (`IP_PKTINFO`, `IP_RECVERR`).
+    pub others: Vec<(u32, u32, Vec<u8>)>,
 }
 
 /// What is sent.
@@ -260,6 +261,14 @@ pub trait Socket: Any {
     /// Bytes that can be read (`FIONREAD`).
     fn readable(&self) -> usize {
         0
+    }
+    /// Bytes that were written and have not arrived (`SIOCOUTQ`).
+    fn unsent(&self) -> usize {
+        0
+    }
+    /// `SO_BINDTODEVICE`; no name is any device.
+    fn bind_device(&self, _name: &str) -> Result<()> {
+        Ok(())
     }
     /// Options of the family's own levels: an integer. `ENOPROTOOPT` for those it does not know.
     fn get_option(&self, _level: u32, _name: u32) -> Result<i32> {
@@ -347,47 +356,6 @@ pub fn proc_unix(_k: &Kernel, net: &NetNs) -> String {
     .collect()
 }
 
-/// The lines of `/proc/net/tcp` and its kin, by that name.
-#[must_use]
-pub fn proc_inet(_k: &Kernel, net: &NetNs, table: &str) -> String {
-    let (family, kind) = match table {
-        "tcp" => (c::AF_INET, c::SOCK_STREAM),
-        "tcp6" => (c::AF_INET6, c::SOCK_STREAM),
-        "udp" => (c::AF_INET, c::SOCK_DGRAM),
-        _ => (c::AF_INET6, c::SOCK_DGRAM),
-    };
-    let wanted = sockets_of(net)
-        .into_iter()
-        .filter(|file| file.family == family && file.kind == kind);
-    let lines = wanted.filter_map(|file| Some((file.ino, file.socket.describe()?)));
-    lines
-        .enumerate()
-        .map(|(at, (ino, about))| {
-            format!("{at:4}: {about} 00000000:00000000 00:00000000 00000000     0        0 {ino} 1 0000000000000000 100 0 0 10 0\n")
-        })
-        .collect()
-}
-
-/// `/proc/net/sockstat`.
-#[must_use]
-pub fn proc_sockstat(_k: &Kernel, net: &NetNs) -> String {
-    let sockets = sockets_of(net);
-    let count = |family, kind| {
-        sockets
-            .iter()
-            .filter(|file| file.family == family && file.kind == kind)
-            .count()
-    };
-    format!(
-        "sockets: used {}\nTCP: inuse {} orphan 0 tw 0 alloc {} mem 0\nUDP: inuse {} mem 0\nUDPLITE: inuse 0\nRAW: inuse {}\nFRAG: inuse 0 memory 0\n",
-        sockets.len(),
-        count(c::AF_INET, c::SOCK_STREAM),
-        count(c::AF_INET, c::SOCK_STREAM) + count(c::AF_INET6, c::SOCK_STREAM),
-        count(c::AF_INET, c::SOCK_DGRAM),
-        count(c::AF_INET, c::SOCK_RAW),
-    )
-}
-
 /// The file behind a socket descriptor.
 pub struct SocketFile {
     /// Inode number (`socket:[N]`).
@@ -402,6 +370,8 @@ pub struct SocketFile {
     pub socket: Rc<dyn Socket>,
     /// The network namespace it was made in.
     pub net: Rc<NetNs>,
+    /// Who made it.
+    pub uid: u32,
     options: Options,
 }
 
@@ -418,8 +388,10 @@ impl SocketFile {
         let ino = crate::dev::next_anonymous_ino(k);
         let net = Rc::clone(net);
         let list = net.state.get_or_insert_with(SocketList::default);
+        let uid = k.current().map_or(0, |task| task.creds().euid);
         let file = Rc::new(SocketFile {
             ino,
+            uid,
             family,
             kind,
             protocol,
@@ -590,7 +562,9 @@ impl File for SocketFile {
             FIONREAD => memory
                 .write(argument, &(self.socket.readable() as i32).to_le_bytes())
                 .map(|()| 0),
-            SIOCOUTQ => memory.write(argument, &0i32.to_le_bytes()).map(|()| 0),
+            SIOCOUTQ => memory
+                .write(argument, &(self.socket.unsent() as i32).to_le_bytes())
+                .map(|()| 0),
             _ => netlink::interface_ioctl(&self.net, request, argument, memory),
         }
     }

@@ -649,7 +649,8 @@ mod tests {
     use crate::namespaces::UserNs;
 
     fn net() -> Rc<NetNs> {
-        Rc::new(NetNs::new(1, UserNs::initial(), true))
+        let stack = crate::namespaces::NetStack::new(&clock::Clock::new(0), 1);
+        Rc::new(NetNs::new(1, UserNs::initial(), &stack, None))
     }
 
     fn send(socket: &UnixSocket, data: &[u8]) -> Result<usize> {

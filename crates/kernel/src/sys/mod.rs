@@ -96,56 +96,41 @@ const FILES: &[(&str, What)] = &[
     ),
     (
         "devices/virtual/net/lo/carrier",
-        Net(|ns| {
-            if ns.loopback_up.get() {
-                "1\n".into()
-            } else {
-                "0\n".into()
-            }
-        }),
+        Net(|ns| lo(ns, |lo| u32::from(lo.up).to_string())),
     ),
     (
         "devices/virtual/net/lo/flags",
-        Net(|ns| {
-            if ns.loopback_up.get() {
-                "0x9\n".into()
-            } else {
-                "0x8\n".into()
-            }
-        }),
+        Net(|ns| lo(ns, |lo| format!("{:#x}", lo.flags(false)))),
     ),
     ("devices/virtual/net/lo/ifindex", Text("1\n")),
     ("devices/virtual/net/lo/iflink", Text("1\n")),
-    ("devices/virtual/net/lo/mtu", Text("65536\n")),
+    (
+        "devices/virtual/net/lo/mtu",
+        Net(|ns| lo(ns, |lo| lo.mtu.to_string())),
+    ),
     (
         "devices/virtual/net/lo/operstate",
-        Net(|ns| {
-            if ns.loopback_up.get() {
-                "unknown\n".into()
-            } else {
-                "down\n".into()
-            }
-        }),
+        Net(|ns| lo(ns, |lo| if lo.up { "unknown" } else { "down" }.to_string())),
     ),
     (
         "devices/virtual/net/lo/statistics/rx_bytes",
-        Net(|ns| format!("{}\n", ns.loopback_bytes.get())),
+        Net(|ns| lo(ns, |lo| lo.counters.rx_bytes.to_string())),
     ),
     ("devices/virtual/net/lo/statistics/rx_dropped", Text("0\n")),
     ("devices/virtual/net/lo/statistics/rx_errors", Text("0\n")),
     (
         "devices/virtual/net/lo/statistics/rx_packets",
-        Net(|ns| format!("{}\n", ns.loopback_packets.get())),
+        Net(|ns| lo(ns, |lo| lo.counters.rx_packets.to_string())),
     ),
     (
         "devices/virtual/net/lo/statistics/tx_bytes",
-        Net(|ns| format!("{}\n", ns.loopback_bytes.get())),
+        Net(|ns| lo(ns, |lo| lo.counters.tx_bytes.to_string())),
     ),
     ("devices/virtual/net/lo/statistics/tx_dropped", Text("0\n")),
     ("devices/virtual/net/lo/statistics/tx_errors", Text("0\n")),
     (
         "devices/virtual/net/lo/statistics/tx_packets",
-        Net(|ns| format!("{}\n", ns.loopback_packets.get())),
+        Net(|ns| lo(ns, |lo| lo.counters.tx_packets.to_string())),
     ),
     ("devices/virtual/net/lo/tx_queue_len", Text("1000\n")),
     ("devices/virtual/net/lo/type", Text("772\n")),
@@ -249,6 +234,15 @@ impl SysFs {
             None => Err(Errno::ENOENT),
         }
     }
+}
+
+/// A line about the loopback interface.
+fn lo(ns: &NetNs, text: impl FnOnce(&net::link::Link) -> String) -> String {
+    ns.with(|network| {
+        let id = network.find_link(ns.id, "lo");
+        let link = id.and_then(|id| network.link(id));
+        link.map(|link| text(link) + "\n").unwrap_or_default()
+    })
 }
 
 fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {

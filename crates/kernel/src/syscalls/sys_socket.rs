@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
         "socket",
         sys_socket,
         &[Arg::Int, Arg::Hex, Arg::Int],
-        "AF_UNIX; AF_INET and AF_INET6 on loopback; AF_NETLINK route",
+        "AF_UNIX; AF_INET and AF_INET6: TCP, UDP, ICMP, raw; AF_NETLINK: route, sock_diag",
     ),
     Row::partial(
         199,
@@ -415,7 +415,9 @@ fn receive(
     flags: u32,
 ) -> std::result::Result<Received, Stop> {
     let socket = socket_of(file)?;
-    if flags & c::MSG_ERRQUEUE != 0 {
+    // The error queue is never waited for.
+    let from_errors = flags & c::MSG_ERRQUEUE != 0;
+    if from_errors && !matches!(socket.family, c::AF_INET | c::AF_INET6) {
         return Err(Errno::EAGAIN.into());
     }
     let total = segments.iter().map(|&(_, len)| len).sum::<u64>();
@@ -456,7 +458,14 @@ fn receive(
             }
             Ok(received)
         }
-        Err(errno) => match wait_or_fail(k, t, file, errno, flags & c::MSG_DONTWAIT != 0, false) {
+        Err(errno) => match wait_or_fail(
+            k,
+            t,
+            file,
+            errno,
+            from_errors || flags & c::MSG_DONTWAIT != 0,
+            false,
+        ) {
             Stop::Errno(_) if before > 0 => Ok(Received {
                 count: before as usize,
                 full: before as usize,
@@ -628,6 +637,9 @@ fn write_control(
     };
     for (level, kind, value) in &ancillary.numbers {
         cut |= !push(*level, *kind, &value.to_le_bytes(), room);
+    }
+    for (level, kind, value) in &ancillary.others {
+        cut |= !push(*level, *kind, value, room);
     }
     if let Some(cred) = &ancillary.cred {
         cut |= !push(c::SOL_SOCKET, SCM_CREDENTIALS, &emit_cred(t, cred), room);
@@ -817,9 +829,9 @@ fn sys_setsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         c::SO_ATTACH_FILTER | c::SO_DETACH_FILTER => {}
         c::SO_BINDTODEVICE => {
             let device = value.split(|&byte| byte == 0).next().unwrap_or_default();
-            if !device.is_empty() && device != b"lo" {
-                return Err(Errno::ENODEV.into());
-            }
+            socket
+                .socket
+                .bind_device(&String::from_utf8_lossy(device))?;
         }
         _ => socket.set_common(name, integer()?)?,
     }

@@ -38,7 +38,6 @@ mod any {
 }
 
 /// Brings an interface up or down (`netdevice(7)`).
-const SIOCSIFFLAGS: u32 = 0x8914;
 
 /// The memory of a task, for files.
 pub(super) struct TaskMemory<'a>(pub &'a Task);
@@ -119,7 +118,7 @@ fn terminal_or_file(
     {
         return Ok(result?);
     }
-    if request == SIOCSIFFLAGS
+    if crate::socket::netlink::interface::changes(request)
         && let Some(socket) = file
             .file
             .as_any()

@@ -180,7 +180,9 @@ impl Network {
 
     /// An echo came back.
     pub(crate) fn ping_input(&mut self, ns: NsId, link: LinkId, frame: &Frame, ip: &Ip) {
-        let message = ip.payload(frame.packet());
+        let mut whole = frame.clone();
+        whole.complete();
+        let message = ip.payload(whole.packet());
         let identifier = u16::from_be_bytes([message[4], message[5]]);
         let owners = self
             .spaces

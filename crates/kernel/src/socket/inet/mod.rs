@@ -1,30 +1,30 @@
-//! Internet sockets on the loopback interface (`ip(7)`, `tcp(7)`, `udp(7)`, `ipv6(7)`).
-//!
-//! A connection is a pair of byte channels: no packets, no retransmission, nothing is lost. What programs see
-//! of TCP is there: backlogs, half-closed connections, resets, refused connections. Every destination
-//! but this host's loopback is `ENETUNREACH`. Crate `net` replaces this when machines get a wire.
+//! Internet sockets (`ip(7)`, `tcp(7)`, `udp(7)`, `icmp(7)`, `raw(7)`, `ipv6(7)`): the system calls on the
+//! sockets of crate `net`, where everything happens.
 
-mod icmp;
+mod arrival;
 mod options;
-mod ports;
-mod tcp;
-mod udp;
+pub mod shown;
 
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
+use std::task::Waker;
 
 use abi::{Errno, Result};
+use clock::WaitQueue;
+use net::socket::{Kind, Ready, TcpState};
+use net::{Endpoint, LinkId, Network, SocketId};
 use vfs::Capability;
+use vfs::file::Events;
 
-pub use icmp::IcmpSocket;
 pub use options::structured_option;
-pub use tcp::TcpSocket;
-pub use udp::UdpSocket;
+pub use shown::{proc_inet, proc_sockstat, state_number};
 
-use super::{SockAddr, Socket, consts as c};
+use super::{Caller, Outgoing, Received, SockAddr, Socket, consts as c};
 use crate::kernel::Kernel;
 use crate::namespaces::NetNs;
 use crate::task::Task;
+use options::Options;
 
 /// `IPPROTO_…`.
 const ICMP: u32 = 1;
@@ -32,122 +32,61 @@ const TCP: u32 = 6;
 const UDP: u32 = 17;
 const ICMPV6: u32 = 58;
 
-/// An address and a port. Mapped addresses (`::ffff:127.0.0.1`) are kept as what they stand for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Endpoint {
-    /// Address.
-    pub ip: IpAddr,
-    /// Port.
-    pub port: u16,
-}
-
-impl Endpoint {
-    /// Reads a `sockaddr_in` or `sockaddr_in6` given to a socket of `family`.
-    pub fn parse(address: &SockAddr, family: u16) -> Result<Endpoint> {
-        let raw = address.bytes();
-        let needed = if family == c::AF_INET { 16 } else { 24 };
-        if raw.len() < needed && (address.family() == family || raw.len() < 16) {
-            return Err(Errno::EINVAL);
-        }
-        let port = u16::from_be_bytes([raw[2], raw[3]]);
-        match (address.family(), family) {
-            (c::AF_INET, c::AF_INET) => Ok(Endpoint {
-                ip: Ipv4Addr::new(raw[4], raw[5], raw[6], raw[7]).into(),
-                port,
-            }),
-            (c::AF_INET6, c::AF_INET6) => {
-                let bytes: [u8; 16] = raw[8..24].try_into().map_err(|_| Errno::EINVAL)?;
-                Ok(Endpoint {
-                    ip: Ipv6Addr::from(bytes).to_canonical(),
-                    port,
-                })
-            }
-            _ => Err(Errno::EAFNOSUPPORT),
-        }
+/// Reads a `sockaddr_in` or `sockaddr_in6` given to a socket of `family`, and the link it names. Mapped
+/// addresses (`::ffff:127.0.0.1`) are what they stand for.
+pub fn parse_address(
+    net: &NetNs,
+    address: &SockAddr,
+    family: u16,
+) -> Result<(Endpoint, Option<LinkId>)> {
+    let raw = address.bytes();
+    let needed = if family == c::AF_INET { 16 } else { 24 };
+    if raw.len() < needed && (address.family() == family || raw.len() < 16) {
+        return Err(Errno::EINVAL);
     }
-
-    /// Writes it as a socket of `family` shows it.
-    #[must_use]
-    pub fn emit(&self, family: u16) -> SockAddr {
-        let mut raw = [0; 28];
-        raw[..2].copy_from_slice(&family.to_le_bytes());
-        raw[2..4].copy_from_slice(&self.port.to_be_bytes());
-        if family == c::AF_INET {
-            if let IpAddr::V4(ip) = self.ip {
-                raw[4..8].copy_from_slice(&ip.octets());
-            }
-            return SockAddr::new(&raw[..16]);
+    let port = u16::from_be_bytes([raw[2], raw[3]]);
+    match (address.family(), family) {
+        (c::AF_INET, c::AF_INET) => {
+            let ip = Ipv4Addr::new(raw[4], raw[5], raw[6], raw[7]);
+            Ok((Endpoint::new(ip, port), None))
         }
-        let ip = match self.ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        raw[8..24].copy_from_slice(&ip.octets());
-        SockAddr::new(&raw)
-    }
-
-    /// No address, no port.
-    #[must_use]
-    pub fn unspecified(family: u16) -> Endpoint {
-        let ip = if family == c::AF_INET {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        Endpoint { ip, port: 0 }
-    }
-
-    /// As `/proc/net/tcp` writes it: words of four bytes as the host's little-endian memory has them.
-    #[must_use]
-    pub fn proc_text(&self, family: u16) -> String {
-        let octets = match (self.ip, family) {
-            (IpAddr::V4(ip), c::AF_INET) => ip.octets().to_vec(),
-            (IpAddr::V4(ip), _) if ip.is_unspecified() => vec![0; 16],
-            (IpAddr::V4(ip), _) => ip.to_ipv6_mapped().octets().to_vec(),
-            (IpAddr::V6(ip), _) => ip.octets().to_vec(),
-        };
-        let words = octets.chunks_exact(4).map(|word| {
-            format!(
-                "{:08X}",
-                u32::from_le_bytes([word[0], word[1], word[2], word[3]])
-            )
-        });
-        format!("{}:{:04X}", words.collect::<String>(), self.port)
+        (c::AF_INET6, c::AF_INET6) => {
+            let bytes: [u8; 16] = raw[8..24].try_into().map_err(|_| Errno::EINVAL)?;
+            let ip = Ipv6Addr::from(bytes).to_canonical();
+            let scope = raw
+                .get(24..28)
+                .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let link = match scope {
+                0 => None,
+                index => Some(net.with(|network| network.link_by_index(net.id, index))?),
+            };
+            Ok((Endpoint::new(ip, port), link))
+        }
+        _ => Err(Errno::EAFNOSUPPORT),
     }
 }
 
-/// Where a packet to `target` goes on this host: its loopback interface, or nowhere.
-fn route(net: &NetNs, target: Endpoint) -> Result<Endpoint> {
-    let ip = match target.ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+/// Writes an address as a socket of `family` shows it.
+#[must_use]
+pub fn emit_address(endpoint: Endpoint, family: u16, scope: u32) -> SockAddr {
+    let mut raw = [0; 28];
+    raw[..2].copy_from_slice(&family.to_le_bytes());
+    raw[2..4].copy_from_slice(&endpoint.port.to_be_bytes());
+    if family == c::AF_INET {
+        if let IpAddr::V4(ip) = endpoint.ip {
+            raw[4..8].copy_from_slice(&ip.octets());
+        }
+        return SockAddr::new(&raw[..16]);
+    }
+    let ip = match endpoint.ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
     };
-    if ip.is_loopback() && net.loopback_up.get() {
-        return Ok(Endpoint {
-            ip,
-            port: target.port,
-        });
+    raw[8..24].copy_from_slice(&ip.octets());
+    if net::is_link_local(endpoint.ip) {
+        raw[24..28].copy_from_slice(&scope.to_le_bytes());
     }
-    Err(Errno::ENETUNREACH)
-}
-
-/// The address a packet to `target` comes from, unless its socket is bound to one.
-fn source_for(target: &Endpoint) -> IpAddr {
-    match target.ip {
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    }
-}
-
-/// An address a socket may be bound to: any, or one of the loopback interface.
-fn check_local(net: &NetNs, ip: IpAddr) -> Result<()> {
-    let known = ip.is_unspecified() || (ip.is_loopback() && net.loopback_up.get());
-    if known {
-        Ok(())
-    } else {
-        Err(Errno::EADDRNOTAVAIL)
-    }
+    SockAddr::new(&raw)
 }
 
 /// The first port that needs no privilege.
@@ -160,10 +99,12 @@ fn first_free_port(net: &NetNs) -> u16 {
 }
 
 /// `EACCES` when the caller may not bind to a privileged port.
-fn check_port(k: &Kernel, t: &Task, net: &NetNs, port: u16) -> Result<()> {
+fn check_port(caller: Caller<'_>, net: &NetNs, port: u16) -> Result<()> {
     if port == 0
         || port >= first_free_port(net)
-        || k.capable_in(t, &net.owner, Capability::NetBindService)
+        || caller
+            .k
+            .capable_in(caller.t, &net.owner, Capability::NetBindService)
     {
         return Ok(());
     }
@@ -179,18 +120,20 @@ pub fn new(
     kind: u32,
     protocol: u32,
 ) -> Result<Rc<dyn Socket>> {
-    match (kind, protocol) {
-        (c::SOCK_STREAM, 0 | TCP) => Ok(TcpSocket::new(net, family)),
-        (c::SOCK_DGRAM, 0 | UDP) => Ok(UdpSocket::new(net, family)),
-        (c::SOCK_DGRAM, ICMP) if family == c::AF_INET => Ok(IcmpSocket::new(net, family, false)),
-        (c::SOCK_DGRAM, ICMPV6) if family == c::AF_INET6 => Ok(IcmpSocket::new(net, family, false)),
-        (c::SOCK_RAW, 0) => Err(Errno::EPROTONOSUPPORT),
-        (c::SOCK_RAW, _) if !k.capable_in(t, &net.owner, Capability::NetRaw) => Err(Errno::EPERM),
-        (c::SOCK_RAW, ICMP) if family == c::AF_INET => Ok(IcmpSocket::new(net, family, true)),
-        (c::SOCK_RAW, ICMPV6) if family == c::AF_INET6 => Ok(IcmpSocket::new(net, family, true)),
-        (c::SOCK_STREAM | c::SOCK_DGRAM | c::SOCK_RAW, _) => Err(Errno::EPROTONOSUPPORT),
-        _ => Err(Errno::ESOCKTNOSUPPORT),
-    }
+    let icmp = if family == c::AF_INET { ICMP } else { ICMPV6 };
+    let kind = match (kind, protocol) {
+        (c::SOCK_STREAM, 0 | TCP) => Kind::Tcp,
+        (c::SOCK_DGRAM, 0 | UDP) => Kind::Udp,
+        (c::SOCK_DGRAM, protocol) if protocol == icmp => Kind::Ping,
+        (c::SOCK_RAW, 0) => return Err(Errno::EPROTONOSUPPORT),
+        (c::SOCK_RAW, _) if !k.capable_in(t, &net.owner, Capability::NetRaw) => {
+            return Err(Errno::EPERM);
+        }
+        (c::SOCK_RAW, protocol) => Kind::Raw(u8::try_from(protocol).map_err(|_| Errno::EINVAL)?),
+        (c::SOCK_STREAM | c::SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
+        _ => return Err(Errno::ESOCKTNOSUPPORT),
+    };
+    Ok(InetSocket::new(net, family, kind)?)
 }
 
 /// The protocol that `SO_PROTOCOL` tells.
@@ -203,36 +146,266 @@ pub fn shown_protocol(family: u16, kind: u32, protocol: u32) -> u32 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An internet socket. Dropping it closes it.
+pub struct InetSocket {
+    net: Rc<NetNs>,
+    family: u16,
+    kind: Kind,
+    /// Its number in the network.
+    pub id: SocketId,
+    wait: Rc<WaitQueue>,
+    options: Options,
+}
 
-    #[test]
-    fn addresses_are_read_and_written_alike() {
-        let raw = [2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-        let endpoint = Endpoint::parse(&SockAddr::new(&raw), c::AF_INET).unwrap();
-        assert_eq!(
-            endpoint,
-            Endpoint {
-                ip: Ipv4Addr::LOCALHOST.into(),
-                port: 8080
-            }
-        );
-        assert_eq!(endpoint.emit(c::AF_INET).bytes(), raw);
-        assert_eq!(endpoint.proc_text(c::AF_INET), "0100007F:1F90");
-        let mapped = endpoint.emit(c::AF_INET6);
-        assert_eq!(Endpoint::parse(&mapped, c::AF_INET6).unwrap(), endpoint);
-        assert_eq!(
-            endpoint.proc_text(c::AF_INET6),
-            "0000000000000000FFFF00000100007F:1F90"
-        );
-        assert_eq!(
-            Endpoint::parse(&SockAddr::new(&raw), c::AF_INET6),
-            Err(Errno::EAFNOSUPPORT)
-        );
-        assert_eq!(
-            Endpoint::parse(&SockAddr::new(&raw[..8]), c::AF_INET),
-            Err(Errno::EINVAL)
-        );
+impl InetSocket {
+    /// A socket that is neither bound nor connected.
+    pub fn new(net: &Rc<NetNs>, family: u16, kind: Kind) -> Result<Rc<InetSocket>> {
+        let id = net.with(|network| network.socket(net.id, kind, family == c::AF_INET6))?;
+        InetSocket::wrap(net, family, kind, id)
+    }
+
+    fn wrap(net: &Rc<NetNs>, family: u16, kind: Kind, id: SocketId) -> Result<Rc<InetSocket>> {
+        let wait = net.with(|network| network.get(id).map(|socket| Rc::clone(&socket.wait)))?;
+        Ok(Rc::new(InetSocket {
+            net: Rc::clone(net),
+            family,
+            kind,
+            id,
+            wait,
+            options: Options::default(),
+        }))
+    }
+
+    /// Works with the network.
+    fn with<R>(&self, f: impl FnOnce(&mut Network) -> R) -> R {
+        self.net.with(f)
+    }
+
+    /// Binds; whether the port is allowed has been checked.
+    pub fn bind_to(&self, to: Endpoint, scope: Option<LinkId>) -> Result<()> {
+        self.with(|network| network.bind(self.id, to, scope))
+    }
+
+    /// Starts to listen.
+    pub fn start_listening(&self, backlog: u32) -> Result<()> {
+        self.with(|network| network.listen(self.id, backlog))
+    }
+
+    /// Connects.
+    pub fn connect_to(&self, to: Endpoint, scope: Option<LinkId>, nonblocking: bool) -> Result<()> {
+        self.with(|network| match self.kind {
+            Kind::Tcp => network.connect_stream(self.id, to, scope, nonblocking),
+            _ => network.connect_datagrams(self.id, to, scope),
+        })
+    }
+
+    /// Takes the next connection.
+    pub fn accept_next(&self) -> Result<Rc<InetSocket>> {
+        let id = self.with(|network| network.accept(self.id))?;
+        let accepted = InetSocket::wrap(&self.net, self.family, self.kind, id)?;
+        accepted.options.inherit(&self.options);
+        Ok(accepted)
+    }
+
+    fn state(&self) -> TcpState {
+        self.with(|network| network.stream_info(self.id))
+            .map_or(TcpState::Closed, |info| info.state)
+    }
+
+    fn index_of(network: &Network, link: Option<LinkId>) -> u32 {
+        link.and_then(|link| network.link(link).ok())
+            .map_or(0, |link| link.index)
+    }
+
+    fn name(&self, remote: bool) -> Result<Option<SockAddr>> {
+        self.with(|network| {
+            let socket = network.get(self.id)?;
+            let endpoint = if remote { socket.remote } else { socket.local };
+            let scope = InetSocket::index_of(network, socket.scope);
+            Ok(endpoint.map(|endpoint| emit_address(endpoint, self.family, scope)))
+        })
     }
 }
+
+impl Socket for InetSocket {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn bind(&self, caller: Caller<'_>, address: &SockAddr) -> Result<()> {
+        let mut known = *address;
+        // An address of no family at all is "any" in old programs (inet_bind).
+        if self.family == c::AF_INET
+            && address.family() == c::AF_UNSPEC
+            && address.bytes().get(4..8) == Some(&[0; 4])
+        {
+            let mut raw = address.bytes().to_vec();
+            raw[..2].copy_from_slice(&c::AF_INET.to_le_bytes());
+            known = SockAddr::new(&raw);
+        }
+        let (to, scope) = parse_address(&self.net, &known, self.family)?;
+        if matches!(self.kind, Kind::Tcp | Kind::Udp) {
+            check_port(caller, &self.net, to.port)?;
+        }
+        self.bind_to(to, scope)
+    }
+
+    fn listen(&self, _caller: Caller<'_>, backlog: u32) -> Result<()> {
+        if self.kind != Kind::Tcp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.start_listening(backlog)
+    }
+
+    fn connect(&self, _caller: Caller<'_>, address: &SockAddr, nonblocking: bool) -> Result<()> {
+        if address.bytes().len() < 2 {
+            return Err(Errno::EINVAL);
+        }
+        if address.family() == c::AF_UNSPEC {
+            return self.with(|network| match self.kind {
+                Kind::Tcp => network.disconnect_stream(self.id),
+                _ => network.disconnect_datagrams(self.id),
+            });
+        }
+        let (to, scope) = parse_address(&self.net, address, self.family)?;
+        self.connect_to(to, scope, nonblocking)
+    }
+
+    fn accept(&self) -> Result<(Rc<dyn Socket>, SockAddr)> {
+        if self.kind != Kind::Tcp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let socket = self.accept_next()?;
+        let peer = socket.peer_name()?;
+        Ok((socket, peer))
+    }
+
+    fn send(&self, _caller: Option<Caller<'_>>, message: Outgoing<'_>) -> Result<usize> {
+        if self.kind == Kind::Tcp {
+            if message.flags & c::MSG_OOB != 0 {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            return self.with(|network| network.send_stream(self.id, message.data));
+        }
+        let to = match &message.to {
+            Some(address) => Some(parse_address(&self.net, address, self.family)?),
+            None => None,
+        };
+        self.with(|network| network.send_datagram(self.id, message.data, to))
+    }
+
+    fn receive(&self, buf: &mut [u8], flags: u32) -> Result<Received> {
+        if flags & c::MSG_ERRQUEUE != 0 {
+            return self.receive_error(buf);
+        }
+        let peek = flags & c::MSG_PEEK != 0;
+        if self.kind != Kind::Tcp {
+            return self.receive_arrival(buf, peek);
+        }
+        if flags & c::MSG_OOB != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let count = self.with(|network| network.receive_stream(self.id, buf, peek))?;
+        Ok(Received {
+            count,
+            full: count,
+            ..Received::default()
+        })
+    }
+
+    fn shutdown(&self, read: bool, write: bool) -> Result<()> {
+        self.with(|network| match self.kind {
+            Kind::Tcp => network.shutdown_stream(self.id, read, write),
+            _ => network.shutdown_datagrams(self.id, read, write),
+        })
+    }
+
+    fn local_name(&self) -> Result<SockAddr> {
+        let any = if self.family == c::AF_INET {
+            Endpoint::new(Ipv4Addr::UNSPECIFIED, 0)
+        } else {
+            Endpoint::new(Ipv6Addr::UNSPECIFIED, 0)
+        };
+        let name = self.name(false)?;
+        Ok(name.unwrap_or_else(|| emit_address(any, self.family, 0)))
+    }
+
+    fn peer_name(&self) -> Result<SockAddr> {
+        let gone =
+            self.kind == Kind::Tcp && matches!(self.state(), TcpState::Closed | TcpState::SynSent);
+        self.name(true)?.filter(|_| !gone).ok_or(Errno::ENOTCONN)
+    }
+
+    fn poll(&self, waker: Option<&Waker>) -> Events {
+        if let Some(waker) = waker {
+            self.wait.register(waker);
+        }
+        events(&self.with(|network| network.ready(self.id)))
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.with(|network| network.take_error(self.id))
+    }
+
+    fn is_listening(&self) -> bool {
+        self.kind == Kind::Tcp && self.state() == TcpState::Listen
+    }
+
+    fn readable(&self) -> usize {
+        self.with(|network| network.readable(self.id))
+    }
+
+    fn unsent(&self) -> usize {
+        self.with(|network| network.stream_info(self.id))
+            .map_or(0, |info| info.send_queue)
+    }
+
+    fn get_option(&self, level: u32, name: u32) -> Result<i32> {
+        self.options
+            .get(self.family, self.kind == Kind::Tcp, level, name)
+    }
+
+    fn set_option(&self, _caller: Caller<'_>, level: u32, name: u32, value: &[u8]) -> Result<()> {
+        self.set_inet_option(level, name, value)
+    }
+
+    fn common_option(&self, name: u32, value: i32) {
+        self.set_common_option(name, value);
+    }
+
+    fn bind_device(&self, name: &str) -> Result<()> {
+        self.with(|network| {
+            let ns = network.get(self.id)?.ns;
+            let link = match name {
+                "" => None,
+                name => Some(network.find_link(ns, name)?),
+            };
+            network.set_options(self.id, |options| options.link = link)
+        })
+    }
+}
+
+impl Drop for InetSocket {
+    fn drop(&mut self) {
+        self.with(|network| network.close(self.id));
+    }
+}
+
+fn events(ready: &Ready) -> Events {
+    let mut events = Events::empty();
+    for (is_so, bits) in [
+        (ready.readable, Events::IN | Events::RDNORM),
+        (ready.writable, Events::OUT | Events::WRNORM),
+        (ready.peer_ended, Events::RDHUP),
+        (ready.hung_up, Events::HUP),
+        (ready.error || ready.queued_error, Events::ERR),
+    ] {
+        if is_so {
+            events |= bits;
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
-//! Options of TCP, IP and IPv6: what programs set is kept and given back; little of it has an effect on a
-//! loopback that loses and delays nothing.
+//! Options of TCP, IP and IPv6: what programs set is kept and given back, and what the network acts on is
+//! told to it.
 
 use std::cell::RefCell;
 
 use abi::{Errno, Result};
 
+use net::socket::Kind;
+
 use super::super::{SocketFile, consts as c};
+use super::InetSocket;
 
 /// Levels.
 pub(super) const IPPROTO_IP: u32 = 0;
@@ -134,11 +137,12 @@ impl Options {
                 Err(Errno::ENOENT)
             };
         }
-        // Joining and leaving groups: there is nobody to hear from.
+        // Joining and leaving groups: a bridge floods them to everybody, and a bound socket takes them
+        // (IP_MULTICAST_ALL is the default).
         if level == IPPROTO_IP && matches!(name, 35 | 36)
             || level == IPPROTO_IPV6 && matches!(name, 20 | 21)
         {
-            return Err(Errno::ENODEV);
+            return Ok(0);
         }
         default_of(family, is_tcp, level, name)?;
         let value = match value {
@@ -153,17 +157,101 @@ impl Options {
     }
 }
 
+/// Levels of filters for ICMP.
+const SOL_ICMPV6: u32 = 58;
+const SOL_RAW: u32 = 255;
+
+impl Options {
+    /// An accepted connection begins with the options of the listening socket.
+    pub fn inherit(&self, from: &Options) {
+        *self.0.borrow_mut() = from.0.borrow().clone();
+    }
+}
+
+impl InetSocket {
+    /// Sets an option of the internet's levels.
+    pub(super) fn set_inet_option(&self, level: u32, name: u32, value: &[u8]) -> Result<()> {
+        let is_raw = matches!(self.kind, Kind::Raw(_));
+        match (level, name) {
+            (SOL_RAW | SOL_ICMPV6, 1) if is_raw || self.kind == Kind::Ping => {
+                let mut filter = [0; 8];
+                for (word, raw) in filter.iter_mut().zip(value.chunks_exact(4)) {
+                    *word = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
+                }
+                return self.tell(|options| options.icmp_filter = filter);
+            }
+            // IPV6_CHECKSUM of an ICMPv6 socket, which has one anyway.
+            (SOL_RAW | IPPROTO_IPV6, 7) if is_raw => return Ok(()),
+            (IPPROTO_IPV6, IPV6_V6ONLY) => {
+                let is_bound = self.name(false)?.is_some() && !is_raw;
+                if is_bound {
+                    return Err(Errno::EINVAL);
+                }
+            }
+            _ => {}
+        }
+        let is_tcp = self.kind == Kind::Tcp;
+        let value = self.options.set(self.family, is_tcp, level, name, value)?;
+        let on = value != 0;
+        let hops = u8::try_from(value).ok();
+        let seconds = value.max(1) as u32;
+        match (level, name) {
+            (IPPROTO_TCP, 1) => self.tell(|options| options.no_delay = on),
+            (IPPROTO_TCP, 4) => self.tell(|options| options.keep_alive_s.0 = seconds),
+            (IPPROTO_TCP, 5) => self.tell(|options| options.keep_alive_s.1 = seconds),
+            (IPPROTO_TCP, 18) => self.tell(|options| options.user_timeout_ms = value.max(0) as u32),
+            (IPPROTO_IP, 1) | (IPPROTO_IPV6, 67) => self.tell(|options| options.tos = value as u8),
+            (IPPROTO_IP, 2) | (IPPROTO_IPV6, 16) => self.tell(|options| options.ttl = hops),
+            (IPPROTO_IP, 3) => self.tell(|options| options.header_included = on),
+            (IPPROTO_IP, 10) | (IPPROTO_IPV6, 23) => {
+                self.tell(|options| options.dont_fragment = on)
+            }
+            (IPPROTO_IP, 11) | (IPPROTO_IPV6, 25) => {
+                self.tell(|options| options.receive_errors = on)
+            }
+            (IPPROTO_IP, 33) | (IPPROTO_IPV6, 18) => {
+                self.tell(|options| options.multicast_ttl = hops.unwrap_or(1))
+            }
+            (IPPROTO_IPV6, IPV6_V6ONLY) => self.tell(|options| options.v6_only = on),
+            _ => Ok(()),
+        }
+    }
+
+    /// An option of `SOL_SOCKET` that the network acts on.
+    pub(super) fn set_common_option(&self, name: u32, value: i32) {
+        let on = value != 0;
+        let bytes = value.max(0) as usize;
+        // The socket is there as long as this is.
+        let _ = match name {
+            c::SO_REUSEADDR => self.tell(|options| options.reuse_address = on),
+            c::SO_REUSEPORT => self.tell(|options| options.reuse_port = on),
+            c::SO_BROADCAST => self.tell(|options| options.broadcast = on),
+            c::SO_KEEPALIVE => self.tell(|options| options.keep_alive = on),
+            c::SO_MARK => self.tell(|options| options.mark = value as u32),
+            c::SO_LINGER => self.tell(|options| options.linger_s = u32::try_from(value).ok()),
+            c::SO_SNDBUF => self.tell(|options| options.buffers.0 = bytes),
+            c::SO_RCVBUF => self.tell(|options| options.buffers.1 = bytes),
+            _ => Ok(()),
+        };
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut net::socket::Options)) -> Result<()> {
+        self.with(|network| network.set_options(self.id, change))
+    }
+}
+
 /// Options that are no integer: `TCP_INFO` and `TCP_CONGESTION`.
 #[must_use]
 pub fn structured_option(file: &SocketFile, level: u32, name: u32) -> Option<Vec<u8>> {
-    let tcp = file.socket.as_any().downcast_ref::<super::TcpSocket>()?;
+    let socket = file.socket.as_any().downcast_ref::<InetSocket>()?;
     match (level, name) {
         (IPPROTO_TCP, TCP_CONGESTION) => Some(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
         (IPPROTO_TCP, TCP_INFO) => {
+            let about = socket.with(|network| network.stream_info(socket.id)).ok()?;
             let mut info = vec![0; 232];
-            info[0] = tcp.state_number();
+            info[0] = super::state_number(about.state);
             // Maximum segment sizes sent and received, and the path's unit.
-            for (at, value) in [(16, 65483u32), (20, 65483), (56, 65535)] {
+            for (at, value) in [(16, about.mss), (20, about.mss), (56, about.mtu)] {
                 info[at..at + 4].copy_from_slice(&value.to_le_bytes());
             }
             Some(info)
