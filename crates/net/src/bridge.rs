@@ -23,6 +23,8 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Bridge {
     addresses: BTreeMap<[u8; 6], Seen>,
+    /// Its ports, in the order they came.
+    pub ports: Vec<LinkId>,
     /// How long an address is remembered, in nanoseconds.
     pub ageing_ns: u64,
 }
@@ -31,6 +33,7 @@ impl Default for Bridge {
     fn default() -> Self {
         Bridge {
             addresses: BTreeMap::new(),
+            ports: Vec::new(),
             ageing_ns: 300 * NANOS_PER_SEC,
         }
     }

@@ -176,6 +176,10 @@ pub struct Link {
     pub queue_len: u32,
     /// Administratively up.
     pub up: bool,
+    /// It has been up before, and there has been a carrier: what tools show remembers that.
+    pub was_up: bool,
+    /// There has been a carrier.
+    pub had_carrier: bool,
     /// `IFF_PROMISC` and its like, as somebody set them.
     pub extra_flags: u32,
     /// The bridge it is a port of.
@@ -210,6 +214,8 @@ impl Link {
             mac_is_set: false,
             queue_len: 1000,
             up: false,
+            was_up: false,
+            had_carrier: false,
             extra_flags: 0,
             master: None,
             hairpin: false,

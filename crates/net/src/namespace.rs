@@ -10,7 +10,7 @@ use crate::neighbour::Neighbours;
 use crate::netfilter::{Conntrack, Tables};
 use crate::route::Routes;
 use crate::socket::TimeWait;
-use crate::types::SocketId;
+use crate::types::{LinkId, SocketId};
 
 /// An address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -128,6 +128,7 @@ pub struct Namespace {
     pub settings: Settings,
     /// Counters.
     pub snmp: Snmp,
+    pub(crate) loopback: Option<LinkId>,
     pub(crate) next_index: u32,
     pub(crate) next_ip_id: u16,
     pub(crate) reassembly: Reassembly,

@@ -215,6 +215,7 @@ impl Network {
         }
         let ns = link.ns;
         self.tell(Event::Link(ns, id));
+        self.carrier_changed(id);
         Ok(())
     }
 
@@ -241,7 +242,10 @@ impl Network {
             },
         );
         // A namespace that was just made has room for its first link.
-        let _ = self.add_link(ns, "lo", LinkKind::Loopback, None);
+        let loopback = self.add_link(ns, "lo", LinkKind::Loopback, None).ok();
+        if let Some(space) = self.spaces.get_mut(&ns) {
+            space.loopback = loopback;
+        }
         ns
     }
 
@@ -320,10 +324,7 @@ impl Network {
 
     /// The loopback link of a namespace.
     pub(crate) fn loopback(&self, ns: NsId) -> Option<LinkId> {
-        self.links
-            .iter()
-            .find(|(_, link)| link.ns == ns && link.is_loopback())
-            .map(|(&id, _)| id)
+        self.spaces.get(&ns)?.loopback
     }
 
     fn random_mac(&mut self) -> Mac {
@@ -409,21 +410,22 @@ impl Network {
         peer: (NsId, Option<&str>),
         macs: (Option<Mac>, Option<Mac>),
     ) -> Result<(LinkId, LinkId)> {
-        let one = self.add_link(ns, name, LinkKind::Veth { peer: None }, macs.0)?;
+        // The peer is registered first, so it has the lower index.
         let peer_name = match peer.1 {
             Some(name) => name.to_string(),
             None => self.free_name(peer.0, "veth"),
         };
-        let kind = LinkKind::Veth { peer: Some(one) };
-        let two = match self.add_link(peer.0, &peer_name, kind, macs.1) {
-            Ok(two) => two,
+        let two = self.add_link(peer.0, &peer_name, LinkKind::Veth { peer: None }, macs.1)?;
+        let kind = LinkKind::Veth { peer: Some(two) };
+        let one = match self.add_link(ns, name, kind, macs.0) {
+            Ok(one) => one,
             Err(errno) => {
-                self.forget_link(one);
+                self.forget_link(two);
                 return Err(errno);
             }
         };
-        if let Some(link) = self.links.get_mut(&one) {
-            link.kind = LinkKind::Veth { peer: Some(two) };
+        if let Some(link) = self.links.get_mut(&two) {
+            link.kind = LinkKind::Veth { peer: Some(one) };
         }
         Ok((one, two))
     }
@@ -560,10 +562,10 @@ impl Network {
     #[must_use]
     pub fn ports_of(&self, bridge: LinkId) -> Vec<LinkId> {
         self.links
-            .iter()
-            .filter(|(_, link)| link.master == Some(bridge))
-            .map(|(&id, _)| id)
-            .collect()
+            .get(&bridge)
+            .and_then(Link::bridge)
+            .map(|bridge| bridge.ports.clone())
+            .unwrap_or_default()
     }
 
     /// `ip link set NAME master BRIDGE`, or `nomaster`.
@@ -588,14 +590,21 @@ impl Network {
         if let Some(link) = self.links.get_mut(&id) {
             link.master = master;
         }
-        if let Some(old) = old
-            && let Some(link) = self.links.get_mut(&old)
-            && let LinkKind::Bridge(bridge) = &mut link.kind
-        {
-            bridge.forget(id);
+        for (bridge, joins) in [(old, false), (master, true)] {
+            if let Some(bridge) = bridge
+                && let Some(link) = self.links.get_mut(&bridge)
+                && let LinkKind::Bridge(bridge) = &mut link.kind
+            {
+                bridge.forget(id);
+                bridge.ports.retain(|&port| port != id);
+                if joins {
+                    bridge.ports.push(id);
+                }
+            }
         }
         for bridge in [old, master].into_iter().flatten() {
             self.choose_bridge_mac(bridge);
+            self.carrier_changed(bridge);
             self.tell(Event::Link(ns, bridge));
         }
         self.tell(Event::Link(ns, id));
@@ -628,10 +637,9 @@ impl Network {
             LinkKind::Veth { peer } => peer
                 .and_then(|peer| self.links.get(&peer))
                 .is_some_and(|peer| peer.up),
-            LinkKind::Bridge(_) => self
-                .links
-                .iter()
-                .any(|(&port, link)| link.master == Some(id) && link.up && self.has_carrier(port)),
+            LinkKind::Bridge(bridge) => bridge.ports.iter().any(|&port| {
+                self.links.get(&port).is_some_and(|link| link.up) && self.has_carrier(port)
+            }),
         }
     }
 
@@ -642,7 +650,8 @@ impl Network {
             return Ok(());
         }
         link.up = up;
-        let (ns, is_loopback, mac) = (link.ns, link.is_loopback(), link.mac);
+        link.was_up |= up;
+        let (ns, is_loopback) = (link.ns, link.is_loopback());
         if up {
             for address in self.link(id)?.addresses.clone() {
                 self.add_address_routes(id, &address);
@@ -650,25 +659,56 @@ impl Network {
             if is_loopback {
                 let _ = self.add_address(id, loopback_v4());
             }
-            if !self.space(ns)?.settings.no_ipv6 {
-                if is_loopback {
-                    let _ = self.add_address(id, loopback_v6());
-                } else {
-                    let local = Cidr::new(link::link_local(mac).into(), 64);
-                    let _ = self.add_address(id, address(local, Scope::Link));
-                }
+            if is_loopback && !self.space(ns)?.settings.no_ipv6 {
+                let _ = self.add_address(id, loopback_v6());
             }
         } else {
             self.flush_link(id);
         }
         self.tell(Event::Link(ns, id));
-        if let LinkKind::Veth { peer: Some(peer) } = self.link(id)?.kind
-            && let Ok(other) = self.link(peer)
-        {
-            let event = Event::Link(other.ns, peer);
-            self.tell(event);
-        }
+        self.carrier_changed(id);
         Ok(())
+    }
+
+    /// A link, and so the other end of its pair and the bridges both are ports of, may have a carrier now:
+    /// then it gets its link-local address.
+    fn carrier_changed(&mut self, id: LinkId) {
+        let peer = match self.links.get(&id).map(|link| &link.kind) {
+            Some(LinkKind::Veth { peer }) => *peer,
+            _ => None,
+        };
+        for end in [Some(id), peer].into_iter().flatten() {
+            let master = self.links.get(&end).and_then(|link| link.master);
+            for id in [Some(end), master].into_iter().flatten() {
+                self.check_carrier(id);
+            }
+        }
+    }
+
+    fn check_carrier(&mut self, id: LinkId) {
+        if !self.has_carrier(id) {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.had_carrier |= link.up;
+        let (ns, mac, up) = (link.ns, link.mac, link.up);
+        let has_one = link
+            .addresses
+            .iter()
+            .any(|address| crate::types::is_link_local(address.cidr.ip));
+        let is_port = link.master.is_some();
+        self.tell(Event::Link(ns, id));
+        let wanted = self.links.get(&id).is_some_and(|link| !link.is_loopback())
+            && self
+                .spaces
+                .get(&ns)
+                .is_some_and(|space| !space.settings.no_ipv6);
+        if up && wanted && !has_one && !is_port {
+            let local = Cidr::new(link::link_local(mac).into(), 64);
+            let _ = self.add_address(id, address(local, Scope::Link));
+        }
     }
 
     /// What goes when a link goes down: its routes but to its own addresses, its IPv6 addresses, its
@@ -771,7 +811,7 @@ impl Network {
                 add(last, RouteKind::Broadcast, table::LOCAL, Scope::Link, 0);
             }
         } else {
-            if !network.is_host() || is_loopback {
+            if !network.is_host() {
                 add(network, RouteKind::Unicast, table::MAIN, Scope::Global, 256);
             }
             if !is_loopback {
@@ -811,6 +851,7 @@ impl Network {
             .iter()
             .position(|address| address.cidr == cidr)
             .ok_or(Errno::EADDRNOTAVAIL)?;
+        let is_first = cidr.ip.is_ipv4() && !link.is_secondary(&link.addresses[at]);
         let old = link.addresses.remove(at);
         let ns = link.ns;
         let elsewhere = self.links.values().any(|link| {
@@ -820,7 +861,9 @@ impl Network {
                     .iter()
                     .any(|address| address.cidr.ip == cidr.ip)
         });
-        self.remove_network_routes(id, &old);
+        if is_first || cidr.ip.is_ipv6() {
+            self.remove_network_routes(id, &old);
+        }
         if let Some(space) = self.spaces.get_mut(&ns) {
             let host = Cidr::host(cidr.ip);
             space.routes.retain(|route| {
@@ -829,16 +872,15 @@ impl Network {
                         && (elsewhere || route.source != Some(cidr.ip))
             });
         }
-        // Another address of the network takes its place.
+        // The others of its network go with the first (promote_secondaries is 0).
         let link = self.link(id)?;
-        let heir = link
+        let next = link
             .addresses
             .iter()
-            .find(|address| address.cidr.network() == cidr.network())
-            .filter(|_| link.up)
-            .cloned();
-        if let Some(heir) = heir {
-            self.add_address_routes(id, &heir);
+            .map(|address| address.cidr)
+            .find(|other| is_first && other.network() == cidr.network());
+        if let Some(next) = next {
+            self.remove_address(id, next)?;
         }
         self.tell(Event::Address(ns, id));
         self.tell(Event::Route(ns));

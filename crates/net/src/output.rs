@@ -188,11 +188,16 @@ impl Network {
 
     /// Sends a frame out of a link.
     pub(crate) fn transmit(&mut self, id: LinkId, mut frame: Frame) {
-        let carrier = self.has_carrier(id);
+        // A bridge sends to whom it can; its ports have a carrier or not.
+        let is_bridge = self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.bridge().is_some());
+        let carrier = is_bridge || self.has_carrier(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if !link.up || (!carrier && link.bridge().is_none()) {
+        if !link.up || !carrier {
             link.counters.tx_dropped += 1;
             return;
         }

@@ -180,7 +180,10 @@ fn route(_: &View, ns: &Rc<NetNs>) -> String {
             let flags = 1
                 | u16::from(route.gateway.is_some()) << 1
                 | u16::from(route.dst.is_host()) << 2
-                | u16::from(route.kind != RouteKind::Unicast) << 9;
+                | u16::from(matches!(
+                    route.kind,
+                    RouteKind::Unreachable | RouteKind::Prohibit
+                )) << 9;
             let line = format!(
                 "{}\t{}\t{}\t{flags:04X}\t0\t0\t{}\t{}\t0\t0\t0",
                 name(network, route),

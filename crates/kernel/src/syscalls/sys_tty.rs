@@ -37,8 +37,6 @@ mod any {
     pub const FIDEDUPERANGE: u32 = 0xc018_9436;
 }
 
-/// Brings an interface up or down (`netdevice(7)`).
-
 /// The memory of a task, for files.
 pub(super) struct TaskMemory<'a>(pub &'a Task);
 

@@ -101,7 +101,7 @@ pub(crate) struct Engine {
     local: IpAddr,
     seed: u64,
     /// The last segment sent, as TIME-WAIT needs it.
-    last: Option<Vec<u8>>,
+    last: Vec<u8>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -148,7 +148,7 @@ impl Engine {
             wire,
             local: spec.local.ip,
             seed: spec.seed,
-            last: None,
+            last: Vec::new(),
         }
     }
 
@@ -202,7 +202,8 @@ impl Engine {
         if let Some(frame) = self.wire.output.last()
             && frame.bytes.len() <= ETHERNET_BYTES + 40 + 60
         {
-            self.last = Some(frame.packet().to_vec());
+            self.last.clear();
+            self.last.extend_from_slice(frame.packet());
         }
         std::mem::take(&mut self.wire.output)
     }
@@ -238,7 +239,7 @@ impl Engine {
     pub(crate) fn into_time_wait(self, expires: Instant) -> TimeWait {
         TimeWait {
             expires,
-            last: self.last,
+            last: Some(self.last).filter(|last| !last.is_empty()),
         }
     }
 }

@@ -610,12 +610,13 @@ impl Network {
         self.wake(&queue);
     }
 
-    /// Sets the timer of a socket.
+    /// Sets the timer of a socket. One that is set for earlier stays: when it is due, the socket looks what
+    /// there is to do and sets it again. So a segment and its acknowledgement cost no timer.
     pub(crate) fn set_socket_timer(&mut self, id: SocketId, at: Option<Instant>) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
-        if socket.timer == at {
+        if at.is_none() || socket.timer.is_some_and(|old| at >= Some(old)) {
             return;
         }
         let old = std::mem::replace(&mut socket.timer, at);

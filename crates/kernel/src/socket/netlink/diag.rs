@@ -15,13 +15,14 @@ use crate::namespaces::NetNs;
 
 /// `struct inet_diag_req_v2`: family, protocol, extensions, states, addresses.
 pub fn dump(net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<Vec<u8>>> {
-    if header.kind != kind::DIAG_BY_FAMILY || body.len() < 56 {
-        return Err(Errno::EINVAL);
-    }
-    let (wanted, protocol, states) = (u16::from(body[0]), body[1], word_at(body, 4));
-    if !matches!(wanted, c::AF_INET | c::AF_INET6) {
+    let wanted = u16::from(body.first().copied().unwrap_or(0));
+    if header.kind != kind::DIAG_BY_FAMILY || !matches!(wanted, c::AF_INET | c::AF_INET6) {
         return Err(Errno::ENOENT);
     }
+    if body.len() < 56 {
+        return Err(Errno::EINVAL);
+    }
+    let (protocol, states) = (body[1], word_at(body, 4));
     let fits: fn(Kind) -> bool = match protocol {
         6 => |kind| kind == Kind::Tcp,
         17 => |kind| kind == Kind::Udp,

@@ -24,6 +24,7 @@ mod attribute {
     pub const LINK: u16 = 5;
     pub const QDISC: u16 = 6;
     pub const MASTER: u16 = 10;
+    pub const PROTINFO: u16 = 12;
     pub const TXQLEN: u16 = 13;
     pub const OPERSTATE: u16 = 16;
     pub const LINKMODE: u16 = 17;
@@ -85,13 +86,14 @@ pub fn get(net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Operational state (RFC 2863) as `IFLA_OPERSTATE` numbers it.
-fn state(link: &Link, carrier: bool) -> u8 {
+fn state(link: &Link, carrier: bool, elsewhere: bool) -> u8 {
     match (&link.kind, link.up, carrier) {
         (_, false, _) => 2,
         (LinkKind::Loopback | LinkKind::Dummy, ..) => 0,
         (_, _, true) => 6,
-        // The other end of the pair is down.
-        (LinkKind::Veth { .. }, ..) => 3,
+        // The other end of the pair is down. Once it has been up, and is in another namespace, Linux cannot
+        // tell any more.
+        (LinkKind::Veth { .. }, ..) if !link.had_carrier || !elsewhere => 3,
         _ => 2,
     }
 }
@@ -136,16 +138,21 @@ pub fn describe(network: &Network, id: LinkId, header: &Header, flags: u16) -> O
         [0xff; 6]
     };
     let qdisc: &[u8] = match (link.up, &link.kind) {
-        (false, _) => b"noop\0",
-        (true, LinkKind::Ethernet { .. }) => b"fq_codel\0",
-        (true, _) => b"noqueue\0",
+        (false, _) if !link.was_up => b"noop\0",
+        (_, LinkKind::Ethernet { .. }) => b"fq_codel\0",
+        _ => b"noqueue\0",
     };
     let name = [link.name.as_bytes(), b"\0"].concat();
+    let peer = match link.kind {
+        LinkKind::Veth { peer } => peer.and_then(|peer| network.link(peer).ok()),
+        _ => None,
+    };
+    let elsewhere = peer.is_some_and(|peer| peer.ns != link.ns);
     let mut message = Message::new(kind::NEWLINK, flags, header)
         .bytes(&info(link, carrier))
         .attribute(a::IFNAME, &name)
         .attribute(a::TXQLEN, &link.queue_len.to_le_bytes())
-        .attribute(a::OPERSTATE, &[state(link, carrier)])
+        .attribute(a::OPERSTATE, &[state(link, carrier, elsewhere)])
         .attribute(a::LINKMODE, &[0])
         .attribute(a::MTU, &link.mtu.to_le_bytes())
         .attribute(a::GROUP, &0u32.to_le_bytes())
@@ -163,17 +170,18 @@ pub fn describe(network: &Network, id: LinkId, header: &Header, flags: u16) -> O
     if let Some(master) = link.master.and_then(|master| network.link(master).ok()) {
         message = message.attribute(a::MASTER, &master.index.to_le_bytes());
     }
-    if let LinkKind::Veth { peer: Some(peer) } = link.kind
-        && let Ok(peer) = network.link(peer)
-    {
+    if let Some(peer) = peer {
         message = message.attribute(a::LINK, &peer.index.to_le_bytes());
-        if peer.ns != link.ns {
+        if elsewhere {
             message = message.attribute(a::LINK_NETNSID, &0u32.to_le_bytes());
         }
     }
     if let Some(kind) = link.kind.name() {
         let mut about = Vec::new();
         put_attribute(&mut about, a::INFO_KIND, kind.as_bytes());
+        if let Some(bridge) = link.bridge() {
+            put_attribute(&mut about, a::INFO_DATA, &bridge_data(bridge));
+        }
         if link.master.is_some() {
             put_attribute(&mut about, a::INFO_SLAVE_KIND, b"bridge");
         }
@@ -181,6 +189,68 @@ pub fn describe(network: &Network, id: LinkId, header: &Header, flags: u16) -> O
     }
     Some(message.finish())
 }
+
+/// What a bridge is set to, in hundredths of seconds. There is no spanning tree to be set.
+fn bridge_data(bridge: &net::bridge::Bridge) -> Vec<u8> {
+    const FORWARD_DELAY: u16 = 1;
+    const HELLO_TIME: u16 = 2;
+    const MAX_AGE: u16 = 3;
+    const AGEING_TIME: u16 = 4;
+    const STP_STATE: u16 = 5;
+    const PRIORITY: u16 = 6;
+    let ageing = (bridge.ageing_ns / 10_000_000) as u32;
+    let mut data = Vec::new();
+    for (number, value) in [
+        (FORWARD_DELAY, 1500),
+        (HELLO_TIME, 200),
+        (MAX_AGE, 2000),
+        (AGEING_TIME, ageing),
+        (STP_STATE, 0u32),
+    ] {
+        put_attribute(&mut data, number, &value.to_le_bytes());
+    }
+    put_attribute(&mut data, PRIORITY, &0x8000u16.to_le_bytes());
+    data
+}
+
+/// The ports of bridges (`bridge link`): who asks with the family of bridges sees only them.
+pub fn dump_ports(net: &NetNs, header: &Header) -> Vec<Vec<u8>> {
+    net.with(|network| {
+        let mut found = Vec::new();
+        for (id, link) in network.links_of(net.id) {
+            let Some(master) = link.master.and_then(|master| network.link(master).ok()) else {
+                continue;
+            };
+            let carrier = network.has_carrier(id);
+            let mut info = info(link, carrier);
+            info[0] = super::neighbour::BRIDGE as u8;
+            let mut port = Vec::new();
+            // Forwarding or disabled, priority, cost.
+            let forwards = if link.up && carrier { 3 } else { 0 };
+            put_attribute(&mut port, 1, &[forwards]);
+            put_attribute(&mut port, 2, &32u16.to_le_bytes());
+            put_attribute(&mut port, 3, &2u32.to_le_bytes());
+            put_attribute(&mut port, 4, &[u8::from(link.hairpin)]);
+            let mut message = Message::new(kind::NEWLINK, MULTI, header)
+                .bytes(&info)
+                .attribute(a::IFNAME, &[link.name.as_bytes(), b"\0"].concat())
+                .attribute(a::MASTER, &master.index.to_le_bytes())
+                .attribute(a::MTU, &link.mtu.to_le_bytes())
+                .attribute(a::OPERSTATE, &[state(link, carrier, true)])
+                .attribute(a::PROTINFO | NESTED, &port);
+            if let LinkKind::Veth { peer: Some(peer) } = link.kind
+                && let Ok(peer) = network.link(peer)
+            {
+                message = message.attribute(a::LINK, &peer.index.to_le_bytes());
+            }
+            found.push(message.finish());
+        }
+        found
+    })
+}
+
+/// The value is attributes itself.
+const NESTED: u16 = 0x8000;
 
 /// `RTM_DELLINK` about a link that is gone.
 pub fn gone(index: u32, header: &Header) -> Vec<u8> {

@@ -72,6 +72,12 @@ impl Message {
         self
     }
 
+    /// Fills up to where an attribute may begin.
+    pub fn pad(mut self) -> Message {
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
     /// Adds an attribute.
     pub fn attribute(mut self, number: u16, value: &[u8]) -> Message {
         put_attribute(&mut self.0, number, value);

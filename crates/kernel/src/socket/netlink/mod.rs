@@ -46,6 +46,8 @@ mod kind {
     pub const GETNEIGH: u16 = 30;
     pub const NEWRULE: u16 = 32;
     pub const GETRULE: u16 = 34;
+    pub const NEWNSID: u16 = 88;
+    pub const GETNSID: u16 = 90;
     /// The last of the types there are (RTM_MAX of this protocol).
     pub const LAST: u16 = 127;
     /// Of the protocol that tells of sockets.
@@ -69,6 +71,8 @@ pub struct NetlinkSocket {
     protocol: u32,
     port: Cell<u32>,
     groups: Cell<u32>,
+    /// Errors come with a text (`NETLINK_EXT_ACK`).
+    explains: Cell<bool>,
     inbox: Rc<Channel>,
 }
 
@@ -91,6 +95,7 @@ pub fn new(
         protocol,
         port: Cell::new(0),
         groups: Cell::new(0),
+        explains: Cell::new(false),
         inbox: Channel::new(),
     });
     if protocol == ROUTE {
@@ -155,12 +160,21 @@ impl NetlinkSocket {
         original[6..8].copy_from_slice(&header.flags.to_le_bytes());
         original[8..12].copy_from_slice(&header.sequence.to_le_bytes());
         original[12..].copy_from_slice(&header.port.to_le_bytes());
-        let mut answer = Message::new(kind::ERROR, 0, header)
+        let explained = outcome
+            .err()
+            .filter(|_| self.explains.get())
+            .and_then(|errno| explanation(header.kind, errno, body));
+        // NLM_F_ACK_TLVS.
+        let flags = if explained.is_some() { 0x200 } else { 0 };
+        let mut answer = Message::new(kind::ERROR, flags, header)
             .bytes(&error.to_le_bytes())
             .bytes(&original);
         if error != 0 {
             // What was asked comes back with an error.
-            answer = answer.bytes(body);
+            answer = answer.bytes(body).pad();
+        }
+        if let Some(text) = explained {
+            answer = answer.attribute(1, format!("{text}\0").as_bytes());
         }
         self.reply(&answer.finish());
     }
@@ -188,6 +202,7 @@ impl NetlinkSocket {
             return diag::dump(&self.net, header, body);
         }
         Ok(match header.kind {
+            kind::GETLINK if family == neighbour::BRIDGE => link::dump_ports(&self.net, header),
             kind::GETLINK => link::dump(&self.net, header),
             kind::GETADDR => address::dump(&self.net, header, family, word_of_index(body)),
             kind::GETROUTE => route::dump(&self.net, header, family),
@@ -205,7 +220,8 @@ impl NetlinkSocket {
         }
         let reads = matches!(
             header.kind,
-            kind::GETLINK | kind::GETROUTE | kind::GETADDR | kind::GETNEIGH | 0..=15
+            kind::GETLINK | kind::GETROUTE | kind::GETADDR | kind::GETNEIGH | kind::GETNSID | 0
+                ..=15
         );
         let may = || {
             caller
@@ -225,12 +241,18 @@ impl NetlinkSocket {
                 self.reply(&found);
                 Ok(())
             }
+            kind::GETNSID => {
+                // Namespaces have no numbers here: NETNSA_NSID_NOT_ASSIGNED.
+                let answer = Message::new(kind::NEWNSID, 0, header).bytes(&[0; 4]);
+                self.reply(&answer.attribute(1, &(-1i32).to_le_bytes()).finish());
+                Ok(())
+            }
             kind::NEWLINK | kind::SETLINK => link::change(caller, &self.net, header, body),
             kind::DELLINK => link::delete(&self.net, body),
             kind::NEWADDR => address::add(&self.net, header, body),
             kind::DELADDR => address::delete(&self.net, body),
             kind::GETROUTE => {
-                let found = route::get(&self.net, header, body)?;
+                let found = route::get(caller, &self.net, header, body)?;
                 self.reply(&found);
                 Ok(())
             }
@@ -241,6 +263,20 @@ impl NetlinkSocket {
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
+}
+
+/// What Linux says beside the error number.
+fn explanation(kind: u16, errno: Errno, body: &[u8]) -> Option<&'static str> {
+    let v6 = u16::from(body.first().copied().unwrap_or(0)) == c::AF_INET6;
+    Some(match (kind, errno, v6) {
+        (kind::NEWADDR, Errno::EEXIST, false) => "ipv4: Address already assigned",
+        (kind::NEWADDR, Errno::EEXIST, true) => "ipv6: address already assigned",
+        (kind::DELADDR, Errno::EADDRNOTAVAIL, false) => "ipv4: Address not found",
+        (kind::DELADDR, Errno::EADDRNOTAVAIL, true) => "ipv6: address not found",
+        (kind::NEWROUTE, Errno::ENETUNREACH, false) => "Nexthop has invalid gateway",
+        (kind::NEWLINK, Errno::EOPNOTSUPP, _) => "Unknown device type",
+        _ => return None,
+    })
 }
 
 /// The interface a dump of addresses is limited to (`struct ifaddrmsg`).
@@ -356,10 +392,14 @@ impl Socket for NetlinkSocket {
 
     fn set_option(&self, _caller: Caller<'_>, level: u32, name: u32, value: &[u8]) -> Result<()> {
         const ADD_MEMBERSHIP: u32 = 1;
+        const EXT_ACK: u32 = 11;
         if level != SOL_NETLINK {
             return Err(Errno::ENOPROTOOPT);
         }
-        // Extended acknowledgements and strict checks change nothing for who writes right requests.
+        if name == EXT_ACK {
+            self.explains.set(value.first().is_some_and(|&on| on != 0));
+        }
+        // Strict checks change nothing for who writes right requests.
         if name == ADD_MEMBERSHIP && value.len() >= 4 {
             let group = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
             let bit = group.checked_sub(1).and_then(|bit| 1u32.checked_shl(bit));

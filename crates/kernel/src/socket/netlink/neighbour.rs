@@ -12,7 +12,7 @@ use crate::namespaces::NetNs;
 /// Bytes of `struct ndmsg`.
 const INFO_BYTES: usize = 12;
 /// `AF_BRIDGE`.
-const BRIDGE: u16 = 7;
+pub const BRIDGE: u16 = 7;
 
 /// `NDA_…`.
 mod attribute {

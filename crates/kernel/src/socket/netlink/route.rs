@@ -7,7 +7,7 @@ use net::link::Scope;
 use net::route::{Add, Route, RouteKind, protocol, table};
 use net::{Cidr, Network};
 
-use super::super::consts as c;
+use super::super::{Caller, consts as c};
 use super::kind;
 use super::message::{APPEND, Attributes, CREATE, Header, MULTI, Message, REPLACE, octets};
 use crate::namespaces::NetNs;
@@ -25,6 +25,7 @@ mod attribute {
     pub const CACHEINFO: u16 = 12;
     pub const TABLE: u16 = 15;
     pub const PREF: u16 = 20;
+    pub const UID: u16 = 25;
     /// Of rules.
     pub const RULE_PRIORITY: u16 = 6;
     pub const RULE_TABLE: u16 = 15;
@@ -209,7 +210,8 @@ pub fn delete(net: &NetNs, body: &[u8]) -> Result<()> {
 }
 
 /// `RTM_GETROUTE` of one destination (`ip route get`).
-pub fn get(net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<u8>> {
+pub fn get(caller: Caller<'_>, net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<u8>> {
+    let uid = caller.t.creds().euid;
     let attributes = Attributes::parse(body.get(INFO_BYTES..).unwrap_or_default());
     let dst = attributes.ip(a::DST)?.ok_or(Errno::EINVAL)?;
     net.with(|network| {
@@ -227,28 +229,29 @@ pub fn get(net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<u8>> {
         } else {
             link
         };
-        let number = if is_local { table::LOCAL } else { table::MAIN };
+        // RTM_F_CLONED: made for this question; RTCF_LOCAL.
+        let flags: u32 = if is_local { 0x8000_0200 } else { 0x200 };
         let info = [
             family_of(dst),
             if dst.is_ipv4() { 32 } else { 128 },
             0,
             0,
-            number as u8,
+            table::MAIN as u8,
             0,
             Scope::Global.number(),
             hop.kind.number(),
         ];
-        // RTM_F_CLONED: made for this question.
         let mut message = Message::new(kind::NEWROUTE, 0, header)
             .bytes(&info)
-            .bytes(&0x200u32.to_le_bytes())
-            .attribute(a::TABLE, &number.to_le_bytes())
+            .bytes(&flags.to_le_bytes())
+            .attribute(a::TABLE, &table::MAIN.to_le_bytes())
             .attribute(a::DST, &octets(dst))
             .attribute(a::OIF, &shown.index.to_le_bytes())
             .attribute(a::PREFSRC, &octets(source));
         if hop.neighbour != dst {
             message = message.attribute(a::GATEWAY, &octets(hop.neighbour));
         }
+        let message = message.attribute(a::UID, &uid.to_le_bytes());
         Ok(message.attribute(a::CACHEINFO, &[0; 32]).finish())
     })
 }
