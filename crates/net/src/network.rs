@@ -188,6 +188,12 @@ impl Network {
         self.outbox.drain(..).collect()
     }
 
+    /// The next frame that leaves by this port.
+    pub fn take_frame(&mut self, link: LinkId) -> Option<Vec<u8>> {
+        let at = self.outbox.iter().position(|(port, _)| *port == link)?;
+        self.outbox.remove(at).map(|(_, bytes)| bytes)
+    }
+
     /// Some frame waits to be taken.
     #[must_use]
     pub fn has_frames(&self) -> bool {

@@ -11,6 +11,7 @@
 //! Errors are error numbers; who calls adds what it was doing.
 
 pub mod ext;
+pub mod network;
 pub mod testsuite;
 mod types;
 
@@ -66,7 +67,7 @@ pub trait Listener {
 }
 
 /// A Linux kernel, seen by root.
-pub trait Os: 'static {
+pub trait Os: network::Network + 'static {
     /// The clock of the machine.
     fn clock(&self) -> Clock;
 

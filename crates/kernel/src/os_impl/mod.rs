@@ -10,6 +10,7 @@
 
 pub mod boot;
 pub mod handle;
+mod network;
 mod tasks;
 
 use std::cell::RefCell;

@@ -11,7 +11,7 @@ use crate::{
 const HOST: View = View::Host;
 const MS: u64 = 1_000_000;
 
-fn of(kinds: &[NamespaceKind]) -> NamespaceFlags {
+pub(super) fn of(kinds: &[NamespaceKind]) -> NamespaceFlags {
     kinds.iter().fold(NamespaceFlags(0), |all, &kind| {
         all | NamespaceFlags::of(kind)
     })

@@ -9,6 +9,7 @@ mod channels;
 mod files;
 mod isolation;
 mod mounts;
+mod network;
 mod tasks;
 
 use std::future::Future;
@@ -50,6 +51,8 @@ tests! {
         memory_limits_kill, freezing_stops_and_thawing_goes_on, cgroup_kill_ends_everybody, a_cgroup_namespace_hides_what_is_above;
     channels: a_pipe_carries_bytes_and_ends, a_pipe_without_reader_breaks, programs_write_to_pipes, a_terminal_is_a_conversation,
         control_c_interrupts, window_size_reaches_the_program, unix_sockets_connect;
+    network: links_are_made_changed_and_listed, programs_reach_each_other_over_a_bridge, rules_translate_and_refuse,
+        a_wire_carries_frames;
 }
 
 /// A task with these namespaces of its own; it has no program yet.
