@@ -16,6 +16,7 @@ use crate::decode::decode;
 use crate::fuse::fuse;
 use crate::lower::{jump, plain};
 use crate::op::{Code, Insn, Op};
+use crate::schedule::{computes, schedule};
 
 /// Instructions in a block, at most.
 pub const BLOCK_MAX: usize = 64;
@@ -174,6 +175,7 @@ impl CodePage {
             self.cover(*at);
             self.cover(at + usize::from(insn.len) - 2);
         }
+        schedule(&mut insns);
         let index = ops.ops.len() as u16;
         ops.starts.push(index);
         ops.emit(&insns);
@@ -280,6 +282,16 @@ impl CodePage {
     }
 }
 
+/// False when an operation of these instructions could stop before one that does not follow the others in
+/// memory (`schedule.rs` may have moved those): then its address would not be known.
+fn keeps_addresses(insns: &[(usize, Insn)]) -> bool {
+    insns.iter().all(|(_, insn)| computes(insn))
+        || insns.windows(2).all(|pair| match pair {
+            [(at, insn), (next, _)] => at + usize::from(insn.len) == *next,
+            _ => true,
+        })
+}
+
 fn ends_block(code: Code) -> bool {
     matches!(
         code,
@@ -311,7 +323,11 @@ impl Ops {
             } else {
                 done + 1 + straight
             };
-            let (op, count) = fuse(&insns[done..end], done as u16);
+            let mut fused = fuse(&insns[done..end], done as u16);
+            if !keeps_addresses(&insns[done..done + fused.1]) {
+                fused = fuse(&insns[done..=done], done as u16);
+            }
+            let (op, count) = fused;
             let mut long = 0;
             for (i, (_, insn)) in insns[done..done + count].iter().enumerate() {
                 long |= u8::from(insn.len == 4) << i;

@@ -16,6 +16,7 @@ use mem::PAGE_SIZE;
 
 use crate::block::CodePage;
 use crate::fpu::{self, BOX, Operands, fast};
+use crate::frame::{Frame, Stop};
 use crate::hart::Hart;
 use crate::lower::STATIC_ROUNDING;
 use crate::mmu::{AddressSpace, FETCH_SIZE, FetchEntry, TLB_SIZE, Tables, TlbEntry};
@@ -30,40 +31,6 @@ const SIGN: u64 = 1 << 63;
 const SIGN_SINGLE: u64 = 1 << 31;
 const TWO_31: f64 = 2_147_483_648.0;
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-
-/// Why the loop stopped.
-#[derive(Clone, Copy, Debug)]
-pub enum Stop {
-    /// Before the instruction at `hart.pc`: the budget does not allow another block.
-    Budget,
-    /// Before the instruction at `hart.pc`: it is not decoded, or its page is not in the fetch TLB.
-    Enter,
-    /// At this operation, which the loop does not do; `hart.pc` is there.
-    At(Op),
-    /// A memory access ended so; `hart.pc` is at its instruction, or behind it when that was completed.
-    Memory(Outcome),
-}
-
-/// What the loop works on.
-pub struct Frame<'a> {
-    pub hart: &'a mut Hart,
-    pub space: &'a mut AddressSpace,
-    /// Instructions that may be executed before the next block must fit; below zero stops.
-    pub remaining: i64,
-    /// Guest address of the page.
-    pub base: u64,
-}
-
-/// Notes in the frame that the loop stops in instruction `part` of operation `index`, or behind it when
-/// that was `completed`. `frame.remaining` has been lowered up to the start of the operation's block.
-#[cold]
-#[inline(never)]
-fn stop_inside(frame: &mut Frame<'_>, code: &CodePage, index: usize, part: usize, completed: bool) {
-    let ops = code.ops().borrow();
-    let done = part + usize::from(completed);
-    frame.remaining -= (ops.count_before(index) + done as u64) as i64;
-    frame.hart.pc = frame.base.wrapping_add(ops.offset_of(index, done));
-}
 
 /// Runs `start` from operation `index` on.
 #[allow(clippy::cognitive_complexity)]
@@ -98,7 +65,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 frame.base = base;
                 let index = std::ptr::from_ref::<Op>($op).offset_from(ops) as usize;
                 let completed = matches!(stop, Stop::Memory(Outcome::CodeChanged));
-                stop_inside(frame, &*code, index, $part, completed);
+                frame.stop_inside(&*code, index, $part, completed);
                 return stop;
             }};
         }
@@ -195,6 +162,9 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
             (Lbu, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
                 x!($a) = u64::from(load!($op, $part, x!($b).wrapping_add($imm), u8))
             };
+            (Lhu, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = u64::from(load!($op, $part, x!($b).wrapping_add($imm), u16))
+            };
             (Sd, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
                 store!($op, $part, x!($b).wrapping_add($imm), x!($a), u64)
             };
@@ -227,6 +197,12 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
             };
             (Add, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
                 x!($a) = x!($b).wrapping_add(x!($c))
+            };
+            (Sub, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = x!($b).wrapping_sub(x!($c))
+            };
+            (Subw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
+                x!($a) = (x!($b) as i32).wrapping_sub(x!($c) as i32) as u64
             };
             (Addw, $op:expr, $part:expr, $a:expr, $b:expr, $c:expr, $imm:expr) => {
                 x!($a) = (x!($b) as i32).wrapping_add(x!($c) as i32) as u64
@@ -438,7 +414,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                 }
                 macro_rules! branch_pair {
                     ($op:expr, $first:ident, $type:ty, $compare:tt) => {{
-                        part!($first, $op, 0, $op.a, $op.b, 0, low!($op));
+                        part!($first, $op, 0, $op.a, $op.b, low!($op), low!($op));
                         let (a, b) = (x!(ext_high!($op)) as $type, x!($op.c & 511) as $type);
                         if a $compare b {
                             jump!(i64::from($op.imm >> 16) * 2, $op.c >> 9)
@@ -492,12 +468,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Lw => one!(op, Lw),
                     Code::Ld | Code::Fld => one!(op, Ld),
                     Code::Lbu => one!(op, Lbu),
-                    Code::Lhu => alu!(u64::from(load!(
-                        op,
-                        0,
-                        x!(op.b).wrapping_add(op.imm as u64),
-                        u16
-                    ))),
+                    Code::Lhu => one!(op, Lhu),
                     Code::Lwu => alu!(u64::from(load!(
                         op,
                         0,
@@ -523,7 +494,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Srli => one!(op, Srli),
                     Code::Srai => alu!((x!(op.b) as i64 >> (op.imm & 63)) as u64),
                     Code::Add => one!(op, Add),
-                    Code::Sub => alu!(x!(op.b).wrapping_sub(x!(op.c))),
+                    Code::Sub => one!(op, Sub),
                     Code::Sll => alu!(x!(op.b) << (x!(op.c) & 63)),
                     Code::Slt => alu!(u64::from((x!(op.b) as i64) < x!(op.c) as i64)),
                     Code::Sltu => alu!(u64::from(x!(op.b) < x!(op.c))),
@@ -537,7 +508,7 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::Srliw => one!(op, Srliw),
                     Code::Sraiw => alu!((x!(op.b) as i32 >> (op.imm & 31)) as u64),
                     Code::Addw => one!(op, Addw),
-                    Code::Subw => alu!((x!(op.b) as i32).wrapping_sub(x!(op.c) as i32) as u64),
+                    Code::Subw => one!(op, Subw),
                     Code::Sllw => alu!(((x!(op.b) as i32) << (x!(op.c) & 31)) as u64),
                     Code::Srlw => alu!((x!(op.b) as u32 >> (x!(op.c) & 31)) as i32 as u64),
                     Code::Sraw => alu!((x!(op.b) as i32 >> (x!(op.c) & 31)) as u64),
@@ -836,6 +807,62 @@ pub fn execute(frame: &mut Frame<'_>, start: &CodePage, index: usize) -> Stop {
                     Code::SrliwSlliw => pair!(op, Srliw, Slliw),
                     Code::SlliwSrliw => pair!(op, Slliw, Srliw),
                     Code::SrliwOr => pair!(op, Srliw, Or),
+                    Code::SubBeq => branch_pair!(op, Sub, u64, ==),
+                    Code::SubBne => branch_pair!(op, Sub, u64, !=),
+                    Code::SubwBne => branch_pair!(op, Subw, u64, !=),
+                    Code::AndBeq => branch_pair!(op, And, u64, ==),
+                    Code::AndBne => branch_pair!(op, And, u64, !=),
+                    Code::XorBeq => branch_pair!(op, Xor, u64, ==),
+                    Code::XorBne => branch_pair!(op, Xor, u64, !=),
+                    Code::AddiwBeq => branch_pair!(op, Addiw, u64, ==),
+                    Code::LhuBeq => branch_pair!(op, Lhu, u64, ==),
+                    Code::LhuBne => branch_pair!(op, Lhu, u64, !=),
+                    Code::LhuBgeu => branch_pair!(op, Lhu, u64, >=),
+                    Code::LdBltu => branch_pair!(op, Ld, u64, <),
+                    Code::LdBgeu => branch_pair!(op, Ld, u64, >=),
+                    Code::LwBlt => branch_pair!(op, Lw, i64, <),
+                    Code::LwBge => branch_pair!(op, Lw, i64, >=),
+                    Code::AddLhu => wide_pair!(op, Add, Lhu),
+                    Code::AndAnd => wide_pair!(op, And, And),
+                    Code::AndOr => wide_pair!(op, And, Or),
+                    Code::AndXor => wide_pair!(op, And, Xor),
+                    Code::AndAdd => wide_pair!(op, And, Add),
+                    Code::AndAddw => wide_pair!(op, And, Addw),
+                    Code::OrOr => wide_pair!(op, Or, Or),
+                    Code::OrAnd => wide_pair!(op, Or, And),
+                    Code::OrAdd => wide_pair!(op, Or, Add),
+                    Code::OrAddw => wide_pair!(op, Or, Addw),
+                    Code::XorOr => wide_pair!(op, Xor, Or),
+                    Code::XorAdd => wide_pair!(op, Xor, Add),
+                    Code::AddXor => wide_pair!(op, Add, Xor),
+                    Code::AddwXor => wide_pair!(op, Addw, Xor),
+                    Code::AddwAnd => wide_pair!(op, Addw, And),
+                    Code::AddOr => wide_pair!(op, Add, Or),
+                    Code::AddiAnd => pair!(op, Addi, And),
+                    Code::SrliAndi => pair!(op, Srli, Andi),
+                    Code::AddiwAndi => pair!(op, Addiw, Andi),
+                    Code::AndiAdd => pair!(op, Andi, Add),
+                    Code::AndiAddw => pair!(op, Andi, Addw),
+                    Code::ShiftsOr => {
+                        let value = x!(op.b);
+                        let (right, left) = (value >> (op.imm & 63), value << (op.imm >> 16 & 63));
+                        x!(op.a) = right;
+                        x!(op.c) = left;
+                        x!(op.ext) = right | left;
+                    }
+                    Code::ShiftsOrW => {
+                        let value = x!(op.b) as u32;
+                        let right = (value >> (op.imm & 31)) as i32 as u64;
+                        let left = (value << (op.imm >> 16 & 31)) as i32 as u64;
+                        x!(op.a) = right;
+                        x!(op.c) = left;
+                        x!(op.ext) = right | left;
+                    }
+                    Code::SlliSrliAdd => {
+                        let value = x!(op.b) << (op.imm & 63) >> (op.imm >> 16 & 63);
+                        x!(op.a) = value;
+                        x!(ext_low!(op)) = x!(ext_high!(op)).wrapping_add(value);
+                    }
 
                     Code::LaLd => {
                         x!(op.a) = base.wrapping_add(op.imm as u64);

@@ -7,8 +7,9 @@
 //! |---|---|---|
 //! | short | `a`, `b`, `imm.low` | `c` (as its `a`), `ext.low` (`b`), `ext.high` (`c`), `imm.high` |
 //! | wide | `a`, `b`, `c` | `ext.low` (`a`), `ext.high` (`b`), `imm` (its `imm`, or `c`) |
-//! | branch | `a`, `b`, `imm.low` | `ext.high` and the low 9 bits of `c` are compared, the rest of `c` counts, `ext.low` is the link, `imm.high` the target in halfwords |
+//! | branch | `a`, `b`, `imm.low` (its `imm`, or `c`) | `ext.high` and the low 9 bits of `c` are compared, the rest of `c` counts, `ext.low` is the link, `imm.high` the target in halfwords |
 //! | return | `a`, `b`, `imm.low` | `ext.low` is the target register, `imm.high` its offset, `c` counts |
+//! | shifts | `a` and `imm.low` of the right one, `b` | `c` and `imm.high` of the left one; `ext.low` (`a` of the third), `ext.high` (its other source) |
 //! | run | registers in `a`, `c`, `ext.low`, `ext.high`; base in `b` | offsets divided by 8 in the bytes of `imm` |
 
 use crate::lower::lower;
@@ -29,15 +30,72 @@ pub fn fuse(insns: &[(usize, Insn)], before: u16) -> (Op, usize) {
         return (first, 1);
     };
     if let Some(third) = op(2)
-        && let Some(found) =
-            run(first, second, third, op(3)).or_else(|| epilogue(first, second, third))
+        && let Some(found) = run(first, second, third, op(3))
+            .or_else(|| epilogue(first, second, third))
+            .or_else(|| Some((shifts(&first, &second, &third)?, 3)))
     {
         return found;
     }
-    match constant(first, second).or_else(|| pair(as_addi(first), second)) {
+    match two(first, second) {
         Some(fused) => (fused, 2),
         None => (first, 1),
     }
+}
+
+fn two(first: Op, second: Op) -> Option<Op> {
+    constant(first, second).or_else(|| pair(as_addi(first), second))
+}
+
+/// True when two instructions become one operation.
+pub fn joins(first: Op, second: Op) -> bool {
+    two(first, second).is_some()
+}
+
+fn shifts(first: &Op, second: &Op, third: &Op) -> Option<Op> {
+    shifts_or(first, second, third).or_else(|| zero_extended_add(first, second, third))
+}
+
+/// Two shifts of one register, to the left and to the right, and the `or` of both: a rotation, mostly.
+pub fn shifts_or(first: &Op, second: &Op, third: &Op) -> Option<Op> {
+    use Code::*;
+    let (code, right, left) = match (first.code, second.code) {
+        (Srliw, Slliw) => (ShiftsOrW, first, second),
+        (Slliw, Srliw) => (ShiftsOrW, second, first),
+        (Srli, Slli) => (ShiftsOr, first, second),
+        (Slli, Srli) => (ShiftsOr, second, first),
+        _ => return None,
+    };
+    let sources = [(first.a, second.a), (second.a, first.a)];
+    let good = third.code == Or
+        && first.b == second.b
+        && first.a != first.b
+        && first.a != second.a
+        && sources.contains(&(third.b, third.c));
+    good.then(|| Op {
+        code,
+        a: right.a,
+        b: first.b,
+        c: left.a,
+        imm: halves(right.imm as u32, left.imm as u32) as i32,
+        ext: u32::from(third.a),
+    })
+}
+
+/// An index is made unsigned, and perhaps scaled, by two shifts and added to something.
+fn zero_extended_add(first: &Op, second: &Op, third: &Op) -> Option<Op> {
+    let good = (first.code, second.code, third.code) == (Code::Slli, Code::Srli, Code::Add)
+        && first.a == second.a
+        && first.a == second.b
+        && (third.b == first.a || third.c == first.a);
+    let other = if third.b == first.a { third.c } else { third.b };
+    good.then(|| Op {
+        code: Code::SlliSrliAdd,
+        a: first.a,
+        b: first.b,
+        c: 0,
+        imm: halves(first.imm as u32, second.imm as u32) as i32,
+        ext: halves(u32::from(third.a), u32::from(other)),
+    })
 }
 
 /// Copies and small constants are additions.
@@ -172,7 +230,7 @@ fn pair(first: Op, second: Op) -> Option<Op> {
     use Code::*;
     let branch = matches!(second.code, Beq | Bne | Blt | Bge | Bltu | Bgeu);
     if branch {
-        return short(first.imm).then(|| branch_pair(first, second))?;
+        return branch_pair(first, second);
     }
     if second.code == Jr {
         let good = first.code == Addi && short(first.imm) && short(second.imm);
@@ -209,9 +267,25 @@ fn pair(first: Op, second: Op) -> Option<Op> {
         (Xor, Addw) => XorAddw,
         (Addw, Addw) => AddwAddw,
         (Or, Xor) => OrXor,
+        (Add, Lhu) => AddLhu,
+        (And, And) => AndAnd,
+        (And, Or) => AndOr,
+        (And, Xor) => AndXor,
+        (And, Add) => AndAdd,
+        (And, Addw) => AndAddw,
+        (Or, Or) => OrOr,
+        (Or, And) => OrAnd,
+        (Or, Add) => OrAdd,
+        (Or, Addw) => OrAddw,
+        (Xor, Or) => XorOr,
+        (Xor, Add) => XorAdd,
+        (Add, Xor) => AddXor,
+        (Addw, Xor) => AddwXor,
+        (Addw, And) => AddwAnd,
+        (Add, Or) => AddOr,
         _ => return short_pair(first, second),
     };
-    let three = matches!(second.code, Add | And | Xor | Addw);
+    let three = matches!(second.code, Add | And | Xor | Addw | Or);
     Some(Op {
         code: wide,
         imm: if three {
@@ -226,6 +300,11 @@ fn pair(first: Op, second: Op) -> Option<Op> {
 
 fn branch_pair(first: Op, second: Op) -> Option<Op> {
     use Code::*;
+    let three = matches!(first.code, Add | Sub | Subw | And | Xor);
+    let low = if three { i32::from(first.c) } else { first.imm };
+    if !short(low) {
+        return None;
+    }
     let code = match (first.code, second.code) {
         (Addi, Beq) => AddiBeq,
         (Addi, Bne) => AddiBne,
@@ -246,6 +325,21 @@ fn branch_pair(first: Op, second: Op) -> Option<Op> {
         (Slli, Bge) => SlliBge,
         (Sd, Beq) => SdBeq,
         (Sd, Bne) => SdBne,
+        (Sub, Beq) => SubBeq,
+        (Sub, Bne) => SubBne,
+        (Subw, Bne) => SubwBne,
+        (And, Beq) => AndBeq,
+        (And, Bne) => AndBne,
+        (Xor, Beq) => XorBeq,
+        (Xor, Bne) => XorBne,
+        (Addiw, Beq) => AddiwBeq,
+        (Lhu, Beq) => LhuBeq,
+        (Lhu, Bne) => LhuBne,
+        (Lhu, Bgeu) => LhuBgeu,
+        (Ld, Bltu) => LdBltu,
+        (Ld, Bgeu) => LdBgeu,
+        (Lw, Blt) => LwBlt,
+        (Lw, Bge) => LwBge,
         _ => return None,
     };
     Some(Op {
@@ -253,7 +347,7 @@ fn branch_pair(first: Op, second: Op) -> Option<Op> {
         a: first.a,
         b: first.b,
         c: second.b | second.c << 9,
-        imm: halves(first.imm as u32, (second.imm / 2) as u32) as i32,
+        imm: halves(low as u32, (second.imm / 2) as u32) as i32,
         ext: u32::from(second.a) << 16,
     })
 }
@@ -295,6 +389,11 @@ fn short_pair(first: Op, second: Op) -> Option<Op> {
         (Srliw, Slliw) => SrliwSlliw,
         (Slliw, Srliw) => SlliwSrliw,
         (Srliw, Or) => SrliwOr,
+        (Addi, And) => AddiAnd,
+        (Srli, Andi) => SrliAndi,
+        (Addiw, Andi) => AddiwAndi,
+        (Andi, Add) => AndiAdd,
+        (Andi, Addw) => AndiAddw,
         _ => return None,
     };
     (short(first.imm) && short(second.imm)).then(|| Op {

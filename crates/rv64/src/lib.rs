@@ -20,10 +20,13 @@ mod op;
 
 mod block;
 mod exec_unsafe;
+mod frame;
 mod fuse;
 mod lower;
 mod muldiv;
+mod schedule;
 mod slow;
+
 
 mod fpu;
 pub mod softfloat;
@@ -36,3 +39,4 @@ pub use hart::{Counters, Exit, Hart};
 pub use mmu::{Access, AddressSpace, Fault, Mapped, Prot, Sharing};
 pub use op::{Code, Insn};
 pub use run::run;
+

@@ -59,6 +59,10 @@ pub enum Code {
     SdBeq, SdBne, LdLd, LdAddi, LdSd, LdAdd, LdSlli, LdLw, SdSd, SdAddi, SdLd, AddiAddi, AddiLd,
     AddiSd, AddiAdd, AddiSlli, AddiLbu, AddiSb, SbSb, SbAddi, LbuLbu, LbuAddi, LbuSlli, LwAddi, LwLw,
     SwSw, SwAddi, SwLd, SlliAdd, SlliSrli, SlliOr, SrliXor, SlliwOr, SrliwSlliw, SlliwSrliw, SrliwOr,
+    ShiftsOr, ShiftsOrW, SlliSrliAdd,
+    SubBeq, SubBne, SubwBne, AndBeq, AndBne, XorBeq, XorBne, AddiwBeq, LhuBeq, LhuBne, LhuBgeu, LdBltu, LdBgeu, LwBlt, LwBge,
+    AddLhu, AndAnd, AndOr, AndXor, AndAdd, AndAddw, OrOr, OrAnd, OrAdd, OrAddw,
+    XorOr, XorAdd, AddXor, AddwXor, AddwAnd, AddOr, AddiAnd, SrliAndi, AddiwAndi, AndiAdd, AndiAddw,
 }
 
 /// One instruction, decoded.
