@@ -5,7 +5,7 @@
 //! that cannot start or dies without a word becomes `FromWorker::Panicked`, so the page has one
 //! way to learn of it.
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, ErrorEvent, File, HtmlAnchorElement, MessageEvent, Url, Worker};
 use yew::Callback;
@@ -25,7 +25,13 @@ pub struct Bridge {
 impl Bridge {
     /// Starts a worker.
     pub fn start(on_event: Callback<FromWorker>) -> Result<Bridge, String> {
-        let worker = Worker::new(WORKER_URL).map_err(|error| format!("{error:?}"))?;
+        let (worker, heard) = match started() {
+            Some(early) => early,
+            None => {
+                let worker = Worker::new(WORKER_URL).map_err(|error| format!("{error:?}"))?;
+                (worker, Array::new())
+            }
+        };
         let receive = on_event.clone();
         let on_message = Closure::new(move |event: MessageEvent| {
             let parts = Array::from(&event.data());
@@ -58,6 +64,10 @@ impl Bridge {
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        for event in heard.iter() {
+            // Fails only for events that are under way, and these are over.
+            let _ = worker.dispatch_event(event.unchecked_ref());
+        }
         Ok(Bridge {
             worker,
             _on_message: on_message,
@@ -96,6 +106,17 @@ impl Bridge {
         // Fails only for values that cannot be cloned, and these can.
         let _ = self.worker.post_message_with_transfer(&parts, &transfer);
     }
+}
+
+/// The worker that `index.html` started, and the events it had before anybody listened; once.
+fn started() -> Option<(Worker, Array)> {
+    let global = js_sys::global();
+    let name = JsValue::from_str("drydockWorker");
+    let early = Reflect::get(&global, &name).ok()?;
+    Reflect::set(&global, &name, &JsValue::UNDEFINED).ok()?;
+    let part = |name: &str| Reflect::get(&early, &JsValue::from_str(name)).ok();
+    let worker = part("worker")?.dyn_into().ok()?;
+    Some((worker, part("heard")?.dyn_into().ok()?))
 }
 
 impl Drop for Bridge {

@@ -249,9 +249,11 @@ self.onmessage = ({ data }) => {
 };
 
 const start = async () => {
+  // On its way while the script below is loaded and run.
+  const fetching = fetch("worker_bg.wasm");
   // Declares `wasm_bindgen`, as a name of the scope rather than a property of it.
   self.importScripts("worker.js", "saved.js");
-  const response = await fetch("worker_bg.wasm");
+  const response = await fetching;
   if (!response.ok) throw new Error(`worker_bg.wasm: HTTP status ${response.status}`);
   // The original goes to the compiler, which caches code only for responses of the network; the
   // copy is counted.

@@ -63,17 +63,79 @@ pub fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Work that `tests/browser/measure.mjs` has the page do: program of the node image and arguments.
-const WORK: [(&str, &str, &[&str]); 4] = [
-    ("sha256sum", "usr/bin/sha256sum", &[]),
-    ("gzip", "usr/bin/gzip", &["-c"]),
-    ("sort", "usr/bin/sort", &[]),
-    (
+/// What the page's interpreter and qemu-user do both: a program of the node image.
+struct Work {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    /// How often the lines 1 to 600,000 are its standard input.
+    input: usize,
+}
+
+/// Straight arithmetic, memory, branches, floating point, interpreters, and the start of a Go program.
+const WORK: [Work; 8] = [
+    work("sha256sum", "sha256sum", &[], 8),
+    work("gzip", "gzip", &["-c"], 1),
+    work("sort", "sort", &[], 1),
+    work(
         "awk",
-        "usr/bin/gawk",
+        "gawk",
         &["BEGIN{for(i=0;i<600000;i++)s+=i%7;print s}"],
+        0,
     ),
+    work(
+        "float",
+        "gawk",
+        &["BEGIN{for(i=1;i<300000;i++)s+=sin(i)*sqrt(i)/log(i+1);print s}"],
+        0,
+    ),
+    work(
+        "perl",
+        "perl",
+        &[
+            "-e",
+            "for$i(1..400000){$h{$i%5000}.=chr(65+$i%26);$n+=length $h{$i%5000}}print $n",
+        ],
+        0,
+    ),
+    work("docker", "docker", &["--version"], 0),
+    // Too short for V8 to be done with warming up when it is the first.
+    work("sha256sum_short", "sha256sum", &[], 1),
 ];
+
+const fn work(
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    input: usize,
+) -> Work {
+    Work {
+        name,
+        program,
+        arguments,
+        input,
+    }
+}
+
+/// The work as `tests/browser/measure.mjs` takes it: pairs of name and command.
+pub fn commands() -> String {
+    let pairs: Vec<[String; 2]> = WORK
+        .iter()
+        .map(|work| {
+            let mut text = format!("LC_ALL=C {}", work.program);
+            for argument in work.arguments {
+                let _ = write!(text, " '{argument}'");
+            }
+            text.push_str(match work.input {
+                0 => " </dev/null",
+                1 => " </tmp/x",
+                _ => " </tmp/x8",
+            });
+            [work.name.to_owned(), text]
+        })
+        .collect();
+    serde_json::json!(pairs).to_string()
+}
 
 /// The page's numbers a line each, and those of its work as ratios to qemu-user's time.
 fn browser(measured: &str) -> Result<String> {
@@ -99,44 +161,60 @@ fn browser(measured: &str) -> Result<String> {
     let numbers: String = (1..=600_000).map(|n| format!("{n}\n")).collect();
     let tree = images::tree("drydock/node")?;
     let input = tree.with_file_name("bench-input");
-    std::fs::write(&input, numbers).with_context(|| format!("writing {}", input.display()))?;
-    for (name, program, arguments) in WORK {
-        let key = format!("work_{name}_ms_best");
-        let Some((_, page)) = values.iter().find(|(known, _)| *known == key) else {
-            continue;
-        };
-        let qemu = qemu_ms(&tree, program, arguments, &input)?;
+    for work in &WORK {
+        let Work { name, .. } = work;
+        std::fs::write(&input, numbers.repeat(work.input))
+            .with_context(|| format!("writing {}", input.display()))?;
+        let qemu = qemu_ms(&tree, work, &input)?;
         let _ = writeln!(report, "{name} under qemu-user\t{qemu:.0}\tms");
-        let _ = writeln!(
-            report,
-            "{name} in Chromium / qemu-user\t{:.2}\tx",
-            page / qemu
-        );
+        for (run, what) in [("best", ""), ("first", ", first run")] {
+            let key = format!("work_{name}_ms_{run}");
+            if let Some((_, page)) = values.iter().find(|(known, _)| *known == key) {
+                let ratio = page / qemu;
+                let _ = writeln!(
+                    report,
+                    "{name} in Chromium / qemu-user{what}\t{ratio:.2}\tx"
+                );
+            }
+        }
     }
     Ok(report)
 }
 
-/// The best of three runs of a program of the node image under qemu-user, in milliseconds.
-fn qemu_ms(tree: &Path, program: &str, arguments: &[&str], input: &Path) -> Result<f64> {
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
-        let started = std::time::Instant::now();
+/// Runs under qemu-user that the time is the mean of: the kernel counts in steps of 10 ms.
+const QEMU_RUNS: u32 = 5;
+
+/// Processor time under qemu-user, in milliseconds.
+fn qemu_ms(tree: &Path, work: &Work, input: &Path) -> Result<f64> {
+    let program = tree.join("usr/bin").join(work.program);
+    let before = children_ms();
+    for _ in 0..QEMU_RUNS {
         let status = std::process::Command::new("qemu-riscv64")
             .arg("-L")
             .arg(tree)
-            .arg(tree.join(program))
-            .args(arguments)
+            .arg(&program)
+            .args(work.arguments)
             .env("LC_ALL", "C")
             .stdin(std::fs::File::open(input)?)
             .stdout(std::process::Stdio::null())
             .status()
             .context("running qemu-riscv64")?;
         if !status.success() {
-            bail!("{program} failed under qemu-riscv64");
+            bail!("{} failed under qemu-riscv64", work.program);
         }
-        best = best.min(started.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(best)
+    Ok((children_ms() - before) / f64::from(QEMU_RUNS))
+}
+
+/// Processor time of the children that have ended, in milliseconds.
+fn children_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        * 10.0
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {

@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod hints;
 mod images;
 mod serve;
 mod setup;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{images, setup, tools};
+use crate::{hints, images, setup, tools};
 
 const USAGE: &str =
     "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-images] [--no-build] [--measure]
@@ -79,6 +79,7 @@ pub fn measure() -> Result<String> {
     let (cold, warm) = (http::Line::new(COLD_LINE), http::Line::new(0));
     let mut node = tools::command("node", &["tests/browser/measure.mjs"])?;
     node.env("CHROMIUM", setup::chromium()?);
+    node.env("DRYDOCK_WORK", crate::bench::commands());
     let cold_server = http::Server::bind(&dist, "/", 0, Arc::clone(&cold))?;
     let warm_server = http::Server::bind(&dist, "/", 0, warm)?;
     node.env("DRYDOCK_COLD_URL", cold_server.url());
@@ -100,13 +101,16 @@ pub fn build_page() -> Result<()> {
 }
 
 /// `cargo xtask stage`, which Trunk calls before it moves a build into place: puts the images
-/// into it (links, not copies: they are large and never change) and tells the worker's loader how
-/// large its program is, and which one it is.
+/// into it (links, not copies: they are large and never change), hints the worker's branches and tells
+/// its loader how large its program is, and which one it is.
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
     let program = staging.join("worker_bg.wasm");
-    let program = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
+    let built = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
+    let (hinted, _) = hints::add(&built).context("hinting the worker's branches")?;
+    fs::write(&program, &hinted).with_context(|| format!("writing {}", program.display()))?;
+    let program = hinted;
     let loader = staging.join("worker_loader.js");
     let mut text = fs::read_to_string(&loader).context("reading worker_loader.js")?;
     for (unknown, known) in [

@@ -186,6 +186,7 @@ impl Playground {
         if self.image.is_some() || self.loading.is_some() {
             return;
         }
+        rv64::warm_up();
         let (fetcher, executor) = (self.fetcher.clone(), self.executor.clone());
         let (clock, image) = (self.clock.clone(), self.config.node_image.clone());
         let load = async move { rootfs::load(&fetcher, &executor, &clock, &image).await };

@@ -315,6 +315,7 @@ fn plan(
     let ends = estargz::member_ends(&toc, toc_offset);
     let mut last_file: Option<Vec<u8>> = None;
     let mut file_size = 0;
+    let mut times = Times::default();
     for entry in toc.entries {
         let path = entry.name.trim_matches('/').as_bytes().to_vec();
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -333,7 +334,7 @@ fn plan(
             continue;
         }
         if entry.kind != "chunk" {
-            let planned = describe(&entry)?;
+            let planned = describe(&entry, &mut times)?;
             if !planned.attr.is_dir() {
                 remove_below(merged, &[&path[..], b"/"].concat());
             }
@@ -385,7 +386,25 @@ fn remove_below<T>(merged: &mut BTreeMap<Vec<u8>, T>, prefix: &[u8]) {
     }
 }
 
-fn describe(entry: &TocEntry) -> Result<Planned, String> {
+/// Reads times; most entries have that of the one before.
+#[derive(Default)]
+struct Times {
+    text: String,
+    seconds: i64,
+}
+
+impl Times {
+    fn seconds(&mut self, text: &str) -> i64 {
+        if self.text != text {
+            text.clone_into(&mut self.text);
+            let parsed = OffsetDateTime::parse(text, &Rfc3339);
+            self.seconds = parsed.map_or(0, OffsetDateTime::unix_timestamp);
+        }
+        self.seconds
+    }
+}
+
+fn describe(entry: &TocEntry, times: &mut Times) -> Result<Planned, String> {
     let file_type = match entry.kind.as_str() {
         "dir" => S_IFDIR,
         "reg" | "hardlink" => S_IFREG,
@@ -395,10 +414,8 @@ fn describe(entry: &TocEntry) -> Result<Planned, String> {
         "fifo" => S_IFIFO,
         other => return Err(format!("{}: unknown type {other:?}", entry.name)),
     };
-    let mtime =
-        OffsetDateTime::parse(&entry.mod_time, &Rfc3339).map_or(0, OffsetDateTime::unix_timestamp);
     let time = Timestamp {
-        sec: mtime,
+        sec: times.seconds(&entry.mod_time),
         nsec: 0,
     };
     let (major, minor) = (entry.dev_major, entry.dev_minor);

@@ -26,7 +26,7 @@ mod lower;
 mod muldiv;
 mod schedule;
 mod slow;
-
+mod warm_up;
 
 mod fpu;
 pub mod softfloat;
@@ -39,4 +39,4 @@ pub use hart::{Counters, Exit, Hart};
 pub use mmu::{Access, AddressSpace, Fault, Mapped, Prot, Sharing};
 pub use op::{Code, Insn};
 pub use run::run;
-
+pub use warm_up::warm_up;

@@ -73,6 +73,8 @@ pub struct LazyEntry<'a> {
 pub struct LazyTree {
     core: Rc<Core>,
     root: Rc<Node>,
+    /// Where the last entry was put, by path: the next one is most often beside it.
+    last: RefCell<Option<(Vec<u8>, Rc<Node>)>>,
 }
 
 struct Core {
@@ -139,9 +141,13 @@ impl LazyTree {
             self.root.describe(entry)?;
             return Ok(());
         };
-        let mut dir = Rc::clone(&self.root);
-        for part in above {
-            dir = dir.child_dir(part)?;
+        // What stands before the name.
+        let above_len = name.as_ptr().addr() - entry.path.as_ptr().addr();
+        let dir = self.dir(&entry.path[..above_len], above)?;
+        let known = dir.entries()?.borrow().get(name).cloned();
+        if known.as_ref().is_some_and(|known| known.is_dir()) {
+            // It may be replaced by something else, and what was put into it then goes with it.
+            *self.last.borrow_mut() = None;
         }
         if let Some(other) = entry.hard_link {
             let target = self.find(other)?;
@@ -151,13 +157,27 @@ impl LazyTree {
             dir.put(name, target)?;
             return Ok(());
         }
-        let known = dir.entries()?.borrow().get(name).cloned();
         if let Some(known) = known.filter(|known| known.is_dir() && entry.attr.is_dir()) {
             return known.describe(entry);
         }
         let node = Node::new(&self.core, entry)?;
         node.describe(entry)?;
         dir.put(name, node)
+    }
+
+    /// The directory at `path`, made if missing; `names` are its parts.
+    fn dir(&self, path: &[u8], names: &[&[u8]]) -> Result<Rc<Node>> {
+        if let Some((known, dir)) = &*self.last.borrow()
+            && known == path
+        {
+            return Ok(Rc::clone(dir));
+        }
+        let mut dir = Rc::clone(&self.root);
+        for name in names {
+            dir = dir.child_dir(name)?;
+        }
+        *self.last.borrow_mut() = Some((path.to_vec(), Rc::clone(&dir)));
+        Ok(dir)
     }
 
     fn find(&self, path: &[u8]) -> Result<Rc<Node>> {
@@ -220,6 +240,7 @@ impl Core {
         let fs = Rc::new(LazyTree {
             core: Rc::clone(self),
             root,
+            last: RefCell::default(),
         });
         *self.fs.borrow_mut() = Rc::downgrade(&fs);
         fs
@@ -722,6 +743,21 @@ mod tests {
             chunks,
             ..LazyEntry::default()
         }
+    }
+
+    #[test]
+    fn what_replaces_a_directory_replaces_what_is_in_it() {
+        let (tree, _) = tree();
+        tree.insert(&file(b"etc/ssl/certs", &[])).unwrap();
+        tree.insert(&file(b"etc/ssl/keys", &[])).unwrap();
+        tree.insert(&file(b"etc", &[])).unwrap();
+        assert_eq!(tree.find(b"etc/ssl/keys").err(), Some(Errno::ENOTDIR));
+        // The directory that the last file but one was put into is not there any more.
+        assert_eq!(
+            tree.insert(&file(b"etc/ssl/more", &[])),
+            Err(Errno::ENOTDIR)
+        );
+        assert!(tree.find(b"etc").is_ok_and(|etc| !etc.is_dir()));
     }
 
     #[test]
