@@ -66,7 +66,11 @@ const char *errno_name(int error);
         long got_ = (long)(expression);                                                                  \
         check_errno(what, got_, errno, want);                                                            \
     } while (0)
-#define STR(what, got, want) check(what, !strcmp(got, want), "\"%s\", want \"%s\"", got, want)
+#define STR(what, got, want)                                                                              \
+    do {                                                                                                 \
+        const char *got_ = (got);                                                                        \
+        check(what, !strcmp(got_, want), "\"%s\", want \"%s\"", got_, want);                             \
+    } while (0)
 
 /* Preparation that has to work: ends the case when it does not. */
 #define MUST(expression) must((long)(expression), #expression, __FILE__, __LINE__)

@@ -203,7 +203,7 @@ CASE(timer_descriptor)
     EQ("disarmed", (timerfd_gettime(t, &old), old.it_value.tv_nsec), 0);
     its.it_value.tv_nsec = 1000000000;
     ERR("bad time", timerfd_settime(t, 0, &its, NULL), EINVAL);
-    its.it_value = (struct timespec){1, 0};
+    its.it_value = (struct timespec){0, 1};
     EQ("an absolute time that is over", timerfd_settime(t, TFD_TIMER_ABSTIME, &its, NULL), 0);
     CHECK("is there at once", read(t, &v, 8) == 8);
     ERR("unknown flags", timerfd_settime(t, 0x10, &its, NULL), EINVAL);

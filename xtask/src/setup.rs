@@ -20,6 +20,15 @@ type Package = (&'static str, &'static str);
 /// Needed to bundle the terminal and to run the browser tests.
 const NODE: [Package; 2] = [("node", "nodejs"), ("npm", "npm")];
 
+/// What compiles `tests/syscalls` for this computer and for the machine.
+const COMPILERS: [Package; 2] = [
+    ("gcc", "build-essential"),
+    (
+        "riscv64-linux-gnu-gcc",
+        "gcc-riscv64-linux-gnu libc6-dev-riscv64-cross",
+    ),
+];
+
 /// The reference the CPU is compared with.
 const QEMU: Package = ("qemu-riscv64", "qemu-user");
 
@@ -30,7 +39,7 @@ pub fn run(args: &[String]) -> Result<()> {
         [first, ..] => bail!("setup takes no arguments, got {first:?}"),
     }
     page()?;
-    qemu()?;
+    native_tests()?;
     browser_tests()?;
     say("everything is there");
     Ok(())
@@ -51,7 +60,13 @@ pub fn page() -> Result<()> {
     bundle()
 }
 
-/// What the native tests need beyond cargo; building images needs it too, to run an image's Python.
+/// What the native tests need beyond cargo.
+pub fn native_tests() -> Result<()> {
+    qemu()?;
+    apt(&COMPILERS)
+}
+
+/// What building images needs too, to run an image's Python.
 pub fn qemu() -> Result<()> {
     apt(&[QEMU])
 }
@@ -231,6 +246,6 @@ pub fn apt(packages: &[Package]) -> Result<()> {
     };
     apt(&["update", "-q"])?;
     let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
-    install.extend(&missing);
+    install.extend(missing.iter().flat_map(|names| names.split(' ')));
     apt(&install).with_context(|| format!("`{line}` by hand shows why"))
 }

@@ -25,6 +25,9 @@ pub const EPOLLONESHOT: u32 = 1 << 30;
 /// Wake few of several waiting polls.
 pub const EPOLLEXCLUSIVE: u32 = 1 << 28;
 
+/// What goes together with it: IN, OUT, ERR, HUP, WAKEUP, ET.
+const EXCLUSIVE_OK: u32 = 0x1 | 0x4 | 0x8 | 0x10 | 1 << 29 | EPOLLET | EPOLLEXCLUSIVE;
+
 /// Deepest chain of polls watching polls (EP_MAX_NESTS).
 const NESTS_MAX: usize = 5;
 
@@ -160,6 +163,9 @@ impl Epoll {
     }
 
     fn add(&self, key: (i32, usize), file: &Rc<OpenFile>, events: u32, data: u64) -> Result<()> {
+        if events & EPOLLEXCLUSIVE != 0 && events & !EXCLUSIVE_OK != 0 {
+            return Err(Errno::EINVAL);
+        }
         if let Some(inner) = file.file.as_any().downcast_ref::<Epoll>()
             && (events & EPOLLEXCLUSIVE != 0 || std::ptr::eq(inner, self))
         {

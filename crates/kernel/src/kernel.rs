@@ -117,6 +117,8 @@ pub struct Kernel {
     /// New tasks print their system calls.
     pub trace_new_tasks: Cell<bool>,
     oops: RefCell<Option<String>>,
+    /// Somebody has asked for an inotify instance: reads and writes look for watches.
+    pub(crate) watched: Cell<bool>,
     pub(crate) turns: Cell<u64>,
 }
 
@@ -178,6 +180,7 @@ impl Kernel {
             trace_sink: RefCell::new(None),
             trace_new_tasks: Cell::new(false),
             oops: RefCell::new(None),
+            watched: Cell::new(false),
             turns: Cell::new(0),
             config,
         });

@@ -37,6 +37,7 @@ pub mod dev;
 pub mod epoll;
 pub mod eventfd;
 pub mod fifo;
+pub mod inotify;
 pub mod memfd;
 pub mod pidfd;
 pub mod pipe;

@@ -8,23 +8,24 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use rv64::{Access, Fault, Prot};
-use vfs::FsContext;
+use vfs::{Credentials, FsContext};
 use vfs::file::{OpenFile, OpenFlags};
 use vfs::inode::{Attr, S_IFREG};
 use vfs::mount::MountFlags;
 use vfs::path::Path;
+use vfs::write_count::WriteHold;
 
 use crate::kernel::Kernel;
 use crate::mm::{
     Backing, FaultError, Mm, PAGE, PIE_BASE, Placement, STACK_TOP, USER_END, Vma, VmaFlags,
     page_down, page_up,
 };
-use crate::task::{RLIMIT_STACK, Task};
+use crate::task::{FileRights, RLIMIT_STACK, Task};
 
 /// Bytes of a file that decide what it is.
 const HEAD: usize = 256;
 /// `#!` scripts whose interpreter is a script, at most (as Linux).
-const SCRIPT_DEPTH: usize = 4;
+const SCRIPT_DEPTH: usize = 5;
 /// One argument or environment string at most.
 const STRING_MAX: usize = 128 * 1024;
 /// The stack a program starts with.
@@ -49,10 +50,10 @@ pub struct Program {
     pub stack: u64,
     /// The file that is executed: the interpreter of a script.
     pub file: Rc<OpenFile>,
-    /// Attributes of that file, for set-user-ID.
-    pub attr: Attr,
-    /// Its set-user-ID bits count.
-    pub may_set_id: bool,
+    /// Who runs it.
+    pub creds: Credentials,
+    /// It runs with more rights than who started it has.
+    pub secure: bool,
     /// What `ps` shows.
     pub name: Vec<u8>,
 }
@@ -292,10 +293,9 @@ pub fn open_program(ctx: &FsContext<'_>, path: &Path) -> Result<(Rc<OpenFile>, A
     // Permission to execute is enough; to read is not asked for.
     let inode = path.inode();
     let file = Rc::clone(&inode).open(OpenFlags::empty())?;
-    Ok((
-        OpenFile::new(file, Some(path.clone()), OpenFlags::empty()),
-        attr,
-    ))
+    let file = OpenFile::new(file, Some(path.clone()), OpenFlags::empty());
+    *file.hold.borrow_mut() = WriteHold::program(&*inode)?;
+    Ok((file, attr))
 }
 
 impl Kernel {
@@ -387,13 +387,24 @@ impl Loader<'_> {
             let target = self.ctx.resolve(None, &interpreter, true)?;
             let (file, _) = open_program(self.ctx, &target)?;
             (entry, base) = self.map_interpreter(&mm, &file)?;
+            // Only the program itself stays protected from writers.
+            file.hold.take();
         }
         mm.set_brk_start(high.wrapping_add(bias));
         self.map_vdso(&mm)?;
 
+        let inode = file.inode().ok_or(Errno::EACCES)?;
+        let attr = inode.attr()?;
+        let mount = &file.path.as_ref().ok_or(Errno::EACCES)?.mount;
+        let honoured = !mount.flags.get().contains(MountFlags::NOSUID);
+        let rights = FileRights::of(&inode, &attr, honoured);
+        let (creds, secure) = self.kernel.creds_after_exec(self.task, &rights)?;
+
         let stack = self.build_stack(
             &mm,
             &Start {
+                creds: &creds,
+                secure,
                 elf: &elf,
                 bias,
                 base,
@@ -402,9 +413,6 @@ impl Loader<'_> {
                 envp,
             },
         )?;
-        let attr = file.inode().ok_or(Errno::EACCES)?.attr()?;
-        let mount = &file.path.as_ref().ok_or(Errno::EACCES)?.mount;
-        let may_set_id = !mount.flags.get().contains(MountFlags::NOSUID);
         *mm.exe.borrow_mut() = Some(Rc::clone(&file));
         let base_name = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
         Ok(Program {
@@ -412,8 +420,8 @@ impl Loader<'_> {
             entry,
             stack,
             file,
-            attr,
-            may_set_id,
+            creds,
+            secure,
             name: base_name.to_vec(),
         })
     }
@@ -650,10 +658,9 @@ impl Loader<'_> {
     }
 
     fn auxv(&self, mm: &Mm, start: &Start<'_>, random: u64, name: u64) -> Vec<u64> {
-        let creds = self.ctx.creds;
+        let creds = start.creds;
         let ns = self.task.ns();
         let elf = start.elf;
-        let secure = creds.uid != creds.euid || creds.gid != creds.egid;
         let entries = [
             (33, mm.vdso.get()),
             (16, HWCAP),
@@ -669,7 +676,7 @@ impl Loader<'_> {
             (12, u64::from(ns.user.shown_uid(creds.euid))),
             (13, u64::from(ns.user.shown_gid(creds.gid))),
             (14, u64::from(ns.user.shown_gid(creds.egid))),
-            (23, u64::from(secure)),
+            (23, u64::from(start.secure)),
             (25, random),
             (26, 0),
             (31, name),
@@ -685,6 +692,8 @@ impl Loader<'_> {
 
 /// What the stack image is made of.
 struct Start<'a> {
+    creds: &'a Credentials,
+    secure: bool,
     elf: &'a Elf,
     bias: u64,
     base: u64,

@@ -160,8 +160,15 @@ fn seals_of(inode: &InodeRef) -> Option<Rc<Seals>> {
     inode.attachments()?.get::<Seals>()
 }
 
+/// What a seal says about a shared mapping: `EPERM` for one that writes, and whether one that reads may
+/// never become one that writes.
+pub fn forbids_writing(file: &OpenFile) -> bool {
+    let seals = file.inode().as_ref().and_then(seals_of);
+    seals.is_some_and(|seals| seals.0.get() & (SEAL_WRITE | SEAL_FUTURE_WRITE) != 0)
+}
+
 /// `F_ADD_SEALS`.
-pub fn add_seals(file: &OpenFile, seals: u32) -> Result<u64> {
+pub fn add_seals(k: &Kernel, file: &OpenFile, seals: u32) -> Result<u64> {
     let known = file
         .inode()
         .as_ref()
@@ -172,6 +179,9 @@ pub fn add_seals(file: &OpenFile, seals: u32) -> Result<u64> {
     }
     if !file.flags.get().writable() || known.0.get() & SEAL_SEAL != 0 {
         return Err(Errno::EPERM);
+    }
+    if seals & SEAL_WRITE != 0 && k.is_mapped_writable(&file.inode().ok_or(Errno::EINVAL)?) {
+        return Err(Errno::EBUSY);
     }
     known.0.set(known.0.get() | seals);
     Ok(0)

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use abi::{Errno, Result};
 use clock::WaitQueue;
-use vfs::file::{Events, File, UserMemory};
+use vfs::file::{Events, File, OpenFlags, UserMemory};
 use vfs::inode::{Attr, S_IFIFO};
 
 /// Writes up to this many bytes are not mixed with others (`PIPE_BUF`).
@@ -30,6 +30,8 @@ pub struct Pipe {
     /// Inode number in the kernel's own pipe file system.
     pub ino: u64,
     bytes: RefCell<VecDeque<u8>>,
+    /// Lengths of what was written, and which of it are packets; empty while there is no packet.
+    marks: RefCell<VecDeque<(usize, bool)>>,
     capacity: Cell<usize>,
     readers: Cell<usize>,
     writers: Cell<usize>,
@@ -48,6 +50,7 @@ impl Pipe {
         Rc::new(Pipe {
             ino,
             bytes: RefCell::default(),
+            marks: RefCell::default(),
             capacity: Cell::new(DEFAULT_CAPACITY),
             readers: Cell::new(0),
             writers: Cell::new(0),
@@ -75,6 +78,7 @@ impl Pipe {
             pipe: Rc::clone(self),
             reads,
             writes,
+            packets: Cell::new(false),
             writer_opens_at_open: if self.writers.get() > 0 {
                 u64::MAX
             } else {
@@ -150,13 +154,53 @@ impl Pipe {
 
     fn take(&self, buf: &mut [u8]) -> usize {
         let mut bytes = self.bytes.borrow_mut();
-        let count = bytes.len().min(buf.len());
+        let mut marks = self.marks.borrow_mut();
+        // What of a packet does not fit is lost.
+        let (available, drop) = match marks.front() {
+            None => (bytes.len(), 0),
+            Some(&(len, true)) => (len, len),
+            Some(&(len, false)) => (len, 0),
+        };
+        let count = available.min(buf.len());
         copy_front(&bytes, &mut buf[..count]);
-        bytes.drain(..count);
+        bytes.drain(..count.max(drop));
+        if let Some(front) = marks.front_mut() {
+            front.0 -= count.max(drop);
+            if front.0 == 0 {
+                marks.pop_front();
+            }
+        }
         count
     }
 
+    /// Puts bytes in; they fit.
+    fn put(&self, buf: &[u8], packets: bool) {
+        let mut bytes = self.bytes.borrow_mut();
+        let mut marks = self.marks.borrow_mut();
+        if packets {
+            if marks.is_empty() && !bytes.is_empty() {
+                marks.push_back((bytes.len(), false));
+            }
+            marks.extend(buf.chunks(PIPE_BUF).map(|packet| (packet.len(), true)));
+        } else {
+            match marks.back_mut() {
+                Some((len, false)) => *len += buf.len(),
+                Some(_) => marks.push_back((buf.len(), false)),
+                None => {}
+            }
+        }
+        bytes.extend(buf);
+    }
+
+    /// Packets take a page of the capacity each, however short they are.
+    fn full_of_packets(&self) -> bool {
+        self.marks.borrow().len() >= self.capacity.get() / PIPE_BUF
+    }
+
     fn room(&self) -> usize {
+        if self.full_of_packets() {
+            return 0;
+        }
         self.capacity.get().saturating_sub(self.len())
     }
 }
@@ -176,6 +220,8 @@ pub struct PipeEnd {
     pub pipe: Rc<Pipe>,
     reads: bool,
     writes: bool,
+    /// `O_DIRECT`: every write is a packet.
+    packets: Cell<bool>,
     /// A FIFO opened for reading before any writer came has not been hung up. `u64::MAX`: there was one.
     writer_opens_at_open: u64,
 }
@@ -239,7 +285,7 @@ impl File for PipeEnd {
             return Err(Errno::EAGAIN);
         }
         let count = room.min(buf.len());
-        self.pipe.bytes.borrow_mut().extend(&buf[..count]);
+        self.pipe.put(&buf[..count], self.packets.get());
         self.pipe.readable.wake_all();
         Ok(count)
     }
@@ -270,6 +316,10 @@ impl File for PipeEnd {
             }
         }
         events
+    }
+
+    fn set_flags(&self, flags: OpenFlags) {
+        self.packets.set(flags.contains(OpenFlags::DIRECT));
     }
 
     fn anonymous_name(&self) -> Option<String> {
@@ -312,6 +362,7 @@ impl Drop for PipeEnd {
         // A FIFO that nobody has open forgets what was not read.
         if !self.pipe.has_reader() && !self.pipe.has_writer() {
             self.pipe.bytes.borrow_mut().clear();
+            self.pipe.marks.borrow_mut().clear();
         }
     }
 }
@@ -358,6 +409,28 @@ mod tests {
         drop(reader);
         assert_eq!(writer.write_at(0, b"x"), Err(Errno::EPIPE));
         assert!(writer.poll(None).contains(Events::ERR));
+    }
+
+    #[test]
+    fn packets_are_read_one_by_one() {
+        let (reader, writer) = pair();
+        let mut buf = [0; 8];
+        writer.write_at(0, b"plain").unwrap();
+        writer.set_flags(OpenFlags::DIRECT);
+        writer.write_at(0, b"one").unwrap();
+        writer.write_at(0, b"three").unwrap();
+        writer.set_flags(OpenFlags::empty());
+        writer.write_at(0, b"rest").unwrap();
+        assert_eq!(reader.read_at(0, &mut buf), Ok(5));
+        assert_eq!(reader.read_at(0, &mut buf[..2]), Ok(2));
+        assert_eq!(reader.read_at(0, &mut buf), Ok(5));
+        assert_eq!(&buf[..5], b"three");
+        assert_eq!(reader.read_at(0, &mut buf), Ok(4));
+        writer.set_flags(OpenFlags::DIRECT);
+        for _ in 0..16 {
+            assert_eq!(writer.write_at(0, b"x"), Ok(1));
+        }
+        assert_eq!(writer.write_at(0, b"x"), Err(Errno::EAGAIN));
     }
 
     #[test]

@@ -87,8 +87,10 @@ pub struct Timer {
     expires: Cell<Option<Instant>>,
     /// Time left of a CPU timer.
     cpu_left: Cell<u64>,
-    /// Expirations since the last signal was taken.
+    /// Expirations that the last signal taken stood for, beside its own.
     pub overrun: Cell<i32>,
+    /// Expirations since then.
+    missed: Cell<i32>,
     sleeper: RefCell<Option<JoinHandle<()>>>,
 }
 
@@ -104,8 +106,20 @@ impl Timer {
             expires: Cell::new(None),
             cpu_left: Cell::new(0),
             overrun: Cell::new(0),
+            missed: Cell::new(0),
             sleeper: RefCell::new(None),
         })
+    }
+
+    /// Its signal is taken: gives the overruns that it stands for.
+    fn taken(&self) -> i32 {
+        self.overrun.set(self.missed.take());
+        self.overrun.get()
+    }
+
+    fn miss(&self, more: u64) {
+        let more = i32::try_from(more).unwrap_or(i32::MAX);
+        self.missed.set(self.missed.get().saturating_add(more));
     }
 
     /// What is left, and the interval.
@@ -148,6 +162,16 @@ impl GroupTimers {
     #[must_use]
     pub fn get(&self, id: i32) -> Option<Rc<Timer>> {
         self.posix.borrow().get(&id).cloned()
+    }
+
+    /// The signal of a timer is taken: puts the overruns since it was sent into it (`timer_getoverrun(2)`).
+    pub fn signal_taken(&self, info: &mut SigInfo) {
+        if info.code == si::TIMER
+            && let SigFields::Timer { id, overrun, .. } = &mut info.fields
+            && let Some(timer) = self.posix.borrow().get(id)
+        {
+            *overrun = timer.taken();
+        }
     }
 
     /// All POSIX timers.
@@ -266,6 +290,7 @@ impl Kernel {
         timer.stop();
         timer.interval.set(setting.interval);
         timer.overrun.set(0);
+        timer.missed.set(0);
         if setting.value == 0 {
             return;
         }
@@ -321,10 +346,9 @@ impl Kernel {
             if timer.id < 0 {
                 SigInfo::kernel(signal)
             } else {
-                let overrun = i32::try_from(missed).unwrap_or(i32::MAX);
                 let fields = SigFields::Timer {
                     id: timer.id,
-                    overrun,
+                    overrun: 0,
                     value,
                 };
                 SigInfo {
@@ -335,12 +359,12 @@ impl Kernel {
                 }
             }
         };
-        timer.overrun.set(i32::try_from(missed).unwrap_or(i32::MAX));
+        timer.miss(missed);
         match timer.notify {
             Notify::None => {}
             Notify::Process { signal, value } => {
                 if timer.id >= 0 && group.pending_set().has(signal) {
-                    timer.overrun.set(timer.overrun.get().saturating_add(1));
+                    timer.miss(1);
                     return;
                 }
                 // A full queue loses the expiry, which the overrun count of the next one shows.
@@ -349,7 +373,7 @@ impl Kernel {
             Notify::Thread { signal, value, tid } => {
                 let Some(task) = self.task(tid) else { return };
                 if task.pending.borrow().set.has(signal) {
-                    timer.overrun.set(timer.overrun.get().saturating_add(1));
+                    timer.miss(1);
                     return;
                 }
                 let _ = self.signal_task(&task, info(signal, value));

@@ -1,7 +1,7 @@
 //! What an open file can do ([`File`]), and the open file description ([`OpenFile`], `open(2)`).
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -11,7 +11,9 @@ use mem::Page;
 
 use crate::inode::{DirEntry, InodeRef};
 use crate::lock::{LockOwner, LockTable};
+use crate::notify::{self, event};
 use crate::path::Path;
+use crate::write_count::WriteHold;
 
 bitflags! {
     /// `open(2)` flags, asm-generic numbers. The low two bits are the access mode.
@@ -91,7 +93,7 @@ impl OpenFlags {
     /// Open for reading.
     #[must_use]
     pub fn readable(self) -> bool {
-        self.bits() & 3 != 1 && !self.contains(OpenFlags::PATH)
+        matches!(self.bits() & 3, 0 | 2) && !self.contains(OpenFlags::PATH)
     }
 
     /// Open for writing.
@@ -263,6 +265,8 @@ pub struct OpenFile {
     pub position: Cell<u64>,
     /// `F_SETOWN` process (negative: group) for SIGIO/SIGURG.
     pub owner: Cell<i32>,
+    /// Counts it among the writers of the file, or among the programs that run from it.
+    pub hold: RefCell<Option<WriteHold>>,
     /// It may hold locks of its own (`flock(2)`, `F_OFD_SETLK`), which end with it.
     pub has_locks: Cell<bool>,
 }
@@ -283,6 +287,7 @@ impl OpenFile {
             flags: Cell::new(kept),
             position: Cell::new(0),
             owner: Cell::new(0),
+            hold: RefCell::new(None),
             has_locks: Cell::new(false),
         })
     }
@@ -341,5 +346,17 @@ impl Drop for OpenFile {
             locks.release(self.lock_owner());
         }
         self.file.release();
+        if let Some(path) = &self.path
+            && !self.flags.get().contains(OpenFlags::PATH)
+        {
+            let wrote = self.flags.get().writable();
+            let closed = if wrote {
+                event::CLOSE_WRITE
+            } else {
+                event::CLOSE_NOWRITE
+            };
+            notify::tell_both(&path.dentry, closed);
+            notify::tell_if_gone(&path.dentry, 1);
+        }
     }
 }

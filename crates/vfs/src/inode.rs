@@ -204,8 +204,8 @@ pub trait Inode: Any {
         Err(Errno::EPERM)
     }
 
-    /// Makes a file that has no name yet (`O_TMPFILE`).
-    fn tmpfile(&self, _node: &NewNode<'_>) -> Result<InodeRef> {
+    /// Makes a file that has no name yet (`O_TMPFILE`), and never gets one unless it is `linkable`.
+    fn tmpfile(&self, _node: &NewNode<'_>, _linkable: bool) -> Result<InodeRef> {
         Err(Errno::EOPNOTSUPP)
     }
 

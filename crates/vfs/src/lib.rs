@@ -34,6 +34,10 @@ pub mod lazy;
 
 pub mod lock;
 
+pub mod write_count;
+
+pub mod notify;
+
 pub use abi::{Errno, Result};
 pub use context::FsContext;
 pub use credentials::{Capability, Credentials};

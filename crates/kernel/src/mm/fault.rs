@@ -54,12 +54,11 @@ impl Mm {
         if !vma.prot.contains(wanted) {
             return Err(segv(si::SEGV_ACCERR, fault.addr));
         }
-        let address = page_down(fault.addr);
         let write = fault.access == Access::Write;
         if vma.is_shared() {
-            self.fault_shared(&vma, address, write, waker)?;
+            self.fault_shared(&vma, fault.addr, write, waker)?;
         } else {
-            self.fault_private(&vma, address, write, waker)?;
+            self.fault_private(&vma, fault.addr, write, waker)?;
         }
         let resident = self.space.borrow().resident_pages();
         if resident > self.peak_resident.get() {
@@ -89,10 +88,11 @@ impl Mm {
     fn fault_private(
         &self,
         vma: &Vma,
-        address: u64,
+        at: u64,
         write: bool,
         waker: &Waker,
     ) -> Result<(), FaultError> {
+        let address = page_down(at);
         let state = {
             let space = self.space.borrow();
             space
@@ -114,7 +114,7 @@ impl Mm {
         let source = match &vma.backing {
             Backing::Anon => None,
             Backing::File { file, .. } => {
-                file_page(file, vma.file_offset(address) / PAGE, false, address, waker)?
+                file_page(file, vma.file_offset(address) / PAGE, false, at, waker)?
             }
             Backing::Shared { pages, .. } => Some(pages.page(vma.file_offset(address) / PAGE)?),
             Backing::Special { pages, .. } => {
@@ -139,13 +139,14 @@ impl Mm {
     fn fault_shared(
         &self,
         vma: &Vma,
-        address: u64,
+        at: u64,
         write: bool,
         waker: &Waker,
     ) -> Result<(), FaultError> {
+        let address = page_down(at);
         let index = vma.file_offset(address) / PAGE;
         let (page, sharing) = match &vma.backing {
-            Backing::File { file, .. } => match file_page(file, index, write, address, waker)? {
+            Backing::File { file, .. } => match file_page(file, index, write, at, waker)? {
                 // A page that was only read: a store faults again and then asks to write.
                 Some(page) if !write => (page, Sharing::Cow),
                 Some(page) => (page, Sharing::Shared),
@@ -154,7 +155,7 @@ impl Mm {
                 None if vma.flags.contains(VmaFlags::NEVER_WRITE) => {
                     (self.zero.clone(), Sharing::Cow)
                 }
-                None => match file_page(file, index, true, address, waker)? {
+                None => match file_page(file, index, true, at, waker)? {
                     Some(page) => (page, Sharing::Cow),
                     None => (self.zero.clone(), Sharing::Cow),
                 },

@@ -5,6 +5,10 @@ use std::rc::Rc;
 use abi::{Errno, Result};
 use mem::Page;
 use rv64::{Prot, Sharing};
+use vfs::file::OpenFile;
+use vfs::inode::InodeRef;
+
+use crate::kernel::Kernel;
 
 use super::{
     Backing, MMAP_BOTTOM, MMAP_TOP, Mm, PAGE, USER_END, Vma, VmaFlags, page_down, page_up,
@@ -215,9 +219,13 @@ impl Mm {
             return Err(Errno::EINVAL);
         }
         let vma = self.vmas.borrow().find(old).cloned().ok_or(Errno::EFAULT)?;
-        if old_len == 0 || flags & DONTUNMAP != 0 {
-            // Second mappings of shared memory and holes left behind: nothing in the images asks for them.
+        let leaves = flags & DONTUNMAP != 0;
+        let stays = old_len == 0 && !vma.is_shared() || leaves && old_len != new_len;
+        if stays || leaves && vma.flags.contains(VmaFlags::SPECIAL) {
             return Err(Errno::EINVAL);
+        }
+        if old_len == 0 {
+            return self.map_again(&vma, old, new_len, flags, fixed.then_some(new));
         }
         let old_end = old
             .checked_add(old_len)
@@ -228,6 +236,8 @@ impl Mm {
             if !new.is_multiple_of(PAGE) || overlaps {
                 return Err(Errno::EINVAL);
             }
+        } else if leaves {
+            // It moves whatever room there is.
         } else if new_len <= old_len {
             if new_len < old_len {
                 self.unmap(old + new_len, old_len - new_len)?;
@@ -258,7 +268,34 @@ impl Mm {
             Placement::Hint(0)
         };
         let target = self.place(placement, new_len)?;
-        self.move_range(old, old_len.min(new_len), target, new_len, old_len)
+        let left = leaves.then(|| vma.part(old, old_end));
+        let moved = self.move_range(old, old_len.min(new_len), target, new_len, old_len)?;
+        if let Some(left) = left {
+            self.vmas.borrow_mut().insert(left);
+            self.note_size();
+        }
+        Ok(moved)
+    }
+
+    /// Maps what is at `at` a second time: `mremap(2)` of shared memory with an old size of 0.
+    fn map_again(
+        &self,
+        vma: &Vma,
+        at: u64,
+        len: u64,
+        flags: u64,
+        fixed: Option<u64>,
+    ) -> Result<u64> {
+        if flags & 1 == 0 {
+            return Err(Errno::ENOMEM);
+        }
+        let target = self.place(fixed.map_or(Placement::Hint(0), Placement::Fixed), len)?;
+        let mut again = vma.part(at, vma.end);
+        again.start = target;
+        again.end = target + len;
+        self.vmas.borrow_mut().insert(again);
+        self.note_size();
+        Ok(target)
     }
 
     fn move_range(
@@ -331,6 +368,22 @@ impl Mm {
             Ok(())
         } else {
             Err(Errno::ENOMEM)
+        }
+    }
+
+    /// Pages of a file behind its new end are gone, those that were written to privately as well.
+    fn forget_behind(&self, inode: &InodeRef, size: u64) {
+        let is_of = |vma: &&Vma| match &vma.backing {
+            Backing::File { file, .. } => file.inode().is_some_and(|of| Rc::ptr_eq(&of, inode)),
+            _ => false,
+        };
+        let parts: Vec<Vma> = self.vmas.borrow().iter().filter(is_of).cloned().collect();
+        for vma in parts {
+            let first = page_up(size).saturating_sub(vma.file_offset(vma.start));
+            let from = vma.start.saturating_add(first);
+            if from < vma.end {
+                self.drop_pages(from, vma.end - from);
+            }
         }
     }
 
@@ -416,5 +469,49 @@ fn range(start: u64, len: u64) -> Result<(u64, u64)> {
         Err(Errno::EINVAL)
     } else {
         Ok((start, end))
+    }
+}
+
+/// What hangs on the inode of a file that was mapped once.
+struct WasMapped;
+
+/// Remembers that a file is mapped, so that cutting other files stays cheap.
+pub fn note_mapped(file: &OpenFile) {
+    if let Some(inode) = file.inode()
+        && let Some(attachments) = inode.attachments()
+    {
+        attachments.get_or_insert_with(|| WasMapped);
+    }
+}
+
+impl Kernel {
+    /// A shared mapping of the file, of whoever, may write to it.
+    pub(crate) fn is_mapped_writable(&self, inode: &InodeRef) -> bool {
+        let writes = |vma: &Vma| match &vma.backing {
+            Backing::File { file, .. } => {
+                vma.is_shared()
+                    && !vma.flags.contains(VmaFlags::NEVER_WRITE)
+                    && file.inode().is_some_and(|of| Rc::ptr_eq(&of, inode))
+            }
+            _ => false,
+        };
+        let tasks: Vec<_> = self.tasks.borrow().values().cloned().collect();
+        tasks
+            .iter()
+            .any(|task| task.mm().vmas.borrow().iter().any(writes))
+    }
+
+    /// A file became `size` bytes: whoever maps what was behind that gets SIGBUS there.
+    pub(crate) fn file_was_cut(&self, inode: &InodeRef, size: u64) {
+        let mapped = inode
+            .attachments()
+            .and_then(|attachments| attachments.get::<WasMapped>());
+        if mapped.is_none() {
+            return;
+        }
+        let tasks: Vec<_> = self.tasks.borrow().values().cloned().collect();
+        for task in tasks.iter().filter(|task| task.is_leader()) {
+            task.mm().forget_behind(inode, size);
+        }
     }
 }

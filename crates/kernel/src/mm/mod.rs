@@ -28,7 +28,7 @@ use crate::cgroup::memory::{Kind, OverLimit};
 
 pub use fault::FaultError;
 pub(crate) use map::effective_prot;
-pub use map::{Placement, advice, map_flags};
+pub use map::{Placement, advice, map_flags, note_mapped};
 pub use shared::SharedPages;
 pub use vdso::VdsoImage;
 pub use vma::{Backing, Vma, VmaFlags, Vmas};

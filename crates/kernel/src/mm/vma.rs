@@ -110,7 +110,7 @@ impl Vma {
     }
 
     /// The part of it in `start..end`, which it contains.
-    fn part(&self, start: u64, end: u64) -> Vma {
+    pub(super) fn part(&self, start: u64, end: u64) -> Vma {
         let skip = start - self.start;
         let backing = match &self.backing {
             Backing::Anon => Backing::Anon,

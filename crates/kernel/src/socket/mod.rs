@@ -270,9 +270,9 @@ pub trait Socket: Any {
     fn bind_device(&self, _name: &str) -> Result<()> {
         Ok(())
     }
-    /// Options of the family's own levels: an integer. `ENOPROTOOPT` for those it does not know.
+    /// Options of the family's own levels: an integer. Default: there are none.
     fn get_option(&self, _level: u32, _name: u32) -> Result<i32> {
-        Err(Errno::ENOPROTOOPT)
+        Err(Errno::EOPNOTSUPP)
     }
     /// Sets an option of the family's own levels.
     fn set_option(
@@ -282,7 +282,7 @@ pub trait Socket: Any {
         _name: u32,
         _value: &[u8],
     ) -> Result<()> {
-        Err(Errno::ENOPROTOOPT)
+        Err(Errno::EOPNOTSUPP)
     }
     /// An option of `SOL_SOCKET` was set that the family acts on (`SO_PASSCRED`, `SO_REUSEADDR`, …).
     fn common_option(&self, _name: u32, _value: i32) {}

@@ -486,9 +486,7 @@ impl Socket for UnixSocket {
     }
 
     fn shutdown(&self, read: bool, write: bool) -> Result<()> {
-        if self.kind != Kind::Datagram && !self.is_connected() && self.backlog.borrow().is_none() {
-            return Err(Errno::ENOTCONN);
-        }
+        // Unlike TCP, a socket that is not connected takes it too.
         if read {
             self.inbox.refuse();
             self.inbox.end();

@@ -160,6 +160,11 @@ fn open(
         let peers = PeerCount::of(end);
         return finish_fifo(t, OpeningFifo { file, peers }, cloexec);
     }
+    if flags.contains(OpenFlags::TRUNC)
+        && let Some(inode) = file.inode()
+    {
+        k.file_was_cut(&inode, 0);
+    }
     super::sys_tty::opened(t, &file, flags);
     Ok(install(t, file, cloexec)?)
 }
@@ -381,7 +386,7 @@ fn sys_fcntl(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         c::SETPIPE_SZ => pipe_of(&file)?
             .set_capacity(usize::try_from(argument as i32).map_err(|_| Errno::EINVAL)?)?
             as u64,
-        c::ADD_SEALS => crate::memfd::add_seals(&file, argument as u32)?,
+        c::ADD_SEALS => crate::memfd::add_seals(k, &file, argument as u32)?,
         c::GET_SEALS => crate::memfd::get_seals(&file)?,
         _ => return Err(Errno::EINVAL.into()),
     })

@@ -21,13 +21,7 @@ use Arg::{Fd, Hex, Int, MapFlags, Ptr, Uint};
 pub const ROWS: &[Row] = &[
     Row::full(214, "brk", sys_brk, &[Ptr]),
     Row::full(215, "munmap", sys_munmap, &[Ptr, Uint]),
-    Row::partial(
-        216,
-        "mremap",
-        sys_mremap,
-        &[Ptr, Uint, Uint, Hex, Ptr],
-        "no MREMAP_DONTUNMAP, no second mapping with old size 0",
-    ),
+    Row::full(216, "mremap", sys_mremap, &[Ptr, Uint, Uint, Hex, Ptr]),
     Row::partial(
         222,
         "mmap",
@@ -91,6 +85,12 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         flag::PRIVATE => false,
         _ => return Err(Errno::EINVAL.into()),
     };
+    // What mmap has always taken; SHARED_VALIDATE, unlike SHARED, says when something else is asked for.
+    const LEGACY: u64 = 0x7c17_f93f;
+    let validates = flags & flag::TYPE == flag::SHARED_VALIDATE && flags & flag::ANONYMOUS == 0;
+    if validates && flags & !LEGACY != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let len = page_up(len);
     let mm = t.mm();
     if len == 0 || !fits_address_space(t, &mm, len) {
@@ -121,10 +121,17 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     } else {
         let file = t.files().get(fd as i32)?;
         let open = file.flags.get();
+        if open.contains(vfs::file::OpenFlags::PATH) {
+            return Err(Errno::EBADF.into());
+        }
         if !open.readable() {
             return Err(Errno::EACCES.into());
         }
-        if shared && !open.writable() {
+        let sealed = shared && crate::memfd::forbids_writing(&file);
+        if sealed && prot.contains(Prot::WRITE) {
+            return Err(Errno::EPERM.into());
+        }
+        if shared && (!open.writable() || sealed) {
             if prot.contains(Prot::WRITE) {
                 return Err(Errno::EACCES.into());
             }
@@ -148,6 +155,7 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             Err(Errno::EACCES) => return Err(Errno::EACCES.into()),
             _ => {}
         }
+        crate::mm::note_mapped(&file);
         Backing::File { file, offset }
     };
     let start = mm.map(placement, len, prot, vma_flags, backing, "")?;

@@ -13,27 +13,27 @@ use crate::pipe::Pipe;
 use crate::task::Task;
 
 /// The rows of this family.
-pub const ROWS: &[Row] = &[Row::partial(
+pub const ROWS: &[Row] = &[Row::full(
     59,
     "pipe2",
     sys_pipe2,
     &[Arg::Ptr, Arg::OpenFlags],
-    "no packet mode (O_DIRECT is EINVAL)",
 )];
 
 fn sys_pipe2(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let flags = OpenFlags::from_bits_retain(a[1] as u32);
-    if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
+    if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK | OpenFlags::DIRECT).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
     let pipe = Pipe::new(crate::dev::next_anonymous_ino(k));
-    let status = flags & OpenFlags::NONBLOCK;
+    let status = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     let reader = OpenFile::new(Rc::new(pipe.open(true, false)), None, status);
     let writer = OpenFile::new(
         Rc::new(pipe.open(false, true)),
         None,
         status | OpenFlags::WRONLY,
     );
+    writer.file.set_flags(status);
     install_pair(t, reader, writer, flags.contains(OpenFlags::CLOEXEC), a[0])
 }
 

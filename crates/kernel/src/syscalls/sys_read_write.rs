@@ -11,6 +11,7 @@ use abi::signal::{SIGPIPE, SIGXFSZ, SigInfo};
 use abi::{Errno, Result};
 use vfs::file::{OpenFile, OpenFlags};
 use vfs::inode::{S_IFDIR, S_IFREG, SetAttr};
+use vfs::notify;
 
 use super::sys_tty;
 use super::table::{Arg, Row};
@@ -237,6 +238,16 @@ pub(super) fn wait_or_fail(
     }
 }
 
+/// Tells watchers that bytes were read or written.
+pub(super) fn note_access(k: &Kernel, file: &OpenFile, count: u64, event: u32) {
+    if k.watched.get()
+        && count > 0
+        && let Some(path) = &file.path
+    {
+        notify::tell_both(&path.dentry, event);
+    }
+}
+
 /// `read(2)` and its kin.
 pub(super) fn read_file(
     k: &Rc<Kernel>,
@@ -274,6 +285,7 @@ pub(super) fn read_file(
     match outcome {
         Err(Stop::Errno(errno)) => Err(wait_or_fail(k, t, file, errno, place.nowait, false)),
         Ok(count) => {
+            note_access(k, file, count, notify::event::ACCESS);
             crate::cgroup::io::count_read(t, file, count);
             Ok(count)
         }
@@ -356,6 +368,7 @@ pub(super) fn write_file(
     k.put_scratch(buf);
     let result = finish_write(k, t, file, outcome, place.nowait);
     if let Ok(count) = result {
+        note_access(k, file, count, notify::event::MODIFY);
         crate::cgroup::io::count_write(t, file, count);
     }
     result
@@ -625,13 +638,14 @@ fn sys_lseek(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
         0 => Some(offset),
         1 => (file.position.get() as i64).checked_add(offset),
         2 => (size()? as i64).checked_add(offset),
-        // SEEK_DATA and SEEK_HOLE of a file without holes.
-        3 | 4 if offset < 0 || offset as u64 >= size()? => return Err(Errno::ENXIO.into()),
-        3 => Some(offset),
-        4 => Some(size()? as i64),
+        3 | 4 if offset < 0 => return Err(Errno::ENXIO.into()),
+        3 | 4 => match file.inode() {
+            Some(inode) => Some(inode.seek_data(offset as u64, a[2] == 3)? as i64),
+            None => return Err(Errno::EINVAL.into()),
+        },
         _ => return Err(Errno::EINVAL.into()),
     };
-    let target = target.ok_or(Errno::EOVERFLOW)?;
+    let target = target.ok_or(Errno::EINVAL)?;
     let target = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
     let position = file.file.seek_to(target)?;
     file.position.set(position);

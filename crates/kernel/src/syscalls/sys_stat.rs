@@ -295,13 +295,18 @@ fn sys_truncate(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let size = size_argument(a[1])?;
     let name = t.read_path(a[0])?;
     super::sys_file::check_file_size(k, t, size)?;
-    k.with_fs(t, |fs| fs.truncate(None, &name, size))?;
+    let path = k.with_fs(t, |fs| fs.resolve(None, &name, true))?;
+    k.with_fs(t, |fs| fs.truncate_at(&path, size, true))?;
+    k.file_was_cut(&path.inode(), size);
     Ok(0)
 }
 
 fn sys_ftruncate(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let size = size_argument(a[1])?;
     let file = t.files().get(a[0] as i32)?;
+    if file.flags.get().contains(vfs::file::OpenFlags::PATH) {
+        return Err(Errno::EBADF.into());
+    }
     if !file.flags.get().writable() {
         return Err(Errno::EINVAL.into());
     }
@@ -309,6 +314,7 @@ fn sys_ftruncate(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let path = file.path.as_ref().ok_or(Errno::EINVAL)?;
     crate::memfd::check_resize(path, size)?;
     k.with_fs(t, |fs| fs.truncate_at(path, size, false))?;
+    k.file_was_cut(&path.inode(), size);
     Ok(0)
 }
 

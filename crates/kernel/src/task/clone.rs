@@ -46,22 +46,27 @@ pub mod clone_flags {
     pub const DETACHED: u64 = 0x40_0000;
     pub const UNTRACED: u64 = 0x80_0000;
     pub const CHILD_SETTID: u64 = 0x100_0000;
+    pub const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 }
 use clone_flags as flag;
 
 /// The arguments of `clone(2)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneArgs {
-    /// `CLONE_…` and the exit signal in the low byte.
+    /// `CLONE_…`.
     pub flags: u64,
+    /// What the parent gets when the child ends; 0: nothing.
+    pub exit_signal: u32,
     /// The child's stack pointer; 0: the parent's.
     pub stack: u64,
-    /// Where the parent's memory gets the child's number (or pidfd).
+    /// Where the parent's memory gets the child's number.
     pub parent_tid: u64,
     /// Thread pointer.
     pub tls: u64,
     /// Where the child's memory gets its number, and where it is cleared at the end.
     pub child_tid: u64,
+    /// Where the parent's memory gets a pidfd.
+    pub pidfd: u64,
 }
 
 /// A task that is not cloned from a program: it has root's credentials, no memory and no descriptors,
@@ -275,7 +280,7 @@ impl Kernel {
     /// with [`Task::tid_in`].
     pub fn clone_task(self: &Rc<Self>, parent: &Rc<Task>, args: &CloneArgs) -> Result<Rc<Task>> {
         let flags = args.flags;
-        check_flags(parent, flags)?;
+        check_flags(parent, args)?;
         self.check_task_limit(parent)?;
         let is_thread = flags & flag::THREAD != 0;
         let ns = self.namespaces_for_clone(parent, flags)?;
@@ -307,7 +312,7 @@ impl Kernel {
         let group = if is_thread {
             Rc::clone(&parent.group)
         } else {
-            self.clone_group(parent, flags, &pid)
+            self.clone_group(parent, args, &pid)
         };
         let mut ns = ns;
         if !is_thread && !Rc::ptr_eq(&ns.pid, &ns.pid_for_children) {
@@ -375,7 +380,8 @@ impl Kernel {
         Ok(task)
     }
 
-    fn clone_group(&self, parent: &Rc<Task>, flags: u64, pid: &Rc<Pid>) -> Rc<ThreadGroup> {
+    fn clone_group(&self, parent: &Rc<Task>, args: &CloneArgs, pid: &Rc<Pid>) -> Rc<ThreadGroup> {
+        let flags = args.flags;
         let from = &parent.group;
         let handlers = Rc::clone(&from.handlers.borrow());
         let shares_handlers = flags & flag::SIGHAND != 0;
@@ -390,6 +396,8 @@ impl Kernel {
             process_group: from.process_group(),
             handlers: if shares_handlers {
                 handlers
+            } else if flags & flag::CLEAR_SIGHAND != 0 {
+                handlers.after_exec()
             } else {
                 handlers.duplicate()
             },
@@ -397,7 +405,7 @@ impl Kernel {
             exit_signal: if sibling {
                 from.exit_signal.get()
             } else {
-                (flags & flag::CSIGNAL) as u32
+                args.exit_signal
             },
             start: self.clock.now(),
             kernel_task: false,
@@ -419,7 +427,8 @@ impl Kernel {
 }
 
 /// The combinations that `clone(2)` refuses.
-fn check_flags(parent: &Task, flags: u64) -> Result<()> {
+fn check_flags(parent: &Task, args: &CloneArgs) -> Result<()> {
+    let flags = args.flags;
     let has = |flag| flags & flag != 0;
     let newns = crate::namespaces::CLONE_NEWNS;
     let newuser = crate::namespaces::CLONE_NEWUSER;
@@ -430,7 +439,7 @@ fn check_flags(parent: &Task, flags: u64) -> Result<()> {
         || has(flag::SIGHAND) && !has(flag::VM)
         || has(flag::THREAD) && has(newuser | newpid)
         || has(flag::PARENT) && parent.group.is_ns_init()
-        || has(flag::PIDFD) && has(flag::DETACHED | flag::PARENT_SETTID)
-        || (flags & flag::CSIGNAL) as u32 > SIGNAL_MAX;
+        || has(flag::PIDFD) && has(flag::DETACHED)
+        || args.exit_signal > SIGNAL_MAX;
     if bad { Err(Errno::EINVAL) } else { Ok(()) }
 }

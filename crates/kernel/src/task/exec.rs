@@ -4,19 +4,11 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use rv64::Hart;
-use vfs::Credentials;
 use vfs::path::Path;
 
 use super::{AltStack, Task, TaskState, WaitStatus};
 use crate::kernel::Kernel;
 use crate::loader::{Program, Request, open_program};
-
-const S_ISUID: u32 = 0o4000;
-const S_ISGID: u32 = 0o2000;
-/// `SECBIT_NOROOT`.
-const SECBIT_NOROOT: u32 = 1;
-/// `SECBIT_KEEP_CAPS`.
-const SECBIT_KEEP_CAPS: u32 = 16;
 
 /// What to execute.
 pub struct ExecRequest<'a> {
@@ -54,9 +46,8 @@ impl Kernel {
     fn become_program(self: &Rc<Self>, task: &Rc<Task>, program: Program) {
         self.kill_other_threads(task);
         self.release_memory(task);
-        let creds = self.creds_after_exec(task, &program);
-        let old = task.creds();
-        let gained = creds.euid != old.uid || creds.egid != old.gid;
+        let creds = program.creds;
+        let gained = program.secure;
         task.group.dumpable.set(if gained { 0 } else { 1 });
         if gained {
             task.parent_death_signal.set(0);
@@ -105,47 +96,5 @@ impl Kernel {
             old.clear_task();
             task.group.set_leader(Some(Rc::clone(task)));
         }
-    }
-
-    /// `capabilities(7)`: transformation of capabilities during execve.
-    fn creds_after_exec(&self, task: &Task, program: &Program) -> Credentials {
-        let mut creds = (*task.creds()).clone();
-        let user_ns = Rc::clone(&task.ns().user);
-        let old = creds.clone();
-        let honours_bits = program.may_set_id && !creds.no_new_privs;
-        let mapped = user_ns.local_uid(program.attr.uid).is_some()
-            && user_ns.local_gid(program.attr.gid).is_some();
-        if honours_bits && mapped {
-            if program.attr.mode & S_ISUID != 0 {
-                creds.euid = program.attr.uid;
-            }
-            if program.attr.mode & (S_ISGID | 0o010) == S_ISGID | 0o010 {
-                creds.egid = program.attr.gid;
-            }
-        }
-        creds.suid = creds.euid;
-        creds.fsuid = creds.euid;
-        creds.sgid = creds.egid;
-        creds.fsgid = creds.egid;
-        let set_id = creds.euid != old.euid || creds.egid != old.egid;
-
-        let root = user_ns.global_uid(0).ok();
-        let (mut permitted, mut effective) = (0, false);
-        if creds.securebits & SECBIT_NOROOT == 0 && root.is_some() {
-            if root == Some(creds.euid) || root == Some(creds.uid) {
-                permitted = creds.inheritable | creds.bounding;
-            }
-            effective = root == Some(creds.euid);
-        }
-        let privileged = set_id;
-        creds.ambient = if privileged { 0 } else { creds.ambient };
-        creds.permitted = permitted & (creds.bounding | creds.inheritable) | creds.ambient;
-        creds.effective = if effective {
-            creds.permitted
-        } else {
-            creds.ambient
-        };
-        creds.securebits &= !SECBIT_KEEP_CAPS;
-        creds
     }
 }

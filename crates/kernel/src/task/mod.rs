@@ -10,6 +10,7 @@
 mod clone;
 mod deliver;
 mod exec;
+mod exec_creds;
 mod exit;
 mod frame;
 mod group;
@@ -41,6 +42,7 @@ use crate::namespaces::pid::{Pid, PidNamespace};
 
 pub use clone::{CloneArgs, NewTask, clone_flags};
 pub use exec::ExecRequest;
+pub(crate) use exec_creds::FileRights;
 pub use frame::SIGNAL_FRAME_SIZE;
 pub(crate) use frame::altstack_flags;
 pub use group::{ControllingTerminal, ProcessGroup, Session, ThreadGroup, Usage, WaitStatus};

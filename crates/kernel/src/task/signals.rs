@@ -217,7 +217,9 @@ impl Task {
     /// Takes the next signal in `wanted`, the thread's own before the process's.
     pub fn take_signal(&self, wanted: SigSet) -> Option<SigInfo> {
         let own = self.pending.borrow_mut().take(wanted);
-        own.or_else(|| self.group.pending.borrow_mut().take(wanted))
+        let mut info = own.or_else(|| self.group.pending.borrow_mut().take(wanted))?;
+        self.group.timers.signal_taken(&mut info);
+        Some(info)
     }
 }
 

@@ -6,7 +6,9 @@ use super::{FsContext, timestamp};
 use crate::credentials::{Capability, Credentials, MAY_EXEC, MAY_WRITE};
 use crate::inode::{Attr, S_IFDIR, S_IFLNK, S_IFREG, SetAttr, Timestamp};
 use crate::mount::MountFlags;
+use crate::notify::{self, event};
 use crate::path::Path;
+use crate::write_count::WriteHold;
 
 /// One of the two times `utimensat(2)` sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +44,9 @@ impl<'a> FsContext<'a> {
         path.inode().set_attr(&SetAttr {
             perm: Some(perm),
             ..SetAttr::default()
-        })
+        })?;
+        notify::tell_both(&path.dentry, event::ATTRIB);
+        Ok(())
     }
 
     /// `fchownat(2)`; `None` leaves one as it is.
@@ -78,13 +82,20 @@ impl<'a> FsContext<'a> {
                 mode &= !0o2000;
             }
             perm = (mode != attr.mode & 0o7777).then_some(mode);
+            // So do the capabilities that the file gave.
+            match path.inode().remove_xattr(b"security.capability") {
+                Err(Errno::NOT_HERE_YET) => return Err(Errno::NOT_HERE_YET),
+                _ => {}
+            }
         }
         path.inode().set_attr(&SetAttr {
             uid,
             gid,
             perm,
             ..SetAttr::default()
-        })
+        })?;
+        notify::tell_both(&path.dentry, event::ATTRIB);
+        Ok(())
     }
 
     /// `utimensat(2)`.
@@ -127,7 +138,9 @@ impl<'a> FsContext<'a> {
             mtime: value(mtime),
             ..SetAttr::default()
         };
-        path.inode().set_attr(&change)
+        path.inode().set_attr(&change)?;
+        notify::tell_both(&path.dentry, event::ATTRIB);
+        Ok(())
     }
 
     /// `truncate(2)`.
@@ -149,7 +162,10 @@ impl<'a> FsContext<'a> {
         if check {
             self.permission(path, &attr, MAY_WRITE)?;
         }
-        self.truncate_inode(path, &attr, size)
+        let _writer = WriteHold::writer(&*path.inode())?;
+        self.truncate_inode(path, &attr, size)?;
+        notify::tell_both(&path.dentry, event::MODIFY);
+        Ok(())
     }
 
     /// `faccessat2(2)`: with the real ids, or with `use_effective` (`AT_EACCESS`) the effective ones.

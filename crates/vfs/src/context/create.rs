@@ -5,6 +5,7 @@ use abi::{Errno, Result};
 use super::FsContext;
 use crate::credentials::{Capability, MAY_READ, MAY_WRITE};
 use crate::inode::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK};
+use crate::notify::{self, event};
 use crate::path::Path;
 use crate::walk::{Last, Located, LookupFlags, PATH_MAX};
 
@@ -101,6 +102,8 @@ impl<'a> FsContext<'a> {
             .parent
             .dentry
             .add(found.parent.mount.super_block(), entry, source.inode());
+        notify::tell(&source.inode(), event::ATTRIB, 0, b"");
+        notify::tell(&found.parent.inode(), event::CREATE, 0, entry);
         Ok(())
     }
 
@@ -136,7 +139,9 @@ impl<'a> FsContext<'a> {
         }
         let node = self.new_node(&dir_attr, mode, rdev, target);
         let inode = dir.inode().create(name, &node)?;
+        let is_dir = notify::directory_bit(&inode);
         let dentry = dir.dentry.add(dir.mount.super_block(), name, inode);
+        notify::tell(dir.dentry.inode(), event::CREATE | is_dir, 0, name);
         Ok(Path {
             mount: std::rc::Rc::clone(&dir.mount),
             dentry,

@@ -9,7 +9,9 @@ use crate::credentials::{Capability, MAY_READ, MAY_WRITE};
 use crate::file::{File, OpenFile, OpenFlags};
 use crate::inode::{Attr, NewNode, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK, SetAttr};
 use crate::mount::MountFlags;
+use crate::notify::{self, event};
 use crate::path::{Dentry, Path};
+use crate::write_count::WriteHold;
 use crate::walk::{Last, Located, LookupFlags};
 
 /// An `O_PATH` file: a place, and nothing can be done with it.
@@ -129,7 +131,9 @@ impl<'a> FsContext<'a> {
         let dir = self.resolve_with(base, path, how | LookupFlags::DIRECTORY)?;
         let dir_attr = self.may_change_dir(&dir)?;
         let node = self.new_node(&dir_attr, S_IFREG | (mode & 0o7777), 0, b"");
-        let inode = dir.inode().tmpfile(&node)?;
+        // With O_EXCL it never gets a name.
+        let linkable = !flags.contains(OpenFlags::EXCL);
+        let inode = dir.inode().tmpfile(&node, linkable)?;
         let name = format!("#{}", inode.attr()?.ino);
         let dentry = Dentry::unnamed(&dir.dentry, name.as_bytes(), inode);
         self.open_file(
@@ -168,7 +172,9 @@ impl<'a> FsContext<'a> {
             return Err(Errno::EPERM);
         }
         if truncate {
+            let _writer = WriteHold::writer(&*path.inode())?;
             self.truncate_inode(path, &attr, 0)?;
+            notify::tell_both(&path.dentry, event::MODIFY);
         }
         self.open_file(path.clone(), flags)
     }
@@ -176,13 +182,20 @@ impl<'a> FsContext<'a> {
     /// The open itself, with access already granted.
     fn open_file(&self, path: Path, flags: OpenFlags) -> Result<Rc<OpenFile>> {
         let inode = path.inode();
+        let hold = match flags.writable() {
+            true if inode.attr()?.file_type() == S_IFREG => WriteHold::writer(&*inode)?,
+            _ => None,
+        };
         let mut how = flags;
         how.set(OpenFlags::NOATIME, !self.keeps_atime(&path, flags));
         let file = match Rc::clone(&inode).open(how) {
             Err(Errno::ENXIO) => self.open_special(&path, flags)?,
             other => other?,
         };
-        Ok(OpenFile::new(file, Some(path), flags))
+        notify::tell_both(&path.dentry, event::OPEN);
+        let file = OpenFile::new(file, Some(path), flags);
+        *file.hold.borrow_mut() = hold;
+        Ok(file)
     }
 
     /// Whether reading this file renews its access time.

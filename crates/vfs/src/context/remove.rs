@@ -5,6 +5,7 @@ use std::rc::Rc;
 use abi::{Errno, Result};
 
 use super::FsContext;
+use crate::notify::{self, event};
 use crate::path::Path;
 use crate::walk::{Last, LookupFlags};
 
@@ -32,7 +33,7 @@ impl<'a> FsContext<'a> {
         }
         self.not_a_mount_point(&found.parent, child)?;
         found.parent.inode().unlink(name)?;
-        self.removed(&found.parent, name, child);
+        self.removed(&found.parent, name, child, false);
         Ok(())
     }
 
@@ -55,7 +56,7 @@ impl<'a> FsContext<'a> {
         }
         self.not_a_mount_point(&found.parent, child)?;
         found.parent.inode().rmdir(name)?;
-        self.removed(&found.parent, name, child);
+        self.removed(&found.parent, name, child, false);
         Ok(())
     }
 
@@ -74,9 +75,18 @@ impl<'a> FsContext<'a> {
         Ok(())
     }
 
-    /// Takes the dentry out, and unmounts what other namespaces have mounted on it.
-    pub(crate) fn removed(&self, dir: &Path, name: &[u8], child: &Path) {
+    /// Takes the dentry out, tells watchers, and unmounts what other namespaces have mounted on it.
+    pub(crate) fn removed(&self, dir: &Path, name: &[u8], child: &Path, replaced: bool) {
         dir.dentry.forget(dir.mount.super_block(), name);
+        let is_dir = notify::directory_bit(child.dentry.inode());
+        if is_dir == 0 {
+            notify::tell(child.dentry.inode(), event::ATTRIB, 0, b"");
+        }
+        // Held by the caller's `child` only.
+        notify::tell_if_gone(&child.dentry, 1);
+        if !replaced {
+            notify::tell(dir.dentry.inode(), event::DELETE | is_dir, 0, name);
+        }
         if child.dentry.mounted.get() > 0 {
             for mount in self.namespace.table().mounts_on(&child.dentry) {
                 mount.detach();

@@ -6,6 +6,7 @@ use abi::{Errno, Result};
 
 use super::FsContext;
 use crate::credentials::{Capability, MAY_WRITE};
+use crate::notify::{self, event};
 use crate::path::{Path, same_inode};
 use crate::walk::{Last, Located, LookupFlags};
 
@@ -64,15 +65,37 @@ impl<'a> FsContext<'a> {
             from.parent
                 .dentry
                 .exchanged(old_name, &to.parent.dentry, new_name);
+            if let Some(target) = &to.child {
+                self.tell_moved(&to, new_name, &from, old_name, target);
+            }
+            self.tell_moved(&from, old_name, &to, new_name, source);
             return Ok(());
         }
         if let Some(target) = &to.child {
-            self.removed(&to.parent, new_name, target);
+            self.removed(&to.parent, new_name, target, true);
         }
         from.parent
             .dentry
             .moved(sb, old_name, &to.parent.dentry, new_name);
+        self.tell_moved(&from, old_name, &to, new_name, source);
         Ok(())
+    }
+
+    fn tell_moved(
+        &self,
+        from: &Located<'_>,
+        old_name: &[u8],
+        to: &Located<'_>,
+        new_name: &[u8],
+        moved: &Path,
+    ) {
+        let is_dir = notify::directory_bit(&moved.inode());
+        // The time tells one move from another.
+        let cookie = (self.clock.now().0 as u32).max(1);
+        let (from, to) = (from.parent.inode(), to.parent.inode());
+        notify::tell(&from, event::MOVED_FROM | is_dir, cookie, old_name);
+        notify::tell(&to, event::MOVED_TO | is_dir, cookie, new_name);
+        notify::tell(&moved.inode(), event::MOVE_SELF | is_dir, 0, b"");
     }
 
     /// Types, permissions and the tree's shape. False when there is nothing to do.

@@ -5,6 +5,7 @@ use abi::{Errno, Result};
 use super::FsContext;
 use crate::credentials::{Capability, MAY_READ, MAY_WRITE};
 use crate::inode::{Attr, S_IFDIR, S_IFREG};
+use crate::notify::{self, event};
 use crate::path::Path;
 
 /// Longest name of an attribute.
@@ -30,7 +31,9 @@ impl<'a> FsContext<'a> {
         }
         let attr = path.inode().attr()?;
         self.check_xattr(path, &attr, name, MAY_WRITE)?;
-        path.inode().set_xattr(name, value, flags)
+        path.inode().set_xattr(name, value, flags)?;
+        notify::tell_both(&path.dentry, event::ATTRIB);
+        Ok(())
     }
 
     /// `listxattr(2)`; `trusted.` names are for the administrator's eyes.
@@ -46,7 +49,9 @@ impl<'a> FsContext<'a> {
     pub fn remove_xattr(&self, path: &Path, name: &[u8]) -> Result<()> {
         let attr = path.inode().attr()?;
         self.check_xattr(path, &attr, name, MAY_WRITE)?;
-        path.inode().remove_xattr(name)
+        path.inode().remove_xattr(name)?;
+        notify::tell_both(&path.dentry, event::ATTRIB);
+        Ok(())
     }
 
     fn check_xattr(&self, path: &Path, attr: &Attr, name: &[u8], mask: u32) -> Result<()> {

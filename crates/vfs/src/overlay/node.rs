@@ -187,9 +187,9 @@ impl Inode for Node {
         Ok(node)
     }
 
-    fn tmpfile(&self, node: &NewNode<'_>) -> Result<InodeRef> {
+    fn tmpfile(&self, node: &NewNode<'_>, linkable: bool) -> Result<InodeRef> {
         self.copy_up(true)?;
-        let upper = self.upper()?.tmpfile(node)?;
+        let upper = self.upper()?.tmpfile(node, linkable)?;
         let ino = upper.attr()?.ino;
         let file = Node::new(
             &self.core,

@@ -314,11 +314,11 @@ impl Inode for Node {
         Ok(child)
     }
 
-    fn tmpfile(&self, node: &NewNode<'_>) -> Result<InodeRef> {
+    fn tmpfile(&self, node: &NewNode<'_>, linkable: bool) -> Result<InodeRef> {
         self.entries()?;
         self.core.check_inode()?;
         let file = Node::new(&self.core, node);
-        file.linkable.set(true);
+        file.linkable.set(linkable);
         Ok(file)
     }
 
