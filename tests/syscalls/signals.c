@@ -439,7 +439,7 @@ CASE(stopping)
 
 CASE(default_actions)
 {
-    static const int terminating[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGIO, SIGPROF, SIGVTALRM, SIGXCPU, SIGSYS, SIGSTKFLT, SIGPWR, 33, 64};
+    static const int terminating[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGIO, SIGPROF, SIGVTALRM, SIGXCPU, SIGSYS, SIGSTKFLT, SIGPWR, 40, 64};
     static const int ignored[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH};
     char what[40];
     struct rlimit none = {0, 0};

@@ -92,7 +92,7 @@ fn clippy() -> Result<()> {
 }
 
 fn native() -> Result<()> {
-    setup::qemu()?;
+    setup::native_tests()?;
     // The guest of the kernel's tests.
     images::tree("busybox")?;
     tools::run(tools::cargo(&["test", "--workspace", "--locked"])?)

@@ -297,6 +297,9 @@ mod tests {
             inotify.push(event(wd, b""));
         }
         assert_eq!(inotify.queue.borrow().len(), QUEUE_MAX + 1);
-        assert_eq!(inotify.queue.borrow().back().map(|event| event.wd), Some(-1));
+        assert_eq!(
+            inotify.queue.borrow().back().map(|event| event.wd),
+            Some(-1)
+        );
     }
 }

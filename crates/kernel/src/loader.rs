@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use rv64::{Access, Fault, Prot};
-use vfs::{Credentials, FsContext};
 use vfs::file::{OpenFile, OpenFlags};
 use vfs::inode::{Attr, S_IFREG};
 use vfs::mount::MountFlags;
 use vfs::path::Path;
 use vfs::write_count::WriteHold;
+use vfs::{Credentials, FsContext};
 
 use crate::kernel::Kernel;
 use crate::mm::{

@@ -56,7 +56,9 @@ fn parse(output: &str) -> Vec<Check> {
 }
 
 fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
@@ -78,7 +80,9 @@ fn build(compiler: &str, name: &str) -> PathBuf {
     let mut objects = Vec::new();
     let mut stale = !program.exists();
     for source in &sources {
-        let object = out.join(source.file_stem().expect("a name")).with_extension("o");
+        let object = out
+            .join(source.file_stem().expect("a name"))
+            .with_extension("o");
         let newest = modified(source).max(modified(&header));
         if modified(&object) < newest {
             let flags = ["-O1", "-std=gnu11", "-w", "-c", "-o"];
@@ -139,7 +143,9 @@ fn native_failures(program: &Path) -> (usize, Vec<Check>) {
 
 fn native_is_new_enough() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.trim().parse().unwrap_or(0));
     let found: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     found >= NATIVE_RELEASE_MIN
 }
@@ -159,7 +165,12 @@ fn run_in_drydock(program: &Path) -> Vec<Check> {
     let output = machine
         .run_with(&["/bin/syscalls"], b"", BUDGET)
         .expect("it starts");
-    assert_eq!(output.code(), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.code(),
+        0,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(machine.kernel.crashed(), None);
     parse(&output.text())
 }
@@ -174,7 +185,9 @@ fn document(checks: &[Check]) -> String {
         if cases.last().is_none_or(|case| case.0 != check.case) {
             cases.push((&check.case, 0, Vec::new()));
         }
-        let Some(case) = cases.last_mut() else { continue };
+        let Some(case) = cases.last_mut() else {
+            continue;
+        };
         match &check.verdict {
             Verdict::Pass => case.1 += 1,
             Verdict::Fail(_) | Verdict::Skip => case.2.push(&check.what),
@@ -193,7 +206,10 @@ fn document(checks: &[Check]) -> String {
         checks.len()
     );
     for (family, cases) in families {
-        let _ = write!(text, "\n## {family}\n\n| case | checks | passed | differs from Linux |\n|---|---:|---:|---|\n");
+        let _ = write!(
+            text,
+            "\n## {family}\n\n| case | checks | passed | differs from Linux |\n|---|---:|---:|---|\n"
+        );
         for (case, passed, differs) in cases {
             let _ = writeln!(
                 text,

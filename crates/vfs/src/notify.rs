@@ -49,7 +49,12 @@ pub fn watch(inode: &InodeRef, watcher: Weak<dyn Watcher>) -> bool {
 
 fn watchers(inode: &InodeRef) -> Option<Vec<Rc<dyn Watcher>>> {
     let watches = inode.attachments()?.get::<Watches>()?;
-    let list: Vec<_> = watches.0.borrow().iter().filter_map(Weak::upgrade).collect();
+    let list: Vec<_> = watches
+        .0
+        .borrow()
+        .iter()
+        .filter_map(Weak::upgrade)
+        .collect();
     Some(list).filter(|list| !list.is_empty())
 }
 

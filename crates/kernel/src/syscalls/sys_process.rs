@@ -131,15 +131,12 @@ fn sys_clone3(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
         return Err(Errno::E2BIG.into());
     }
     let word = |index: usize| {
-        u64::from_le_bytes(
-            raw[index * 8..index * 8 + 8]
-                .try_into()
-                .unwrap_or_default(),
-        )
+        u64::from_le_bytes(raw[index * 8..index * 8 + 8].try_into().unwrap_or_default())
     };
     let (flags, exit_signal) = (word(0), word(4));
     let (stack, stack_size) = (word(5), word(6));
-    let known = 0xffff_ffff & !(clone_flags::CSIGNAL | clone_flags::DETACHED) | clone_flags::CLEAR_SIGHAND;
+    let known =
+        0xffff_ffff & !(clone_flags::CSIGNAL | clone_flags::DETACHED) | clone_flags::CLEAR_SIGHAND;
     let has = |flag| flags & flag != 0;
     let bad = flags & !known != 0
         || exit_signal > u64::from(abi::signal::SIGNAL_MAX)

@@ -103,7 +103,9 @@ impl Kernel {
             .capabilities
             .as_deref()
             .and_then(parse)
-            .filter(|caps| honoured && (caps.root == 0 && user_ns.is_initial() || Some(caps.root) == root));
+            .filter(|caps| {
+                honoured && (caps.root == 0 && user_ns.is_initial() || Some(caps.root) == root)
+            });
         let has_file_caps = file.is_some();
         let root_counts = creds.securebits & SECBIT_NOROOT == 0 && root.is_some();
         let is_root = root_counts && (root == Some(creds.euid) || root == Some(creds.uid));
@@ -122,7 +124,10 @@ impl Kernel {
             creds.ambient = 0;
         }
         let gained = creds.inheritable & caps.inheritable | caps.permitted & creds.bounding;
-        if !is_root && caps.effective && caps.permitted & !gained & vfs::credentials::ALL_CAPABILITIES != 0 {
+        if !is_root
+            && caps.effective
+            && caps.permitted & !gained & vfs::credentials::ALL_CAPABILITIES != 0
+        {
             return Err(Errno::EPERM);
         }
         creds.permitted = gained & vfs::credentials::ALL_CAPABILITIES | creds.ambient;
@@ -147,12 +152,17 @@ mod tests {
     fn revisions_of_file_capabilities() {
         let data = |magic: u32, words: &[u32]| {
             let all = [&[magic], words].concat();
-            all.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>()
+            all.iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect::<Vec<_>>()
         };
         let caps = parse(&data(0x0200_0001, &[1 << 10, 0, 2, 0])).unwrap();
         assert_eq!(caps.permitted, 1 << 33 | 1 << 10);
         assert!(caps.effective);
-        assert_eq!(parse(&data(0x0300_0000, &[1, 0, 0, 0, 1000])).unwrap().root, 1000);
+        assert_eq!(
+            parse(&data(0x0300_0000, &[1, 0, 0, 0, 1000])).unwrap().root,
+            1000
+        );
         assert_eq!(parse(&data(0x0100_0000, &[4, 8])).unwrap().inheritable, 8);
         assert_eq!(parse(&data(0x0200_0000, &[1])), None);
         assert_eq!(parse(&data(0x0900_0000, &[1, 0, 0, 0])), None);

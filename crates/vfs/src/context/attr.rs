@@ -83,9 +83,8 @@ impl<'a> FsContext<'a> {
             }
             perm = (mode != attr.mode & 0o7777).then_some(mode);
             // So do the capabilities that the file gave.
-            match path.inode().remove_xattr(b"security.capability") {
-                Err(Errno::NOT_HERE_YET) => return Err(Errno::NOT_HERE_YET),
-                _ => {}
+            if path.inode().remove_xattr(b"security.capability") == Err(Errno::NOT_HERE_YET) {
+                return Err(Errno::NOT_HERE_YET);
             }
         }
         path.inode().set_attr(&SetAttr {

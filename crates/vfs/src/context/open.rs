@@ -11,8 +11,8 @@ use crate::inode::{Attr, NewNode, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, S
 use crate::mount::MountFlags;
 use crate::notify::{self, event};
 use crate::path::{Dentry, Path};
-use crate::write_count::WriteHold;
 use crate::walk::{Last, Located, LookupFlags};
+use crate::write_count::WriteHold;
 
 /// An `O_PATH` file: a place, and nothing can be done with it.
 struct PathOnly;
