@@ -100,6 +100,12 @@ impl FutexTable {
         }
     }
 
+    /// Somebody sleeps there.
+    #[must_use]
+    pub fn has_waiters(&self, key: FutexKey) -> bool {
+        self.queues.borrow().contains_key(&key)
+    }
+
     /// Wakes at most `count` sleepers that have one of `bits`; gives how many.
     pub fn wake(&self, key: FutexKey, count: u64, bits: u32) -> u64 {
         let mut woken = 0;

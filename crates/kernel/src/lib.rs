@@ -53,6 +53,9 @@ pub mod proc;
 pub mod pseudo;
 pub mod sys;
 pub mod sysv;
+pub mod sysv_msg;
+pub mod sysv_perm;
+pub mod sysv_sem;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod harness;

@@ -1,23 +1,19 @@
 //! System V shared memory (`shmget(2)`, `sysvipc(7)`): segments of an IPC namespace.
 //!
 //! A segment's pages are shared by whoever has it mapped; how many have is the number of references to
-//! them. A removed segment stays until the last one detaches. Semaphores and message queues are not here.
+//! them. A removed segment stays until the last one detaches.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use abi::{Errno, Result};
-use vfs::Capability;
-
 use crate::Kernel;
 use crate::mm::{PAGE, SharedPages, page_up};
 use crate::namespaces::{IpcNs, Namespaces, Pid};
+use crate::sysv_perm::{self, IPC_CREAT, IPC_EXCL, IPC_PRIVATE};
 use crate::task::Task;
+use abi::{Errno, Result};
 
-const IPC_PRIVATE: i32 = 0;
-const IPC_CREAT: u32 = 0o1000;
-const IPC_EXCL: u32 = 0o2000;
 /// Mode bit of a removed segment that somebody still has.
 const SHM_DEST: u32 = 0o1000;
 
@@ -211,29 +207,8 @@ impl Segment {
 
     /// `EACCES` or `EPERM` for who may not.
     pub fn check(&self, kernel: &Kernel, task: &Task, access: Access) -> Result<()> {
-        let creds = task.creds();
-        let owner = creds.euid == self.uid.get() || creds.euid == self.creator.0;
-        let user_ns = Rc::clone(&task.ns().ipc.owner);
-        if access == Access::Owner {
-            let admin = kernel.capable_in(task, &user_ns, Capability::SysAdmin);
-            return if owner || admin {
-                Ok(())
-            } else {
-                Err(Errno::EPERM)
-            };
-        }
-        let in_group = |gid: u32| creds.egid == gid || creds.groups.contains(&gid);
-        let bits = if owner {
-            self.mode.get() >> 6
-        } else if in_group(self.gid.get()) || in_group(self.creator.1) {
-            self.mode.get() >> 3
-        } else {
-            self.mode.get()
-        };
-        let wanted = if access == Access::Write { 0o6 } else { 0o4 };
-        let allowed =
-            bits & wanted == wanted || kernel.capable_in(task, &user_ns, Capability::IpcOwner);
-        if allowed { Ok(()) } else { Err(Errno::EACCES) }
+        let owner = (self.uid.get(), self.gid.get());
+        sysv_perm::check(kernel, task, owner, self.creator, self.mode.get(), access)
     }
 
     /// Somebody mapped it.

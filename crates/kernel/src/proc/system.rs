@@ -92,13 +92,8 @@ const FILES: &[Spec] = &[
     dir("fs"),
     dir("irq"),
     dir("sysvipc"),
-    file("sysvipc/msg", |_| {
-        "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n".into()
-    }),
-    file("sysvipc/sem", |_| {
-        "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"
-            .into()
-    }),
+    file("sysvipc/msg", crate::sysv_msg::proc_msg),
+    file("sysvipc/sem", crate::sysv_sem::proc_sem),
     file("sysvipc/shm", crate::sysv::proc_shm),
     dir("tty"),
     file("tty/drivers", |_| TTY_DRIVERS.into()),

@@ -165,6 +165,9 @@ fn open(
     {
         k.file_was_cut(&inode, 0);
     }
+    if super::sys_tty::is_exclusive(&file) && !k.capable(t, vfs::Capability::SysAdmin) {
+        return Err(Errno::EBUSY.into());
+    }
     super::sys_tty::opened(t, &file, flags);
     Ok(install(t, file, cloexec)?)
 }

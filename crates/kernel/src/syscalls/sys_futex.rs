@@ -7,6 +7,7 @@ use std::rc::Rc;
 use abi::Errno;
 use clock::{Instant, NANOS_PER_SEC};
 
+use super::sys_futex_pi;
 use super::table::{Arg, Row};
 use super::{Block, Restart, Stop, SysResult};
 use crate::futex::{FutexKey, Ticket};
@@ -22,7 +23,7 @@ pub const ROWS: &[Row] = &[
         "futex",
         sys_futex,
         &[Ptr, FutexOp, Uint, Timespec, Ptr, Hex],
-        "no priority inheritance (FUTEX_LOCK_PI and its family are ENOSYS)",
+        "FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI are ENOSYS",
     ),
     Row::full(99, "set_robust_list", sys_set_robust_list, &[Ptr, Uint]),
     Row::full(
@@ -39,15 +40,19 @@ const WAKE: u32 = 1;
 const REQUEUE: u32 = 3;
 const CMP_REQUEUE: u32 = 4;
 const WAKE_OP: u32 = 5;
+const LOCK_PI: u32 = 6;
+const UNLOCK_PI: u32 = 7;
+const TRYLOCK_PI: u32 = 8;
 const WAIT_BITSET: u32 = 9;
 const WAKE_BITSET: u32 = 10;
+const LOCK_PI2: u32 = 13;
 const PRIVATE: u32 = 128;
 const CLOCK_REALTIME: u32 = 256;
 const ROBUST_LIST_HEAD: u64 = 24;
 
 impl Kernel {
     /// The name of a word, and the page that has to stay alive for the name to mean something.
-    fn futex_key(
+    pub(super) fn futex_key(
         &self,
         t: &Rc<Task>,
         address: u64,
@@ -100,7 +105,7 @@ fn sys_futex(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let private = op & PRIVATE != 0;
     let realtime = op & CLOCK_REALTIME != 0;
     let command = op & !(PRIVATE | CLOCK_REALTIME);
-    if realtime && command != WAIT_BITSET && command != WAIT {
+    if realtime && !matches!(command, WAIT_BITSET | WAIT | LOCK_PI2) {
         return Err(Errno::ENOSYS.into());
     }
     let key = |address| k.futex_key(t, address, private).map(|(key, _)| key);
@@ -141,6 +146,11 @@ fn sys_futex(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             }
             Ok(woken)
         }
+        // The older call's time is on the realtime clock, always.
+        LOCK_PI => sys_futex_pi::lock(k, t, address, private, timeout, true, true),
+        LOCK_PI2 => sys_futex_pi::lock(k, t, address, private, timeout, realtime, true),
+        TRYLOCK_PI => sys_futex_pi::lock(k, t, address, private, 0, false, false),
+        UNLOCK_PI => sys_futex_pi::unlock(k, t, address, private),
         _ => Err(Errno::ENOSYS.into()),
     }
 }
@@ -194,7 +204,7 @@ fn wait(
     Err(Stop::Block(Block { deadline, restart }))
 }
 
-fn read_deadline(
+pub(super) fn read_deadline(
     k: &Rc<Kernel>,
     t: &Rc<Task>,
     timeout: u64,

@@ -1,4 +1,4 @@
-//! System calls: System V IPC (`sysvipc(7)`). Shared memory only.
+//! System calls: System V IPC (`sysvipc(7)`): shared memory.
 
 use std::rc::Rc;
 
@@ -24,14 +24,6 @@ pub const ROWS: &[Row] = &[
     ),
     Row::full(196, "shmat", sys_shmat, &[Arg::Int, Arg::Ptr, Arg::Hex]),
     Row::full(197, "shmdt", sys_shmdt, &[Arg::Ptr]),
-    Row::enosys(190, "semget", "no System V semaphores"),
-    Row::enosys(191, "semctl", "no System V semaphores"),
-    Row::enosys(192, "semtimedop", "no System V semaphores"),
-    Row::enosys(193, "semop", "no System V semaphores"),
-    Row::enosys(186, "msgget", "no System V message queues"),
-    Row::enosys(187, "msgctl", "no System V message queues"),
-    Row::enosys(188, "msgrcv", "no System V message queues"),
-    Row::enosys(189, "msgsnd", "no System V message queues"),
 ];
 
 const SHM_RDONLY: u64 = 0o10000;

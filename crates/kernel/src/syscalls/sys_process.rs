@@ -35,7 +35,7 @@ pub const ROWS: &[Row] = &[
         "clone",
         sys_clone,
         &[CloneFlags, Ptr, Ptr, Hex, Ptr],
-        "no CLONE_PTRACE; CLONE_SYSVSEM has no semaphores to share",
+        "no CLONE_PTRACE; processes never share what CLONE_SYSVSEM would undo",
     ),
     Row::full(221, "execve", sys_execve, &[Path, StrList, StrList]),
     Row::full(260, "wait4", sys_wait4, &[Int, Ptr, Hex, Ptr]),

@@ -121,7 +121,7 @@ fn write_timespec(t: &Rc<Task>, address: u64, nanos: u64) -> Result<(), Errno> {
 }
 
 /// A `struct timespec` as nanoseconds.
-fn read_timespec(t: &Rc<Task>, address: u64) -> Result<u64, Errno> {
+pub(super) fn read_timespec(t: &Rc<Task>, address: u64) -> Result<u64, Errno> {
     let (sec, nsec) = t.read_time_pair(address)?;
     if sec < 0 || !(0..NANOS_PER_SEC as i64).contains(&nsec) {
         return Err(Errno::EINVAL);

@@ -287,6 +287,12 @@ fn wait_for_raw(
     }))
 }
 
+/// A terminal that its user wants for himself (`TIOCEXCL`).
+pub(super) fn is_exclusive(file: &OpenFile) -> bool {
+    let slave = file.file.as_any().downcast_ref::<PtySlave>();
+    slave.is_some_and(|slave| slave.tty().exclusive.get())
+}
+
 /// A session leader without a terminal gets the one it opens.
 pub(super) fn opened(t: &Task, file: &OpenFile, flags: OpenFlags) {
     let Some(slave) = file.file.as_any().downcast_ref::<PtySlave>() else {

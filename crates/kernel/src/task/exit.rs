@@ -155,6 +155,7 @@ impl Kernel {
     /// The last thread has ended.
     fn exit_process(&self, group: &Rc<ThreadGroup>, status: WaitStatus) {
         group.timers.clear();
+        crate::sysv_sem::UndoLists::process_ended(self, group);
         self.set_stopped(group, None);
         group.status.set(Some(status));
         let pid_ns = Rc::clone(group.pid().namespace());

@@ -129,6 +129,8 @@ pub struct Tty {
     /// Written by programs and echo, not yet read by the master.
     output: RefCell<VecDeque<u8>>,
     window: Cell<WindowSize>,
+    /// `TIOCEXCL`: nobody else opens it.
+    pub(crate) exclusive: Cell<bool>,
     session: RefCell<Weak<Session>>,
     foreground: RefCell<Weak<ProcessGroup>>,
     slaves: Cell<usize>,
@@ -158,6 +160,7 @@ impl Tty {
             pending: RefCell::default(),
             output: RefCell::default(),
             window: Cell::default(),
+            exclusive: Cell::new(false),
             session: RefCell::default(),
             foreground: RefCell::default(),
             slaves: Cell::new(0),
@@ -549,7 +552,8 @@ impl Tty {
                 self.set_termios(self.termios().parse(&raw), request == r::TCSETSF2);
             }
             // Output is never in the wire and a break has nowhere to go.
-            r::TCSBRK | r::TCSBRKP | r::TIOCEXCL | r::TIOCNXCL => {}
+            r::TCSBRK | r::TCSBRKP => {}
+            r::TIOCEXCL | r::TIOCNXCL => self.exclusive.set(request == r::TIOCEXCL),
             r::TCXONC => self.flow_control(argument)?,
             r::TIOCGWINSZ => {
                 let window = self.window.get();

@@ -80,6 +80,7 @@ impl<'a> FsContext<'a> {
         how.set(LookupFlags::FOLLOW, follow);
         let source = self.resolve_with(old_base, old, how)?;
         let found = self.new_name(new_base, new, false)?;
+        self.writable(&found.parent.mount)?;
         if !std::rc::Rc::ptr_eq(&source.mount, &found.parent.mount) {
             return Err(Errno::EXDEV);
         }
