@@ -18,6 +18,8 @@ pub mod mount;
 
 pub mod mountinfo;
 
+mod propagate;
+
 pub mod walk;
 
 pub mod credentials;

@@ -158,6 +158,8 @@ pub struct MountTable {
     super_blocks: RefCell<Vec<Weak<SuperBlock>>>,
     /// Mounts by the dentry they hang on, for removing a directory that is a mount point elsewhere.
     mounted_on: RefCell<HashMap<*const Dentry, Vec<Weak<Mount>>>>,
+    /// All there are, for propagation.
+    all: RefCell<Vec<Weak<Mount>>>,
     special: RefCell<Option<Rc<dyn SpecialFiles>>>,
     arrivals: Rc<WaitQueue>,
     /// Who waits for which file lock.
@@ -194,7 +196,7 @@ impl MountTable {
         self.next_mount.get()
     }
 
-    fn next_group(&self) -> u32 {
+    pub(crate) fn next_group(&self) -> u32 {
         self.next_group.set(self.next_group.get() + 1);
         self.next_group.get()
     }
@@ -219,7 +221,7 @@ impl MountTable {
         source: &[u8],
         flags: MountFlags,
     ) -> Rc<Mount> {
-        Rc::new(Mount {
+        let mount = Rc::new(Mount {
             id: self.next_id(),
             source: source.to_vec(),
             flags: Cell::new(flags),
@@ -230,7 +232,22 @@ impl MountTable {
             children: RefCell::default(),
             table: Rc::clone(self),
             namespace: RefCell::default(),
-        })
+        });
+        let mut all = self.all.borrow_mut();
+        if all.len() == all.capacity() {
+            all.retain(|known| known.strong_count() > 0);
+        }
+        all.push(Rc::downgrade(&mount));
+        mount
+    }
+
+    /// The mounts that hang somewhere, in whatever namespace, oldest first.
+    pub(crate) fn attached(&self) -> Vec<Rc<Mount>> {
+        let all = self.all.borrow();
+        all.iter()
+            .filter_map(Weak::upgrade)
+            .filter(|mount| mount.namespace().is_some())
+            .collect()
     }
 
     /// The mounts that hang on `dentry`, in any namespace.
@@ -294,6 +311,10 @@ impl Mount {
             mount: place.mount.upgrade()?,
             dentry: Rc::clone(&place.dentry),
         })
+    }
+
+    pub(crate) fn table(&self) -> &Rc<MountTable> {
+        &self.table
     }
 
     /// The namespace it is in.
@@ -455,7 +476,11 @@ impl Mount {
         } else if flags.contains(MountFlags::SLAVE) {
             Propagation {
                 shared: None,
-                master: old.shared.or(old.master),
+                // Without a peer there is nobody to receive from.
+                master: old
+                    .shared
+                    .filter(|&group| !self.table.is_alone(self, group))
+                    .or(old.master),
                 unbindable: false,
             }
         } else {

@@ -24,7 +24,7 @@ pub const ROWS: &[Row] = &[
         "mount",
         sys_mount,
         &[Arg::Path, Arg::Path, Arg::Path, Arg::Hex, Arg::Ptr],
-        "the types of this machine (/proc/filesystems); propagation is kept, copies are not pushed",
+        "the types of this machine (/proc/filesystems); a copy that would come to lie below another mount is left out",
     ),
     Row::full(41, "pivot_root", sys_pivot_root, &[Arg::Path, Arg::Path]),
     Row::enosys(

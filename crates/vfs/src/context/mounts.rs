@@ -9,6 +9,7 @@ use crate::credentials::Capability;
 use crate::inode::FileSystem;
 use crate::mount::{Mount, MountFlags};
 use crate::path::Path;
+use crate::propagate;
 use crate::registry::{FsRegistry, MountRequest};
 
 /// `MNT_FORCE`: no effect here.
@@ -90,15 +91,7 @@ impl<'a> FsContext<'a> {
             return Err(Errno::ENOENT);
         }
         self.namespace.check_room(mount.subtree().len())?;
-        if place.mount.propagation.get().shared.is_some() {
-            for part in mount.subtree() {
-                if part.propagation.get().shared.is_none() {
-                    part.set_propagation(MountFlags::SHARED);
-                }
-            }
-        }
-        mount.attach(&place);
-        Ok(())
+        propagate::hang(mount, &place)
     }
 
     /// `EINVAL` for a mount that is not in this task's namespace.
@@ -161,8 +154,7 @@ impl<'a> FsContext<'a> {
         }
         let mount = Rc::clone(mount);
         mount.detach();
-        mount.attach(&place.clone().with_mounts());
-        Ok(())
+        propagate::hang(&mount, &place.clone().with_mounts()).inspect_err(|_| mount.attach(&parent))
     }
 
     /// `umount2(2)`.
@@ -190,8 +182,7 @@ impl<'a> FsContext<'a> {
         if flags & UMOUNT_DETACH == 0 && in_use {
             return Err(Errno::EBUSY);
         }
-        mount.detach();
-        Ok(())
+        propagate::take(&mount)
     }
 
     /// `pivot_root(2)`. Gives the old and the new root: the caller moves every task of the namespace
