@@ -292,10 +292,16 @@ impl Inode for Node {
     }
 
     fn create(&self, name: &[u8], node: &NewNode<'_>) -> Result<InodeRef> {
-        if node.mode & vfs::inode::S_IFMT != S_IFDIR {
-            return Err(Errno::EPERM);
+        let made = match node.mode & vfs::inode::S_IFMT {
+            S_IFDIR => self.directory()?.mkdir(name, node),
+            S_IFREG => Err(Errno::EACCES),
+            _ => Err(Errno::EPERM),
+        };
+        match made {
+            // procfs does not even look for names that are not there.
+            Err(Errno::EPERM | Errno::EACCES) if self.fs().name() == "proc" => Err(Errno::ENOENT),
+            made => made,
         }
-        self.directory()?.mkdir(name, node)
     }
 
     fn rmdir(&self, name: &[u8]) -> Result<()> {

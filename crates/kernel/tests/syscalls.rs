@@ -112,9 +112,25 @@ fn run_tool(command: &mut Command) {
 }
 
 fn run_native(program: &Path, arguments: &[&str]) -> Vec<Check> {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.expect("a program that was just built");
+    run_command(Command::new(program).args(arguments))
+}
+
+fn run_command(command: &mut Command) -> Vec<Check> {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// What is about the processor can only be judged by another one of its kind.
+fn judge_processor(program: &Path) {
+    let mut qemu = Command::new("qemu-riscv64");
+    let checks = run_command(qemu.args(["-cpu", "rv64"]).arg(program).arg("processor"));
+    assert!(checks.len() > 100, "{} checks", checks.len());
+    let failed: Vec<_> = checks
+        .iter()
+        .filter(|check| check.verdict != Verdict::Pass)
+        .collect();
+    assert!(failed.is_empty(), "qemu-riscv64: {failed:#?}");
 }
 
 /// The failures of a native run that stay when their cases are run again.
@@ -200,7 +216,7 @@ fn document(checks: &[Check]) -> String {
          The cases in `tests/syscalls/` are written from the man pages, compiled once for this computer and \
          once for riscv64, and run on the real Linux kernel and in Drydock. The real kernel judges the \
          expectations: a check that it does not pass is wrong and fails the test. (A sandbox that refuses \
-         what a case needs, such as mounting, leaves that case out there.) What is listed is the run in \
+         what a case needs, such as mounting, leaves that case out there.) Of the family `processor` the judge is qemu-riscv64. What is listed is the run in \
          Drydock: {} of {} checks pass.\n",
         passed.count(),
         checks.len()
@@ -229,6 +245,7 @@ fn linux_and_drydock_agree() {
     let checks = run_in_drydock(&guest);
     assert!(checks.len() > 1000, "{} checks", checks.len());
 
+    judge_processor(&guest);
     if native_is_new_enough() {
         let (passed, failures) = native_failures(&build("gcc", "native"));
         assert!(failures.is_empty(), "on this Linux: {failures:#?}");
