@@ -216,8 +216,8 @@ fn document(checks: &[Check]) -> String {
          The cases in `tests/syscalls/` are written from the man pages, compiled once for this computer and \
          once for riscv64, and run on the real Linux kernel and in Drydock. The real kernel judges the \
          expectations: a check that it does not pass is wrong and fails the test. (A sandbox that refuses \
-         what a case needs, such as mounting, leaves that case out there.) Of the family `processor` the judge is qemu-riscv64. What is listed is the run in \
-         Drydock: {} of {} checks pass.\n",
+         what a case needs, such as mounting, leaves that case out there.) Of the family \
+         `processor` the judge is qemu-riscv64. What is listed is the run in Drydock: {} of {} checks pass.\n",
         passed.count(),
         checks.len()
     );
