@@ -190,6 +190,14 @@ impl Network {
         self.spaces.get(&ns)?.routes.lookup(ip.dst, None).ok()
     }
 
+    /// The link of a namespace that has this address.
+    pub(crate) fn owner(&self, ns: NsId, ip: IpAddr) -> Option<LinkId> {
+        self.links
+            .iter()
+            .find(|&(&id, link)| link.ns == ns && self.owns(id, ip))
+            .map(|(&id, _)| id)
+    }
+
     /// The link has this address.
     pub(crate) fn owns(&self, id: LinkId, ip: IpAddr) -> bool {
         self.links

@@ -19,7 +19,7 @@ const WORK_MAX: usize = 4096;
 /// Frames that are worked on before somebody else gets a turn; and when it goes on then. Only a storm, in a
 /// ring of bridges, is that long.
 const WORK_PER_POLL: usize = 2000;
-const PAUSE_NS: u64 = 1_000_000;
+const PAUSE_NS: u64 = 10_000_000;
 /// Frames that wait to be fetched by the switch at most.
 const OUTBOX_MAX: usize = 2048;
 /// Links of a machine at most.

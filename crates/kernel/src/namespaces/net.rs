@@ -88,6 +88,11 @@ impl NetStack {
         result
     }
 
+    /// Looks at the network: nothing comes of it.
+    pub fn read<R>(&self, f: impl FnOnce(&Network) -> R) -> R {
+        f(&self.network.borrow())
+    }
+
     fn tell_listeners(&self, network: &mut Network) {
         let events = network.take_events();
         if events.is_empty() {
@@ -105,7 +110,12 @@ impl NetStack {
 
     /// Adds somebody who wants to hear of changes.
     pub fn listen(&self, listener: std::rc::Weak<dyn NetListener>) {
-        self.listeners.borrow_mut().push(listener);
+        let mut listeners = self.listeners.borrow_mut();
+        // Only when it would grow anyway: adding stays cheap.
+        if listeners.len() == listeners.capacity() {
+            listeners.retain(|known| known.strong_count() > 0);
+        }
+        listeners.push(listener);
     }
 
     /// A timer that is set too early does no harm: it sets itself again. So it is only moved forward.

@@ -474,7 +474,8 @@ impl Network {
         };
         let socket = self.get(id)?;
         let ns = socket.ns;
-        let group = to.ip.is_multicast() || is_link_local(to.ip);
+        let is_limited = matches!(to.ip, IpAddr::V4(to) if to.is_broadcast());
+        let group = to.ip.is_multicast() || is_link_local(to.ip) || is_limited;
         let only = socket
             .options
             .link

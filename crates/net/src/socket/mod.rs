@@ -555,11 +555,18 @@ impl Network {
         if !socket.may_have(to) {
             return Err(Errno::ENETUNREACH);
         }
-        let only = socket.options.link.or(scope).or(socket.scope);
+        let is_limited = matches!(to, IpAddr::V4(to) if to.is_broadcast());
+        // What is for everybody on a link goes out by the link whose address the socket has.
+        let own = socket
+            .local
+            .filter(|local| !local.ip.is_unspecified())
+            .filter(|_| is_limited || to.is_multicast())
+            .and_then(|local| self.owner(socket.ns, local.ip));
+        let only = socket.options.link.or(scope).or(socket.scope).or(own);
         if is_link_local(to) && only.is_none() {
             return Err(Errno::EINVAL);
         }
-        let only = only.filter(|_| socket.options.link.is_some() || needs_scope(to));
+        let only = only.filter(|_| socket.options.link.is_some() || needs_scope(to) || is_limited);
         let hop = self.route(socket.ns, to, only)?;
         let source = match socket.local {
             Some(local) if !local.ip.is_unspecified() => {

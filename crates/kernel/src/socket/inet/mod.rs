@@ -207,8 +207,13 @@ impl InetSocket {
         Ok(accepted)
     }
 
+    /// Looks at the network.
+    fn read<R>(&self, f: impl FnOnce(&Network) -> R) -> R {
+        self.net.stack.read(f)
+    }
+
     fn state(&self) -> TcpState {
-        self.with(|network| network.stream_info(self.id))
+        self.read(|network| network.stream_info(self.id))
             .map_or(TcpState::Closed, |info| info.state)
     }
 
@@ -218,7 +223,7 @@ impl InetSocket {
     }
 
     fn name(&self, remote: bool) -> Result<Option<SockAddr>> {
-        self.with(|network| {
+        self.read(|network| {
             let socket = network.get(self.id)?;
             let endpoint = if remote { socket.remote } else { socket.local };
             let scope = InetSocket::index_of(network, socket.scope);
@@ -340,7 +345,7 @@ impl Socket for InetSocket {
         if let Some(waker) = waker {
             self.wait.register(waker);
         }
-        events(&self.with(|network| network.ready(self.id)))
+        events(&self.read(|network| network.ready(self.id)))
     }
 
     fn take_error(&self) -> Option<Errno> {
@@ -352,11 +357,11 @@ impl Socket for InetSocket {
     }
 
     fn readable(&self) -> usize {
-        self.with(|network| network.readable(self.id))
+        self.read(|network| network.readable(self.id))
     }
 
     fn unsent(&self) -> usize {
-        self.with(|network| network.stream_info(self.id))
+        self.read(|network| network.stream_info(self.id))
             .map_or(0, |info| info.send_queue)
     }
 

@@ -116,6 +116,12 @@ fn a_refusal_comes_later_for_who_does_not_block() {
     assert!(socket.poll(None).contains(Events::ERR | Events::HUP));
     assert_eq!(socket.take_error(), Some(Errno::ECONNREFUSED));
     assert_eq!(socket.take_error(), None);
+    // As Linux 6.18 has it: the attempt is over, then a new one begins.
+    let next = socket.connect_to(local(81), None, true);
+    assert_eq!(next, Err(Errno::ECONNABORTED));
+    let anew = socket.connect_to(local(81), None, true);
+    assert_eq!(anew, Err(Errno::EINPROGRESS));
+    assert_eq!(receive(&socket), Err(Errno::ECONNREFUSED));
 }
 
 #[test]

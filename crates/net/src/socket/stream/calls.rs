@@ -99,6 +99,12 @@ impl Network {
             return match stream.state() {
                 TcpState::SynSent | TcpState::SynReceived if nonblocking => Err(Errno::EALREADY),
                 TcpState::SynSent | TcpState::SynReceived => Err(Errno::EAGAIN),
+                // It failed, and SO_ERROR has told why: the next call begins anew.
+                TcpState::Closed if stream.connecting => {
+                    (stream.engine, stream.connecting) = (None, false);
+                    socket.remote = None;
+                    Err(Errno::ECONNABORTED)
+                }
                 _ if std::mem::take(&mut stream.connecting) => Ok(()),
                 _ => Err(Errno::EISCONN),
             };
