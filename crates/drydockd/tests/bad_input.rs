@@ -3,111 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
-use clock::Instant;
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, Platform, RootFs};
-use playground::{Config, ConsoleMode, Event, Fetched, Playground};
+use world::World;
 
-#[path = "../src/files.rs"]
-#[allow(dead_code, reason = "the program uses all of it")]
-mod files;
-
-/// Instructions per turn.
-const FUEL: u64 = 5_000_000;
-
-/// A machine whose registry has evil images beside the real ones.
-struct World {
-    playground: Playground,
-    images: PathBuf,
-    evil: BTreeMap<String, Vec<u8>>,
-    now: Instant,
-    /// False: the host answers requests for a part with the whole file.
-    ranges: bool,
-    downloads: usize,
-    crashed: Vec<String>,
-}
-
-impl World {
-    fn boot(evil: BTreeMap<String, Vec<u8>>) -> World {
-        World::boot_from(evil, true)
-    }
-
-    fn boot_from(evil: BTreeMap<String, Vec<u8>>, ranges: bool) -> World {
-        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images");
-        files::check(&images).expect("`cargo xtask test` builds the images first");
-        let mut playground = Playground::new(Config {
-            console: ConsoleMode::None,
-            ..Config::default()
-        });
-        playground.add_instance().expect("the first machine");
-        let mut world = World {
-            playground,
-            images,
-            evil,
-            now: Instant(0),
-            ranges,
-            downloads: 0,
-            crashed: Vec::new(),
-        };
-        while world.playground.machine("node1").is_none() {
-            world.step();
-        }
-        world
-    }
-
-    fn step(&mut self) {
-        let turn = self.playground.turn(self.now, FUEL);
-        for event in self.playground.take_events() {
-            match event {
-                Event::Crashed { name, cause } => self.crashed.push(format!("{name}: {cause}")),
-                event => assert!(matches!(event, Event::Added { .. }), "{event:?}"),
-            }
-        }
-        let requests = self.playground.take_requests();
-        let any = !requests.is_empty();
-        for mut request in requests {
-            self.downloads += 1;
-            if !self.ranges {
-                request.range = None;
-            }
-            let answer = match self.evil.get(&request.path) {
-                Some(body) => Fetched {
-                    status: 200,
-                    body: body.clone().into(),
-                },
-                None => files::read(&self.images, &request).expect("readable"),
-            };
-            self.playground.fetched(request.id, Ok(answer));
-        }
-        if let (false, false, Some(deadline)) = (any, turn.busy, turn.next_deadline) {
-            self.now = self.now.max(deadline);
-        }
-    }
-
-    /// Runs commands; gives the status and everything printed.
-    fn sh(&mut self, commands: &str) -> (i32, String) {
-        let command = self
-            .playground
-            .machine("node1")
-            .expect("booted")
-            .run(commands, Vec::new());
-        while command.status().is_none() {
-            self.step();
-        }
-        let status = command
-            .status()
-            .expect("just seen")
-            .expect("bash runs")
-            .code();
-        let output = [
-            command.stdout.borrow().clone(),
-            command.stderr.borrow().clone(),
-        ]
-        .concat();
-        (status, String::from_utf8_lossy(&output).into_owned())
-    }
-}
+mod world;
 
 /// A registry tree being made.
 #[derive(Default)]
@@ -383,13 +283,9 @@ fn broken_programs_fail_alone() {
 #[test]
 fn a_bug_that_panics_ends_its_own_machine_only() {
     let mut world = World::boot(BTreeMap::new());
-    world.playground.add_instance().expect("a second machine");
-    while world.playground.machine("node2").is_none() {
-        world.step();
-    }
+    world.add_machine();
     let crash = "docker run -d --name c busybox sleep 1000; echo c > /proc/sysrq-trigger";
-    let node2 = world.playground.machine("node2").expect("booted");
-    let command = node2.run(crash, Vec::new());
+    let command = world.start("node2", crash);
     while world.crashed.is_empty() {
         world.step();
     }

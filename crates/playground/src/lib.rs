@@ -6,12 +6,15 @@
 //!
 //! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
-//! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine).
+//! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
+//! switch between machines) and [`gateway`] (the playground's own host on it).
 
 mod playground;
 
 pub mod fetch;
+pub mod gateway;
 pub mod guard;
+pub mod lan;
 pub mod machine;
 pub mod registry;
 pub mod rootfs;
@@ -19,4 +22,5 @@ pub mod socket;
 
 pub use fetch::{FetchRequest, Fetched, Fetcher};
 pub use machine::{Machine, MachineConfig};
+pub use net::Fault;
 pub use playground::{Config, ConsoleMode, Event, Playground, Stats, Turn};

@@ -306,6 +306,10 @@ fn configure(os: &Rc<dyn Os>, config: &MachineConfig) -> os::Result<()> {
     for (path, content) in [
         ("/etc/hostname", format!("{name}\n")),
         ("/etc/hosts", hosts),
+        (
+            "/etc/resolv.conf",
+            format!("nameserver {}\n", crate::lan::GATEWAY),
+        ),
     ] {
         os.write_file(View::Host, path.as_bytes(), content.as_bytes(), 0o644)?;
     }

@@ -1,6 +1,7 @@
 //! All machines together, for the page's worker and the native console.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
@@ -8,6 +9,7 @@ use vfs::inode::FileSystem;
 
 use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
+use crate::lan::Lan;
 use crate::machine::{Machine, MachineConfig, Turned};
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
@@ -120,6 +122,7 @@ pub struct Playground {
     clock: Clock,
     executor: Executor,
     fetcher: Fetcher,
+    lan: Lan,
     hosts: BTreeMap<String, Host>,
     /// Machines that wait for the image.
     starting: BTreeSet<String>,
@@ -136,10 +139,12 @@ impl Playground {
     /// A playground without machines.
     #[must_use]
     pub fn new(config: Config) -> Playground {
+        let (clock, executor) = (Clock::new(config.epoch_ns), Executor::new());
         Playground {
-            clock: Clock::new(config.epoch_ns),
+            lan: Lan::new(config.seed, &clock, &executor),
+            clock,
             config,
-            executor: Executor::new(),
+            executor,
             fetcher: Fetcher::new(),
             hosts: BTreeMap::new(),
             starting: BTreeSet::new(),
@@ -155,6 +160,12 @@ impl Playground {
     #[must_use]
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    /// The LAN its machines are on.
+    #[must_use]
+    pub fn lan(&self) -> &Lan {
+        &self.lan
     }
 
     /// Downloads nobody has begun.
@@ -198,6 +209,7 @@ impl Playground {
         if !self.starting.remove(name) {
             let host = self.hosts.remove(name);
             let host = host.ok_or_else(|| format!("no such instance: {name}"))?;
+            self.lan.leave(name);
             // A machine that is being deleted can do no more harm: what ends its end is nobody's business.
             let _ = guard::run(self.config.guard, || drop(host));
         }
@@ -292,6 +304,7 @@ impl Playground {
                 }
                 Turned::Crashed(cause) => {
                     let dead = host.machine.take();
+                    self.lan.leave(name);
                     // Gives back its memory, as far as it can: it may well crash again.
                     let _ = guard::run(self.config.guard, || drop(dead));
                     self.events.push(Event::Crashed {
@@ -301,6 +314,7 @@ impl Playground {
                 }
             }
         }
+        busy |= self.lan.carry(now);
         // What machines asked of the playground's own tasks (downloads) is begun before anybody sleeps,
         // and what those brought is told in the next turn.
         self.executor.run_until_stalled();
@@ -309,10 +323,8 @@ impl Playground {
             .image
             .as_ref()
             .is_some_and(|image| image.arrivals().generation() != self.arrivals_seen);
-        next_deadline = [next_deadline, self.clock.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let own = [self.clock.next_deadline(), self.lan.next_deadline()];
+        next_deadline = [next_deadline].into_iter().chain(own).flatten().min();
         Turn {
             busy,
             next_deadline,
@@ -378,10 +390,11 @@ impl Playground {
 
     fn boot(&self, name: &str, now: Instant, image: &Rc<NodeImage>) -> Result<Machine, String> {
         let number: u64 = name.trim_start_matches("node").parse().unwrap_or(1);
+        // The first addresses belong to the network's own devices, as in Play with Docker.
+        let ip = Ipv4Addr::new(192, 168, 0, u8::try_from(12 + number).unwrap_or(u8::MAX));
         let config = MachineConfig {
             name: name.to_string(),
-            // The first addresses belong to the network's own devices, as in Play with Docker.
-            ip: format!("192.168.0.{}", 12 + number),
+            ip: ip.to_string(),
             seed: self
                 .config
                 .seed
@@ -397,6 +410,9 @@ impl Playground {
             executor: executor.clone(),
         });
         let machine = Machine::boot(config, now, &root, registry, clock, executor)?;
+        self.lan
+            .join(name, ip, machine.kernel())
+            .map_err(|errno| format!("{name}: joining the LAN: {errno}"))?;
         match self.config.console {
             ConsoleMode::None => {}
             mode => machine.start_console(mode == ConsoleMode::Respawn),

@@ -1,0 +1,189 @@
+//! The LAN between machines: one switch, and on it the playground's own host, the [`Gateway`].
+//!
+//! Machines share nothing but this (design decision 5): after each turn [`Lan::carry`] takes the frames that
+//! left each machine to the switch, and what the switch lets through to where it goes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use clock::{Clock, Executor, Instant};
+use kernel::Kernel;
+use net::route::{Add, Route};
+use net::{Cidr, Fault, LinkId, Mac, Network, NsId, PortId, Switch};
+
+use crate::gateway::Gateway;
+
+/// The LAN's network, as in Play with Docker.
+pub const PREFIX: u8 = 24;
+/// The gateway's address. It routes nowhere: there is no Internet behind it.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
+
+/// Rounds of frames per turn: two machines that answer each other at once must not hold up the others.
+const ROUNDS_MAX: usize = 64;
+
+/// A machine's place on the switch.
+struct Station {
+    name: String,
+    ip: Ipv4Addr,
+    link: LinkId,
+    kernel: Rc<Kernel>,
+}
+
+/// See the module's comment.
+pub struct Lan {
+    switch: RefCell<Switch>,
+    stations: RefCell<BTreeMap<PortId, Station>>,
+    gateway: Rc<Gateway>,
+    gateway_port: PortId,
+}
+
+impl Lan {
+    /// A LAN with nothing but its gateway.
+    #[must_use]
+    pub fn new(seed: u64, clock: &Clock, executor: &Executor) -> Lan {
+        let mut switch = Switch::new(seed);
+        let gateway_port = switch.add_port();
+        Lan {
+            switch: RefCell::new(switch),
+            stations: RefCell::default(),
+            gateway: Gateway::start(seed, clock, executor),
+            gateway_port,
+        }
+    }
+
+    /// The playground's own host.
+    #[must_use]
+    pub fn gateway(&self) -> &Rc<Gateway> {
+        &self.gateway
+    }
+
+    /// Gives a machine an Ethernet port with this address, and a cable to the switch.
+    pub fn join(&self, name: &str, ip: Ipv4Addr, kernel: &Rc<Kernel>) -> abi::Result<()> {
+        let ns = kernel.init_ns.net.id;
+        let link = kernel.net.with(|network| set_up(network, ns, ip))?;
+        let port = self.switch.borrow_mut().add_port();
+        let station = Station {
+            name: name.to_string(),
+            ip,
+            link,
+            kernel: Rc::clone(kernel),
+        };
+        self.stations.borrow_mut().insert(port, station);
+        self.gateway.add_name(name, ip);
+        Ok(())
+    }
+
+    /// Takes a machine's cable out for good.
+    pub fn leave(&self, name: &str) {
+        let mut stations = self.stations.borrow_mut();
+        stations.retain(|&port, station| {
+            if station.name == name {
+                self.switch.borrow_mut().remove_port(port);
+            }
+            station.name != name
+        });
+        self.gateway.remove_name(name);
+    }
+
+    fn port_of(&self, name: &str) -> Option<PortId> {
+        let stations = self.stations.borrow();
+        let mut ports = stations.iter();
+        ports
+            .find(|(_, station)| station.name == name)
+            .map(|(&port, _)| port)
+    }
+
+    /// Unplugs a machine, or plugs it in again: its carrier goes and comes.
+    pub fn plug(&self, name: &str, plugged: bool) {
+        let Some(port) = self.port_of(name) else {
+            return;
+        };
+        self.switch.borrow_mut().plug(port, plugged);
+        if let Some(station) = self.stations.borrow().get(&port) {
+            // The link is an Ethernet port: it was made as one.
+            let _ = station
+                .kernel
+                .net
+                .with(|network| network.plug(station.link, plugged));
+        }
+    }
+
+    /// Delay, loss and the like on a machine's cable.
+    pub fn set_fault(&self, name: &str, fault: Fault) {
+        if let Some(port) = self.port_of(name) {
+            self.switch.borrow_mut().set_fault(port, fault);
+        }
+    }
+
+    /// The address of a machine.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<Ipv4Addr> {
+        let port = self.port_of(name)?;
+        self.stations.borrow().get(&port).map(|station| station.ip)
+    }
+
+    /// Carries frames until none is ready to arrive. Answers whether any did.
+    pub fn carry(&self, now: Instant) -> bool {
+        let stations = self.stations.borrow();
+        let mut switch = self.switch.borrow_mut();
+        let mut any = false;
+        self.gateway.poll();
+        for _ in 0..ROUNDS_MAX {
+            for (&port, station) in stations.iter() {
+                for (_, bytes) in station.kernel.net.with(Network::take_frames) {
+                    switch.send(now, port, bytes);
+                }
+            }
+            for bytes in self.gateway.take_frames() {
+                switch.send(now, self.gateway_port, bytes);
+            }
+            let arrived = switch.poll(now);
+            if arrived.is_empty() {
+                break;
+            }
+            any = true;
+            for (port, bytes) in arrived {
+                match stations.get(&port) {
+                    Some(station) => station
+                        .kernel
+                        .net
+                        .with(|network| network.deliver(station.link, bytes)),
+                    None => self.gateway.deliver(bytes),
+                }
+            }
+        }
+        any
+    }
+
+    /// When something is due by itself: a delayed frame, a retransmission of the gateway.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let switch = self.switch.borrow().poll_at();
+        [switch, self.gateway.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// The MAC address that goes with an IPv4 address, as Docker chooses them.
+#[must_use]
+pub fn mac_of(ip: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = ip.octets();
+    Mac([0x02, 0x42, a, b, c, d])
+}
+
+/// `eth0` with its address and the way to the gateway.
+pub(crate) fn set_up(network: &mut Network, ns: NsId, ip: Ipv4Addr) -> abi::Result<LinkId> {
+    let link = network.add_ethernet(ns, "eth0", mac_of(ip))?;
+    let cidr = Cidr::new(ip.into(), PREFIX);
+    network.add_address(link, net::address(cidr, net::link::Scope::Global))?;
+    network.set_up(link, true)?;
+    if ip != GATEWAY {
+        let route = Route::unicast(Cidr::all(false), Some(GATEWAY.into()), Some(link));
+        network.add_route(ns, route, Add::New)?;
+    }
+    Ok(link)
+}
