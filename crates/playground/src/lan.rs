@@ -11,6 +11,7 @@ use std::rc::Rc;
 use clock::{Clock, Executor, Instant};
 use kernel::Kernel;
 use net::route::{Add, Route};
+use net::socket::TcpState;
 use net::{Cidr, Fault, LinkId, Mac, Network, NsId, PortId, Switch};
 
 use crate::gateway::Gateway;
@@ -122,6 +123,23 @@ impl Lan {
     pub fn address(&self, name: &str) -> Option<Ipv4Addr> {
         let port = self.port_of(name)?;
         self.stations.borrow().get(&port).map(|station| station.ip)
+    }
+
+    /// The TCP ports that are listened on in a machine's own network and reached from the LAN, in order.
+    #[must_use]
+    pub fn open_ports(&self, kernel: &Kernel) -> Vec<u16> {
+        let ns = kernel.init_ns.net.id;
+        let mut ports: Vec<u16> = kernel.net.with(|network| {
+            let sockets = network.sockets_of(ns).filter_map(|(id, socket)| {
+                let local = socket.local.filter(|local| !local.ip.is_loopback())?;
+                let info = network.stream_info(id).ok()?;
+                (info.state == TcpState::Listen).then_some(local.port)
+            });
+            sockets.collect()
+        });
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Carries frames until none is ready to arrive. Answers whether any did.

@@ -7,8 +7,10 @@
 //! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
-//! switch between machines) and [`gateway`] (the playground's own host on it).
+//! switch between machines) [`gateway`] (the playground's own host on it) and
+//! [`ports`] (OPEN PORT).
 
+mod cookies;
 mod playground;
 
 pub mod fetch;
@@ -16,6 +18,7 @@ pub mod gateway;
 pub mod guard;
 pub mod lan;
 pub mod machine;
+pub mod ports;
 pub mod registry;
 pub mod rootfs;
 pub mod socket;

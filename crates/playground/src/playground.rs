@@ -11,6 +11,7 @@ use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
 use crate::lan::Lan;
 use crate::machine::{Machine, MachineConfig, Turned};
+use crate::ports::Ports;
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
 
@@ -123,6 +124,7 @@ pub struct Playground {
     executor: Executor,
     fetcher: Fetcher,
     lan: Lan,
+    ports: Rc<Ports>,
     hosts: BTreeMap<String, Host>,
     /// Machines that wait for the image.
     starting: BTreeSet<String>,
@@ -140,8 +142,10 @@ impl Playground {
     #[must_use]
     pub fn new(config: Config) -> Playground {
         let (clock, executor) = (Clock::new(config.epoch_ns), Executor::new());
+        let lan = Lan::new(config.seed, &clock, &executor);
         Playground {
-            lan: Lan::new(config.seed, &clock, &executor),
+            ports: Ports::new(lan.gateway(), &executor, &clock),
+            lan,
             clock,
             config,
             executor,
@@ -166,6 +170,19 @@ impl Playground {
     #[must_use]
     pub fn lan(&self) -> &Lan {
         &self.lan
+    }
+
+    /// Requests to ports of its machines.
+    #[must_use]
+    pub fn ports(&self) -> &Rc<Ports> {
+        &self.ports
+    }
+
+    /// The TCP ports that somebody on a machine listens on, as others on the LAN reach them.
+    #[must_use]
+    pub fn open_ports(&self, name: &str) -> Vec<u16> {
+        let machine = self.machine(name);
+        machine.map_or_else(Vec::new, |machine| self.lan.open_ports(machine.kernel()))
     }
 
     /// Downloads nobody has begun.
