@@ -16,6 +16,7 @@ use crate::bridge::Bridge;
 use crate::components::Refused;
 use crate::i18n::{Lang, Message};
 use crate::pages::{Closed, Failed, Session};
+use crate::port_worker::{Forward, PortWorker};
 use crate::preferences::Preferences;
 use crate::protocol::{FromWorker, Place, Refusal, ToWorker};
 use crate::saved::SavedPage;
@@ -60,6 +61,8 @@ pub enum Msg {
     Keep(bool),
     /// Time to look whether the playground is to be kept.
     KeepNow,
+    /// A request of the service worker for a port.
+    Port(Forward),
     /// The list of a refused playground's commands has been read.
     DismissRefused,
 }
@@ -78,6 +81,8 @@ pub struct App {
     saving: Option<(Place, usize)>,
     /// A restored page whose instances are still being told of.
     restored: SavedPage,
+    /// OPEN PORT's service worker, where there can be one.
+    ports: Option<Rc<PortWorker>>,
     /// What a playground that another build saved had done.
     refused: Option<SavedPage>,
     /// Looks now and then, and when the page is hidden, whether to keep the playground.
@@ -113,6 +118,7 @@ impl Component for App {
             saving: None,
             restored: SavedPage::default(),
             refused: None,
+            ports: PortWorker::start(ctx.link().callback(Msg::Port)).map(Rc::new),
             _keeper: keeper(ctx.link().callback(|()| Msg::KeepNow)),
         };
         app.show_language();
@@ -210,6 +216,12 @@ impl Component for App {
                 let wanted = self.preferences.keep && self.store.changed;
                 return wanted && self.pause_to_save(Place::Browser);
             }
+            Msg::Port((request, channel)) => {
+                if let Some(bridge) = &self.bridge {
+                    bridge.open_port(&request, &channel);
+                }
+                return false;
+            }
             Msg::DismissRefused => self.refused = None,
         }
         true
@@ -230,6 +242,7 @@ impl Component for App {
                     store={self.store.clone()}
                     preferences={self.preferences.clone()}
                     terminals={self.terminals.clone()}
+                    ports={self.ports.clone()}
                     act={ctx.link().callback(|message| message)}
                 />
             },

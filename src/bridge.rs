@@ -7,7 +7,7 @@
 
 use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{Blob, ErrorEvent, File, HtmlAnchorElement, MessageEvent, Url, Worker};
+use web_sys::{Blob, ErrorEvent, File, HtmlAnchorElement, MessageEvent, MessagePort, Url, Worker};
 use yew::Callback;
 
 use crate::protocol::{FromWorker, Place, ToWorker};
@@ -91,6 +91,14 @@ impl Bridge {
             parts.push(file);
         }
         let _ = self.worker.post_message(&parts);
+    }
+
+    /// Hands on a request for a port; the answer goes to `channel` without coming by here.
+    pub fn open_port(&self, request: &JsValue, channel: &MessagePort) {
+        let parts = Array::of3(&JsValue::from_str("\"Port\""), request, channel);
+        let _ = self
+            .worker
+            .post_message_with_transfer(&parts, &Array::of1(channel));
     }
 
     /// Posts a message.

@@ -93,7 +93,10 @@ pub enum Message {
     Cpu,
     NotMeasured,
     OpenPort,
-    OpenPortNotYet,
+    OpenPortDetail,
+    OpenPortNever,
+    PortNumber,
+    Open,
     Trace,
     TraceDetail,
     Fullscreen,
@@ -185,9 +188,14 @@ impl Message {
             Cpu => ("CPU", "CPU"),
             NotMeasured => ("not measured yet", "아직 재지 않음"),
             OpenPort => ("OPEN PORT", "포트 열기"),
-            OpenPortNotYet => (
-                "This version cannot show an instance's ports in the browser yet. Inside the instance, curl reaches its own ports.",
-                "이 버전에서는 아직 인스턴스의 포트를 브라우저에서 열 수 없습니다. 인스턴스 안에서는 curl로 자기 포트에 접속할 수 있습니다."),
+            OpenPortDetail => (
+                "Opens the page that this instance serves at a port. Ports that are listened on appear by themselves beside the button.",
+                "이 인스턴스가 포트에서 보여 주는 페이지를 엽니다. 열려 있는 포트는 버튼 옆에 저절로 나타납니다."),
+            OpenPortNever => (
+                "This browser, or the page Drydock is embedded in, does not allow service workers, and without one a port cannot be shown. Inside the instance, curl reaches its ports.",
+                "이 브라우저나 Drydock을 담은 페이지가 서비스 워커를 허용하지 않아 포트를 열 수 없습니다. 인스턴스 안에서는 curl로 접속할 수 있습니다."),
+            PortNumber => ("Port", "포트"),
+            Open => ("Open", "열기"),
             Trace => ("STRACE", "STRACE"),
             TraceDetail => (
                 "Show the system calls of every program of this instance in its terminal",

@@ -10,6 +10,7 @@
 pub mod protocol;
 
 pub mod i18n;
+pub mod ports;
 pub mod saved;
 pub mod store;
 pub mod units;
@@ -22,6 +23,8 @@ pub mod bridge;
 pub mod components;
 #[cfg(target_arch = "wasm32")]
 pub mod pages;
+#[cfg(target_arch = "wasm32")]
+pub mod port_worker;
 #[cfg(target_arch = "wasm32")]
 pub mod preferences;
 #[cfg(target_arch = "wasm32")]

@@ -139,6 +139,13 @@ pub enum FromWorker {
         /// Share of the time it computed.
         cpu_percent: f64,
     },
+    /// The TCP ports somebody listens on, about once a second.
+    Ports {
+        /// The machine.
+        name: String,
+        /// In order.
+        ports: Vec<u16>,
+    },
     /// A machine is gone.
     InstanceDeleted {
         /// The machine.

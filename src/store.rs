@@ -57,6 +57,8 @@ pub struct Instance {
     pub stats: Option<Stats>,
     /// Whether its system calls are traced.
     pub tracing: bool,
+    /// TCP ports that can be opened.
+    pub ports: Vec<u16>,
 }
 
 /// Something being downloaded.
@@ -155,6 +157,10 @@ impl Store {
                     _ => return false,
                 }
             }
+            FromWorker::Ports { name, ports } => match self.find(&name) {
+                Some(instance) if instance.ports != ports => instance.ports = ports,
+                _ => return false,
+            },
             FromWorker::InstanceDeleted { name } => self.deleted(&name),
             FromWorker::Crashed { name, cause } => {
                 if let Some(instance) = self.find(&name) {
@@ -254,6 +260,7 @@ impl Store {
             condition: Condition::Running,
             stats: None,
             tracing: false,
+            ports: Vec::new(),
         });
         // node10 comes after node9.
         self.instances

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::Window;
+use crate::ports::{PortEvent, PortRequest};
 use crate::protocol::{BUILD, FromWorker, Place, ToWorker};
 
 /// Guest instructions per slice: V8 replaces no running frame, so slices stay short, and the
@@ -80,6 +81,14 @@ pub trait Engine {
     fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8>;
     /// Takes what there is to tell the page since the last call; terminal output is not in it.
     fn events(&mut self, now_ns: u64) -> Vec<FromWorker>;
+    /// A request of the browser for a port of a machine.
+    fn port_request(&mut self, id: u32, request: PortRequest, body: Vec<u8>);
+    /// The browser has taken this much of an answer.
+    fn port_taken(&mut self, id: u32, bytes: usize);
+    /// The browser wants no more of an answer.
+    fn port_cancel(&mut self, id: u32);
+    /// Takes what has become of requests.
+    fn port_events(&mut self) -> Vec<PortEvent>;
     /// Time stood still since `turn` was last called: the engine goes on as after a sleep, and tells of its
     /// machines anew, for a page that knows none.
     fn restored(&mut self, now_ns: u64);
@@ -93,6 +102,8 @@ pub trait Host {
     fn now_ms(&self) -> f64;
     /// Starts a download; [`Worker::fetched`] is called with its id.
     fn fetch(&self, request: &FetchRequest);
+    /// Tells the browser what became of a request for a port.
+    fn port_event(&self, event: PortEvent);
     /// Saves the worker's memory once the call in progress has returned, with `page` beside it.
     fn save(&self, page: &str, place: Place);
 }
@@ -199,6 +210,11 @@ impl<H: Host> Worker<H> {
         Ok(())
     }
 
+    /// The engine, for what it alone has to do with.
+    pub fn engine(&mut self) -> Option<&mut (dyn Engine + 'static)> {
+        self.engine.as_deref_mut()
+    }
+
     /// This memory was saved, and is used again by a new page.
     pub fn restored(&mut self) {
         self.paused = false;
@@ -296,6 +312,9 @@ impl<H: Host> Worker<H> {
                 self.windows.insert(name.clone(), Window::default());
             }
             self.host.post(message);
+        }
+        for event in engine.port_events() {
+            self.host.port_event(event);
         }
         for name in engine.output_ready() {
             let Some(window) = self.windows.get_mut(&name) else {
@@ -396,6 +415,15 @@ mod tests {
         fn events(&mut self, _now_ns: u64) -> Vec<FromWorker> {
             std::mem::take(&mut self.events)
         }
+        fn port_request(&mut self, id: u32, request: PortRequest, body: Vec<u8>) {
+            let text = format!("{id} {} {} bytes", request.target, body.len());
+            self.waiting.extend_from_slice(text.as_bytes());
+        }
+        fn port_taken(&mut self, _id: u32, _bytes: usize) {}
+        fn port_cancel(&mut self, _id: u32) {}
+        fn port_events(&mut self) -> Vec<PortEvent> {
+            Vec::new()
+        }
         fn restored(&mut self, _now_ns: u64) {
             let _ = self.add_instance();
         }
@@ -421,6 +449,7 @@ mod tests {
         fn fetch(&self, request: &FetchRequest) {
             self.fetches.borrow_mut().push(request.id);
         }
+        fn port_event(&self, _event: PortEvent) {}
         fn save(&self, page: &str, place: Place) {
             self.saved.borrow_mut().push((page.to_owned(), place));
         }

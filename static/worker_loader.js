@@ -180,6 +180,38 @@ self.drydock = {
   },
 };
 
+// --- Ports -------------------------------------------------------------------------------------
+
+/** Where answers to requests for ports go, by the request's number. */
+const channels = new Map();
+let lastRequest = 0;
+
+/** A request of the service worker for a port, with the channel for the answer. */
+const openPort = ({ body, ...request }, channel) => {
+  const id = ++lastRequest;
+  channels.set(id, channel);
+  channel.onmessage = ({ data }) => {
+    if (data.cancel) {
+      channels.delete(id);
+      call((program) => program.port_cancel(id));
+    } else {
+      call((program) => program.port_taken(id, data.taken));
+    }
+    wake();
+  };
+  call((program) => program.port_request(id, JSON.stringify(request), new Uint8Array(body ?? 0)));
+  wake();
+};
+
+self.drydock.port_event = (text, bytes) => {
+  const event = JSON.parse(text);
+  const [[kind, value]] = Object.entries(event);
+  const channel = channels.get(value.id);
+  if (kind === "Data") value.bytes = bytes;
+  channel?.postMessage(event, bytes ? [bytes.buffer] : []);
+  if (kind === "End" || kind === "Failed") channels.delete(value.id);
+};
+
 // --- Saving and restoring ----------------------------------------------------------------------
 
 /** What `save` was called with, until the program is at rest. */
@@ -228,9 +260,13 @@ const restore = async (place, chosen) => {
 
 // --- Start -------------------------------------------------------------------------------------
 
-const take = ([text, beside]) => {
+const take = ([text, beside, channel]) => {
   if (text.startsWith('{"Restore"')) {
     restore(JSON.parse(text).Restore.place, beside);
+    return;
+  }
+  if (text === '"Port"') {
+    openPort(beside, channel);
     return;
   }
   if (text === '"Forget"') {

@@ -1,5 +1,6 @@
 //! The card of one instance: name, address, measurements, and what can be done with it.
 
+use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use super::{Dialog, Icon, use_text};
@@ -14,15 +15,31 @@ use crate::units;
 pub struct InstanceCardProps {
     /// The instance.
     pub instance: Instance,
+    /// The address of the page of an instance's port; `None` where there can be none.
+    pub address: Option<PortAddress>,
     /// What the user does.
     pub act: Callback<Msg>,
 }
+
+/// From an instance's IP address and a port to the address of its page.
+pub type PortAddress = Callback<(String, u16), String>;
 
 /// See the module's comment.
 #[component]
 pub fn InstanceCard(props: &InstanceCardProps) -> Html {
     let text = use_text();
-    let InstanceCardProps { instance, act } = props;
+    let InstanceCardProps {
+        instance,
+        address,
+        act,
+    } = props;
+    let chips = address.iter().flat_map(|address| {
+        let chip = |&port: &u16| {
+            let href = address.emit((instance.ip.clone(), port));
+            html! { <a class="port" {href} target="_blank" key={port}>{ port }</a> }
+        };
+        instance.ports.iter().map(chip)
+    });
     let asking = use_state(|| false);
     let port = use_state(|| false);
     let set = |state: &UseStateHandle<bool>, on: bool| {
@@ -74,6 +91,7 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                 <button onclick={set(&port, true).reform(|_: MouseEvent| ())} disabled={!running}>
                     { text(Message::OpenPort) }
                 </button>
+                <span class="ports">{ for chips }</span>
                 <button
                     aria-pressed={instance.tracing.to_string()}
                     title={text(Message::TraceDetail)}
@@ -98,7 +116,11 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
             </dl>
             if *port {
                 <Dialog title={text(Message::OpenPort)} close={set(&port, false)}>
-                    <p>{ text(Message::OpenPortNotYet) }</p>
+                    if let Some(address) = address {
+                        <OpenPort ip={instance.ip.clone()} address={address.clone()} />
+                    } else {
+                        <p>{ text(Message::OpenPortNever) }</p>
+                    }
                 </Dialog>
             }
             if *asking {
@@ -113,5 +135,39 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                 </Dialog>
             }
         </section>
+    }
+}
+
+/// Properties of [`OpenPort`].
+#[derive(Properties, PartialEq)]
+struct OpenPortProps {
+    ip: String,
+    address: PortAddress,
+}
+
+/// Asks for a port that is not among the chips.
+#[component]
+fn OpenPort(props: &OpenPortProps) -> Html {
+    let text = use_text();
+    let port = use_state(|| None::<u16>);
+    let typed = {
+        let port = port.clone();
+        Callback::from(move |event: InputEvent| {
+            let value = event.target_unchecked_into::<HtmlInputElement>().value();
+            port.set(value.parse().ok().filter(|&port| port > 0));
+        })
+    };
+    let href = port.map(|port| props.address.emit((props.ip.clone(), port)));
+    html! {
+        <>
+            <p>{ text(Message::OpenPortDetail) }</p>
+            <div class="row">
+                <label>
+                    { text(Message::PortNumber) }{ " " }
+                    <input type="number" min="1" max="65535" oninput={typed} autofocus=true />
+                </label>
+                <a class="button" {href} target="_blank">{ text(Message::Open) }</a>
+            </div>
+        </>
     }
 }

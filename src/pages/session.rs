@@ -1,5 +1,7 @@
 //! A running session: header, instance list, and the card of the selected instance.
 
+use std::rc::Rc;
+
 use yew::prelude::*;
 
 use crate::app::{Msg, Terminals};
@@ -7,6 +9,7 @@ use crate::components::{
     Downloads, Header, InstanceCard, InstanceList, Notices, TerminalView, use_text,
 };
 use crate::i18n::Message;
+use crate::port_worker::PortWorker;
 use crate::preferences::Preferences;
 use crate::store::{Condition, Phase, Store};
 
@@ -19,6 +22,8 @@ pub struct SessionProps {
     pub preferences: Preferences,
     /// The terminals by instance.
     pub terminals: Terminals,
+    /// OPEN PORT's service worker, where there can be one.
+    pub ports: Option<Rc<PortWorker>>,
     /// What the user does.
     pub act: Callback<Msg>,
 }
@@ -38,13 +43,22 @@ pub fn Session(props: &SessionProps) -> Html {
         store,
         preferences,
         terminals,
+        ports,
         act,
     } = props;
     let ready = store.phase == Phase::Ready;
     let savable = !store.instances.is_empty();
+    let address = ports
+        .clone()
+        .map(|ports| Callback::from(move |(ip, port): (String, u16)| ports.address(&ip, port)));
     let card = match store.current() {
         Some(instance) => html! {
-            <InstanceCard key={instance.name.clone()} instance={instance.clone()} act={act.clone()} />
+            <InstanceCard
+                key={instance.name.clone()}
+                instance={instance.clone()}
+                {address}
+                act={act.clone()}
+            />
         },
         None => html! {
             <section class="welcome">

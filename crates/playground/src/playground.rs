@@ -262,6 +262,7 @@ impl Playground {
     pub fn resume(&mut self, realtime_ns: u64) {
         self.hosts.retain(|_, host| host.machine.is_some());
         self.events.clear();
+        self.ports.cancel_all();
         self.config.epoch_ns = realtime_ns.saturating_sub(self.clock.now().0);
         self.clock.set_realtime(realtime_ns);
         for (name, host) in &self.hosts {

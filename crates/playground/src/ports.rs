@@ -145,6 +145,15 @@ impl Ports {
         }
     }
 
+    /// Who asked is gone with the page it was.
+    pub(crate) fn cancel_all(&self) {
+        let running = std::mem::take(&mut *self.running.borrow_mut());
+        for (_, task) in running.into_values() {
+            task.abort();
+        }
+        self.events.borrow_mut().clear();
+    }
+
     /// What has happened since the last call.
     #[must_use]
     pub fn take_events(&self) -> Vec<PortEvent> {

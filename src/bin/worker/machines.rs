@@ -4,10 +4,12 @@
 //! machines count from the moment they were made.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use clock::Instant;
-use playground::{Config, Event, Playground};
+use playground::{Config, Event, Playground, ports};
 
+use drydock::ports::{PortEvent, PortRequest};
 use drydock::protocol::FromWorker;
 use drydock::worker::{Engine, FetchRequest, Fetched, Slice};
 
@@ -84,6 +86,10 @@ impl Machines {
                     mem_used: stats.memory_used,
                     mem_limit: stats.memory_limit,
                     cpu_percent: stats.cpu_percent,
+                });
+                messages.push(FromWorker::Ports {
+                    name: name.clone(),
+                    ports: self.playground.open_ports(name),
                 });
             }
         }
@@ -173,6 +179,47 @@ impl Engine for Machines {
             bytes.extend(machine.output(bytes_max - bytes.len().min(bytes_max)));
         }
         bytes
+    }
+
+    fn port_request(&mut self, id: u32, request: PortRequest, body: Vec<u8>) {
+        // The service worker has looked: it is four numbers.
+        let ip = request.ip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let request = ports::PortRequest {
+            ip,
+            port: request.port,
+            method: request.method,
+            target: request.target,
+            headers: request.headers,
+            body,
+        };
+        self.playground.ports().request(id, request);
+    }
+
+    fn port_taken(&mut self, id: u32, bytes: usize) {
+        self.playground.ports().taken(id, bytes);
+    }
+
+    fn port_cancel(&mut self, id: u32) {
+        self.playground.ports().cancel(id);
+    }
+
+    fn port_events(&mut self) -> Vec<PortEvent> {
+        let events = self.playground.ports().take_events().into_iter();
+        let event = |event| match event {
+            ports::PortEvent::Head {
+                id,
+                status,
+                headers,
+            } => PortEvent::Head {
+                id,
+                status,
+                headers,
+            },
+            ports::PortEvent::Data { id, bytes } => PortEvent::Data { id, bytes },
+            ports::PortEvent::End { id } => PortEvent::End { id },
+            ports::PortEvent::Failed { id, text } => PortEvent::Failed { id, text },
+        };
+        events.map(event).collect()
     }
 
     fn restored(&mut self, now_ns: u64) {

@@ -13,6 +13,7 @@ mod browser {
     use std::cell::RefCell;
 
     use crate::machines;
+    use drydock::ports::PortEvent;
     use drydock::protocol::{FromWorker, Place, ToWorker};
     use drydock::worker::{FetchRequest, Fetched, Host, Worker};
     use js_sys::Uint8Array;
@@ -33,6 +34,9 @@ mod browser {
         /// `range` is a `Range` header's value, or empty for the whole.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn fetch_start(id: u32, path: &str, range: &str, immutable: bool);
+        /// What became of a request for a port.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn port_event(text: &str, bytes: Option<Uint8Array>);
         /// Saves this memory when the call in progress has returned.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn save(page: &str, to_file: bool);
@@ -62,6 +66,11 @@ mod browser {
                 None => String::new(),
             };
             fetch_start(request.id, &request.path, &range, request.immutable);
+        }
+
+        fn port_event(&self, event: PortEvent) {
+            let (text, bytes) = event.split();
+            port_event(&text, bytes.map(|bytes| Uint8Array::from(bytes.as_slice())));
         }
 
         fn save(&self, page: &str, place: Place) {
@@ -120,6 +129,34 @@ mod browser {
     #[wasm_bindgen]
     pub fn fetched(id: u32, status: u16, body: Vec<u8>) {
         with(|worker| worker.fetched(id, Ok(Fetched { status, body })));
+    }
+
+    /// A request of the browser for a port of a machine, as JSON.
+    #[wasm_bindgen]
+    pub fn port_request(id: u32, text: &str, body: Vec<u8>) {
+        let request = serde_json::from_str(text);
+        with(|worker| match (worker.engine(), request) {
+            (Some(engine), Ok(request)) => engine.port_request(id, request, body),
+            (None, _) => failed(id, "the engine has not started"),
+            (_, Err(error)) => failed(id, &error.to_string()),
+        });
+    }
+
+    fn failed(id: u32, text: &str) {
+        let text = text.to_owned();
+        Browser.port_event(PortEvent::Failed { id, text });
+    }
+
+    /// The browser has taken this much of an answer.
+    #[wasm_bindgen]
+    pub fn port_taken(id: u32, bytes: usize) {
+        with(|worker| worker.engine().map(|engine| engine.port_taken(id, bytes)));
+    }
+
+    /// The browser wants no more of an answer.
+    #[wasm_bindgen]
+    pub fn port_cancel(id: u32) {
+        with(|worker| worker.engine().map(|engine| engine.port_cancel(id)));
     }
 
     /// A download has failed without an answer.
