@@ -74,8 +74,15 @@ pub enum PortEvent {
 }
 
 /// A request on its way.
-struct Exchange {
-    /// Bytes the browser has not taken yet.
+struct Running {
+    flow: Rc<Flow>,
+    task: JoinHandle<()>,
+}
+
+/// How much of a body the browser has.
+#[derive(Default)]
+struct Flow {
+    /// Bytes it has not taken yet.
     waiting: Cell<usize>,
     taken: WaitQueue,
 }
@@ -85,7 +92,7 @@ pub struct Ports {
     gateway: Rc<Gateway>,
     executor: Executor,
     clock: Clock,
-    running: RefCell<BTreeMap<u32, (Rc<Exchange>, JoinHandle<()>)>>,
+    running: RefCell<BTreeMap<u32, Running>>,
     events: RefCell<VecDeque<PortEvent>>,
     cookies: RefCell<BTreeMap<Ipv4Addr, Cookies>>,
 }
@@ -104,10 +111,7 @@ impl Ports {
 
     /// Begins a request; `id` names it in events.
     pub fn request(self: &Rc<Self>, id: u32, request: PortRequest) {
-        let exchange = Rc::new(Exchange {
-            waiting: Cell::new(0),
-            taken: WaitQueue::new(),
-        });
+        let flow = Rc::<Flow>::default();
         if self.running.borrow().len() >= REQUESTS_MAX {
             let text = "too many requests at once".to_string();
             return self
@@ -115,7 +119,7 @@ impl Ports {
                 .borrow_mut()
                 .push_back(PortEvent::Failed { id, text });
         }
-        let (ports, shared) = (Rc::clone(self), Rc::clone(&exchange));
+        let (ports, shared) = (Rc::clone(self), Rc::clone(&flow));
         let task = self.executor.spawn(async move {
             let outcome = ports.exchange(id, request, &shared).await;
             let end = match outcome {
@@ -125,31 +129,31 @@ impl Ports {
             ports.events.borrow_mut().push_back(end);
             ports.running.borrow_mut().remove(&id);
         });
-        self.running.borrow_mut().insert(id, (exchange, task));
+        let running = Running { flow, task };
+        self.running.borrow_mut().insert(id, running);
     }
 
     /// The browser has taken this much of a body.
     pub fn taken(&self, id: u32, bytes: usize) {
-        if let Some((exchange, _)) = self.running.borrow().get(&id) {
-            let left = exchange.waiting.get().saturating_sub(bytes);
-            exchange.waiting.set(left);
-            exchange.taken.wake_all();
+        if let Some(Running { flow, .. }) = self.running.borrow().get(&id) {
+            flow.waiting.set(flow.waiting.get().saturating_sub(bytes));
+            flow.taken.wake_all();
         }
     }
 
     /// The browser wants no more of it: the connection is closed.
     pub fn cancel(&self, id: u32) {
         let gone = self.running.borrow_mut().remove(&id);
-        if let Some((_, task)) = gone {
-            task.abort();
+        if let Some(gone) = gone {
+            gone.task.abort();
         }
     }
 
     /// Who asked is gone with the page it was.
     pub(crate) fn cancel_all(&self) {
         let running = std::mem::take(&mut *self.running.borrow_mut());
-        for (_, task) in running.into_values() {
-            task.abort();
+        for gone in running.into_values() {
+            gone.task.abort();
         }
         self.events.borrow_mut().clear();
     }
@@ -164,7 +168,7 @@ impl Ports {
         &self,
         id: u32,
         request: PortRequest,
-        exchange: &Exchange,
+        flow: &Flow,
     ) -> Result<(), String> {
         let (ip, port) = (request.ip, request.port);
         let path = request.target.split('?').next().unwrap_or("/").to_string();
@@ -191,9 +195,9 @@ impl Ports {
         let mut body = response.into_body();
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| error.to_string())?.to_vec();
-            let room = || (exchange.waiting.get() < WINDOW_BYTES).then_some(());
-            exchange.taken.wait_for(room).await;
-            exchange.waiting.set(exchange.waiting.get() + bytes.len());
+            let room = || (flow.waiting.get() < WINDOW_BYTES).then_some(());
+            flow.taken.wait_for(room).await;
+            flow.waiting.set(flow.waiting.get() + bytes.len());
             self.events
                 .borrow_mut()
                 .push_back(PortEvent::Data { id, bytes });
