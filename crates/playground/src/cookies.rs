@@ -103,11 +103,14 @@ fn seconds(date: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// (Set-Cookie headers with the path they came for, path asked for, Cookie header)
+    /// `Set-Cookie` headers with the path they came for.
+    type Set<'a> = &'a [(&'a str, &'a str)];
+
     #[test]
     fn cookies_are_sent_where_they_belong() {
         let now = 1_800_000_000;
-        let cases: [(&[(&str, &str)], &str, &str); 8] = [
+        // What was set, the path asked for, the `Cookie` header.
+        let cases: [(Set<'_>, &str, &str); 8] = [
             (&[("a=1", "/")], "/x/y", "a=1"),
             (&[("a=1; Path=/x", "/")], "/xy", ""),
             (&[("a=1; Path=/x; HttpOnly", "/")], "/x/y", "a=1"),

@@ -164,12 +164,7 @@ impl Ports {
         self.events.borrow_mut().drain(..).collect()
     }
 
-    async fn exchange(
-        &self,
-        id: u32,
-        request: PortRequest,
-        flow: &Flow,
-    ) -> Result<(), String> {
+    async fn exchange(&self, id: u32, request: PortRequest, flow: &Flow) -> Result<(), String> {
         let (ip, port) = (request.ip, request.port);
         let path = request.target.split('?').next().unwrap_or("/").to_string();
         let io = self
