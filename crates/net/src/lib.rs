@@ -39,6 +39,7 @@
 //! *Not here:* spanning tree, VLANs, policy routing beyond the three tables, multicast membership,
 //! duplicate address detection, router advertisements, SYN cookies, selective acknowledgements when sending.
 
+mod address;
 pub mod bridge;
 pub mod fault;
 mod fragment;
