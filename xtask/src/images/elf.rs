@@ -118,7 +118,10 @@ pub fn unmet(tree: &Tree) -> Vec<String> {
             unmet.push(format!("/{path} needs the interpreter {interpreter}"));
         }
         for library in &needs.libraries {
-            if find_library(tree, path, &needs, library).is_none() {
+            // Java's launcher loads the virtual machine by its path before the libraries that need it.
+            let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+            let loaded_before = tree.contains(&format!("{dir}/server/{library}"));
+            if find_library(tree, path, &needs, library).is_none() && !loaded_before {
                 unmet.push(format!("/{path} needs {library}"));
             }
         }

@@ -165,6 +165,12 @@ pub fn etcd(tree: &mut Tree) -> anyhow::Result<()> {
 /// Java where Temurin's image has it.
 pub fn java(tree: &mut Tree) -> anyhow::Result<()> {
     tree.symlink("opt/java/openjdk", "/usr/lib/jvm/java-21-openjdk-riscv64");
+    // Fonts and sound need libraries that only a desktop's runtime depends on.
+    for library in ["libfontmanager.so", "libjsound.so"] {
+        tree.remove(&format!(
+            "usr/lib/jvm/java-21-openjdk-riscv64/lib/{library}"
+        ));
+    }
     for program in ["java", "keytool"] {
         let path = format!("usr/lib/jvm/java-21-openjdk-riscv64/bin/{program}");
         anyhow::ensure!(tree.contains(&path), "no {path}");

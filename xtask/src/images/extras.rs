@@ -166,7 +166,7 @@ fn mysql(mariadb: &Recipe) -> Recipe {
         tags: Vec::new(),
         stand_in_tags,
         base: Some(("library/mariadb", "latest")),
-        packages: vec!["mariadb-client-compat", "mariadb-server-compat"],
+        packages: vec!["mariadb-client-compat"],
         config: ContainerConfig {
             cmd: base.config.cmd,
             ..mariadb.config.clone()

@@ -2,7 +2,7 @@
 //!
 //! A tree as built so far becomes an image in a registry of its own; the headless machine runs a
 //! script in a container of it, and what the script leaves comes back as a tar stream. Time there
-//! is virtual and chance is seeded, so the same packages give the same files.
+//! is virtual and chance is seeded, so the same packages and the same checkout give the same files.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
