@@ -58,7 +58,7 @@ use Support::{Full, None as Absent, Partial};
 
 routes! {
     GET "/containers/json" ContainerList 0 Full;
-    POST "/containers/create" ContainerCreate 0 Partial("no port publishing, no user-defined networks");
+    POST "/containers/create" ContainerCreate 0 Full;
     POST "/containers/prune" ContainerPrune 25 Full;
     GET "/containers/{id}/json" ContainerInspect 0 Full;
     GET "/containers/{id}/top" ContainerTop 0 Full;
@@ -108,8 +108,8 @@ routes! {
     GET "/distribution/{name...}/json" DistributionInspect 30 Absent;
     POST "/session" Session 31 Absent;
     POST "/grpc" Grpc 0 Absent;
-    GET "/networks" NetworkList 0 Partial("only bridge, host and none, without addresses");
-    GET "/networks/{id}" NetworkInspect 0 Partial("only bridge, host and none, without addresses");
+    GET "/networks" NetworkList 0 Full;
+    GET "/networks/{id}" NetworkInspect 0 Full;
     POST "/networks/create" NetworkCreate 0 Absent;
     POST "/networks/prune" NetworkPrune 25 Full;
     POST "/networks/{id}/connect" NetworkConnect 0 Absent;

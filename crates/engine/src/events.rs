@@ -110,9 +110,11 @@ impl Engine {
     }
 
     /// A container joins or leaves a network.
-    pub(crate) fn network_event(&self, action: &str, id: &str, more: [(&str, &str); 3]) {
-        let attributes = more.map(|(name, value)| (name.to_string(), value.to_string()));
-        self.emit("network", action, id, attributes.into());
+    pub(crate) fn network_event(&self, action: &str, id: &str, more: &[(&str, &str)]) {
+        let attributes = more
+            .iter()
+            .map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+        self.emit("network", action, id, attributes.collect());
     }
 
     /// What a prune of containers, images, volumes or networks brought back.

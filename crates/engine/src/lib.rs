@@ -35,7 +35,7 @@ mod view;
 mod volume;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use layers::Store;
@@ -78,6 +78,10 @@ pub struct Engine {
     reserved_names: RefCell<BTreeMap<String, String>>,
     execs: RefCell<BTreeMap<String, Rc<Exec>>>,
     volumes: RefCell<BTreeMap<String, engine_api::types::Volume>>,
+    /// By name.
+    networks: RefCell<BTreeMap<String, engine_api::types::Network>>,
+    /// Ids of the networks whose subnet the user chose.
+    chosen_subnets: RefCell<BTreeSet<String>>,
     events: Events,
     /// Identifies this daemon (`docker info`).
     id: String,
@@ -104,10 +108,13 @@ impl Engine {
             reserved_names: RefCell::default(),
             execs: RefCell::default(),
             volumes: RefCell::default(),
+            networks: RefCell::default(),
+            chosen_subnets: RefCell::default(),
             events: Events::default(),
             id,
         });
         engine.load_volumes();
+        engine.load_networks();
         engine.load_containers();
         engine
     }

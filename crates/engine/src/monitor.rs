@@ -98,7 +98,8 @@ impl Engine {
         if oom_killed {
             self.container_event(container, "oom", &[]);
         }
-        self.say_network(container, "disconnect");
+        self.say_networks(container, "disconnect");
+        self.leave_networks(container);
         for mount in container
             .data
             .borrow()

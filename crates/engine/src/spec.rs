@@ -79,8 +79,8 @@ fn no_new_privileges(host: &HostConfig) -> bool {
     })
 }
 
-/// The environment: Docker's own, then the container's, later ones winning.
-pub(crate) fn environment(data: &Data) -> Vec<String> {
+/// The environment: Docker's own, that of links, then the container's, later ones winning.
+pub(crate) fn environment(data: &Data, links: &[String]) -> Vec<String> {
     let mut env = vec![
         DEFAULT_PATH.to_string(),
         format!("HOSTNAME={}", data.config.hostname),
@@ -88,6 +88,7 @@ pub(crate) fn environment(data: &Data) -> Vec<String> {
     if data.config.tty {
         env.push("TERM=xterm".to_string());
     }
+    env.extend(links.iter().cloned());
     merge_env(&mut env, data.config.env.iter().flatten());
     env
 }
@@ -183,7 +184,7 @@ impl Engine {
                 user: data.config.user.clone(),
                 additional_groups: host.group_add.clone().unwrap_or_default(),
                 args,
-                env: environment(&data),
+                env: environment(&data, &self.link_environment(&data)),
                 cwd: runtime::path::clean(&data.config.working_dir),
                 capabilities,
                 no_new_privileges: no_new_privileges(host),
@@ -259,11 +260,18 @@ impl Engine {
                 }
             })
             .collect();
+        // Who is in another container's network namespace sees its names too.
+        let directory = match host.network_mode.strip_prefix("container:") {
+            Some(other) => self
+                .find_container(other)
+                .map_or(container.directory.clone(), |found| found.directory.clone()),
+            None => container.directory.clone(),
+        };
         for name in ["resolv.conf", "hostname", "hosts"] {
             let target = format!("/etc/{name}");
             if !own.iter().any(|mount| mount.destination == target) {
                 own.push(bind(
-                    &format!("{}/{name}", container.directory),
+                    &format!("{directory}/{name}"),
                     &target,
                     host.readonly_rootfs,
                 ));

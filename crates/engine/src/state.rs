@@ -14,6 +14,7 @@ use crate::Engine;
 use crate::human;
 use crate::lock::Lock;
 use crate::logs::LogFile;
+use crate::network::sandbox::Sandbox;
 use crate::streams::Streams;
 
 /// What is kept in `config.v2.json` (and `host_config` in `hostconfig.json`).
@@ -69,6 +70,8 @@ pub(crate) struct Container {
     pub(crate) directory: String,
     pub(crate) data: RefCell<Data>,
     pub(crate) live: RefCell<Option<Live>>,
+    /// Its networks, from before its first process to after its last.
+    pub(crate) sandbox: RefCell<Option<Sandbox>>,
     pub(crate) streams: Streams,
     pub(crate) log: LogFile,
     /// Taken by whoever starts, stops or removes it.
@@ -96,6 +99,7 @@ impl Container {
             directory,
             data: RefCell::new(data),
             live: RefCell::default(),
+            sandbox: RefCell::default(),
             streams: Streams::default(),
             log,
             lock: Lock::default(),

@@ -180,14 +180,14 @@ pub trait Network {
     /// `conntrack -L`.
     fn connections(&self, view: View) -> Result<String>;
 
-    /// Listens on TCP.
+    /// Listens on TCP; an IPv6 address takes IPv6 only.
     fn tcp_listen(&self, view: View, address: SocketAddr) -> Result<Rc<dyn TcpListener>>;
 
     /// Begins to connect. The handle can be read and written once the connection is there, and fails with
     /// the reason when it does not come to be.
     fn tcp_connect(&self, view: View, address: SocketAddr) -> Result<Rc<dyn Handle>>;
 
-    /// Binds a UDP socket.
+    /// Binds a UDP socket; an IPv6 address takes IPv6 only.
     fn udp_bind(&self, view: View, address: SocketAddr) -> Result<Rc<dyn UdpSocket>>;
 
     /// A new Ethernet port of the machine, plugged in and down.

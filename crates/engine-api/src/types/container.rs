@@ -268,12 +268,18 @@ pub struct ContainerInspect {
     pub network_settings: NetworkSettings,
 }
 
-/// A published port of a list.
+/// An exposed or published port of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Port {
+    /// Address of the host; empty: the port is exposed and not published.
+    #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
+    pub ip: String,
     /// Port in the container.
     #[serde(rename = "PrivatePort")]
     pub private_port: u16,
+    /// Port of the host.
+    #[serde(rename = "PublicPort", skip_serializing_if = "Option::is_none")]
+    pub public_port: Option<u16>,
     /// `tcp`, `udp`, `sctp`.
     #[serde(rename = "Type")]
     pub kind: String,

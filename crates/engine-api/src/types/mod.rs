@@ -6,6 +6,7 @@ mod event;
 mod exec;
 mod host_config;
 mod image;
+mod network;
 mod volume;
 
 pub use container::{
@@ -21,4 +22,8 @@ pub use host_config::{
     Ulimit, UpdateBody, VolumeOptions,
 };
 pub use image::{DeletedImage, GraphDriver, HistoryItem, ImageInspect, ImageSummary, RootFs};
+pub use network::{
+    ConfigReference, EndpointResource, Ipam, IpamConfig, Network, NetworkConnectBody,
+    NetworkCreateBody, NetworkDisconnectBody,
+};
 pub use volume::{Volume, VolumeCreateBody, VolumeUsage};

@@ -159,6 +159,7 @@ impl Engine {
         let mut warnings = validate::host_config(self, &mut host_config, false)?;
         host_defaults(&mut host_config);
         self.name_namespaces_by_id(&mut host_config);
+        let networking = self.networking(networking_config, &host_config, &config.mac_address)?;
         let image = self.image_for_container(&config.image, &create.platform)?;
         merge(&mut config, &image.config.config);
         validate::log_config(&host_config.log_config)?;
@@ -175,8 +176,13 @@ impl Engine {
         };
         let id = self.os.rng().hex(32);
         if config.hostname.is_empty() {
-            config.hostname = match host_config.network_mode.as_str() {
-                "host" => self.hostname(),
+            config.hostname = match host_config.network_mode.split_once(':') {
+                Some(("container", other)) => {
+                    self.find_container(other).map_or(String::new(), |found| {
+                        found.data.borrow().config.hostname.clone()
+                    })
+                }
+                _ if host_config.network_mode == "host" => self.hostname(),
                 _ => id[..12].to_string(),
             };
         }
@@ -195,7 +201,7 @@ impl Engine {
                 finished_at: timestamp::ZERO.to_string(),
                 ..State::default()
             },
-            networking: networking_config,
+            networking,
             host_config,
             ..Data::default()
         };

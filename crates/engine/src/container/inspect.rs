@@ -24,10 +24,11 @@ impl Engine {
         let file = |name: &str| format!("{}/{name}", container.directory);
         let started = data.has_been_started_before;
         let path = |name: &str| if started { file(name) } else { String::new() };
-        let mode = data.host_config.network_mode.clone();
-        let networks = match mode.starts_with("container:") {
-            true => Default::default(),
-            false => [(mode.clone(), self.endpoint(&mode))].into(),
+        let networks = self.endpoint_settings(container, &data);
+        let bridge = networks.get("bridge").cloned().unwrap_or_default();
+        let sandbox_id = match &*container.sandbox.borrow() {
+            Some(sandbox) => sandbox.id.clone(),
+            None => String::new(),
         };
         let running: Vec<String> = self
             .execs
@@ -35,11 +36,6 @@ impl Engine {
             .values()
             .filter(|exec| exec.container_id() == container.id && exec.is_running())
             .map(|exec| exec.id().to_string())
-            .collect();
-        let exposed = data.config.exposed_ports.iter().flatten();
-        let ports = exposed
-            .filter(|_| data.state.running)
-            .map(|(port, _)| (port.clone(), None))
             .collect();
         let (size_rw, size_root_fs) = self.sizes(container, &data.image, size);
         ContainerInspect {
@@ -81,12 +77,17 @@ impl Engine {
                 .collect(),
             config: data.config.clone(),
             network_settings: NetworkSettings {
-                sandbox_id: if data.state.running {
-                    container.id.clone()
-                } else {
-                    String::new()
+                sandbox_key: match sandbox_id.get(..12) {
+                    Some(short) => format!("/var/run/docker/netns/{short}"),
+                    None => String::new(),
                 },
-                ports,
+                sandbox_id,
+                ports: self.port_map(container),
+                endpoint_id: bridge.endpoint_id,
+                gateway: bridge.gateway,
+                ip_address: bridge.ip_address,
+                ip_prefix_len: bridge.ip_prefix_len,
+                mac_address: bridge.mac_address,
                 networks,
                 ..NetworkSettings::default()
             },

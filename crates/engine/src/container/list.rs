@@ -5,9 +5,7 @@ use std::rc::Rc;
 use engine_api::container::list::List;
 use engine_api::error::{ApiError, Result};
 use engine_api::json;
-use engine_api::types::{
-    ContainerSummary, EndpointSettings, HostConfigSummary, NetworkSettingsSummary, Port,
-};
+use engine_api::types::{ContainerSummary, HostConfigSummary, NetworkSettingsSummary};
 use serve::Response;
 
 use crate::Engine;
@@ -142,14 +140,18 @@ impl Engine {
                         name.is_match(&data.name) || name.is_match(&format!("/{}", data.name))
                     }))
                 && filters.any("network", |value| {
-                    data.host_config.network_mode == value
-                        || crate::network::id_of(&self.id, &data.host_config.network_mode)
-                            .starts_with(value)
+                    let mut names = data.networking.endpoints_config.keys();
+                    names.any(|name| {
+                        name == value
+                            || self
+                                .find_network(name)
+                                .is_ok_and(|network| network.id.starts_with(value))
+                    })
                 })
                 && filters.exact("health", health)
                 && filters.exact("is-task", "false")
                 && filters.any("expose", expose)
-                && !filters.has("publish")
+                && filters.any("publish", |value| self.publishes(container, value))
                 && filters.labels(&data.config.labels)
         };
         let mut found: Vec<_> = self.all_containers().into_iter().filter(wanted).collect();
@@ -162,25 +164,8 @@ impl Engine {
     /// A row of the list.
     pub(crate) fn summary(&self, container: &Container, size: bool) -> ContainerSummary {
         let data = container.data.borrow();
-        let ports = data
-            .config
-            .exposed_ports
-            .iter()
-            .flatten()
-            .filter(|_| data.state.running)
-            .filter_map(|(port, _)| {
-                let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
-                Some(Port {
-                    private_port: number.parse().ok()?,
-                    kind: kind.to_string(),
-                })
-            })
-            .collect();
         let mode = data.host_config.network_mode.clone();
-        let networks = match mode.starts_with("container:") {
-            true => Default::default(),
-            false => [(mode.clone(), self.endpoint(&mode))].into(),
-        };
+        let networks = self.endpoint_settings(container, &data);
         let (size_rw, size_root_fs) = self.sizes(container, &data.image, size);
         ContainerSummary {
             id: container.id.clone(),
@@ -189,7 +174,7 @@ impl Engine {
             image_id: data.image.clone(),
             command: command(&data.path, &data.args),
             created: data.created_nanos / 1_000_000_000,
-            ports,
+            ports: self.port_list(container),
             size_rw,
             size_root_fs,
             labels: data.config.labels.clone(),
@@ -230,14 +215,6 @@ impl Engine {
             .and_then(|id| self.store.image(&id))
             .map_or(0, |image| image.size);
         (Some(own).filter(|&own| own > 0), Some(own + below))
-    }
-
-    /// How a container is on a network: without an address, for now.
-    pub(crate) fn endpoint(&self, network: &str) -> EndpointSettings {
-        EndpointSettings {
-            network_id: crate::network::id_of(&self.id, network),
-            ..EndpointSettings::default()
-        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use engine_api::error::{ApiError, Result};
 use engine_api::stream::Channel;
 use engine_api::{json, timestamp};
-use os::{OsExt, View};
 use runtime::{RuntimeError, Stdio};
 use serve::Response;
 
@@ -90,6 +89,7 @@ impl Engine {
         let Err((exit_code, error)) = self.try_bring_up(container).await else {
             return Ok(());
         };
+        self.leave_networks(container);
         let _ = self.store.unmount_container(&container.id);
         let volumes: Vec<String> = container
             .data
@@ -123,14 +123,13 @@ impl Engine {
         container: &Rc<Container>,
     ) -> std::result::Result<(), (i32, ApiError)> {
         let failed = |error: ApiError| (128, error);
-        let network = container.data.borrow().host_config.network_mode.clone();
-        self.check_network(&network).map_err(failed)?;
         crate::logs::check_options(&container.data.borrow().host_config.log_config)
             .map_err(failed)?;
         let mount = self
             .store
             .mount_container(&container.id)
             .map_err(|error| (128, ApiError::system(error.to_string())))?;
+        self.join_networks(container).map_err(failed)?;
         self.write_files(container).map_err(failed)?;
         self.prepare_mounts(container).map_err(failed)?;
         let spec = self
@@ -143,7 +142,13 @@ impl Engine {
             .await
             .map_err(|error| start_failure(&error))?;
         let runtime = Rc::new(runtime);
-        self.say_network(container, "connect");
+        if let Err(error) = self.plug(container, runtime.init()) {
+            let _ = self.os.kill(runtime.init(), 9);
+            let _ = runtime.wait().await;
+            runtime.delete();
+            return Err(failed(error));
+        }
+        self.say_networks(container, "connect");
         *container.live.borrow_mut() = Some(Live {
             runtime: Rc::clone(&runtime),
             console: ends.console,
@@ -202,60 +207,6 @@ impl Engine {
         self.begin_health(container);
         self.watch(container, runtime, pumps);
         Ok(())
-    }
-
-    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf` of a container.
-    fn write_files(&self, container: &Container) -> Result<()> {
-        let data = container.data.borrow();
-        let mut hosts = String::from(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\t\
-             ip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-        );
-        if data.host_config.network_mode == "host"
-            && let Ok(own) = self.os.read_file_now(View::Host, b"/etc/hosts")
-        {
-            hosts = String::from_utf8_lossy(&own).into_owned();
-        }
-        for entry in data.host_config.extra_hosts.iter().flatten() {
-            if let Some((name, address)) = entry.split_once([':', '=']) {
-                hosts.push_str(&format!("{address}\t{name}\n"));
-            }
-        }
-        let resolv = self.resolv_conf(&data.host_config);
-        let hostname = format!("{}\n", data.config.hostname);
-        for (name, content) in [
-            ("hosts", hosts),
-            ("resolv.conf", resolv),
-            ("hostname", hostname),
-        ] {
-            let path = format!("{}/{name}", container.directory);
-            self.os
-                .write_file(View::Host, path.as_bytes(), content.as_bytes(), 0o644)
-                .map_err(|errno| {
-                    ApiError::system(format!("open {path}: {}", errno.go_description()))
-                })?;
-        }
-        Ok(())
-    }
-
-    fn resolv_conf(&self, host: &engine_api::types::HostConfig) -> String {
-        let mut text = String::new();
-        for server in host.dns.iter().flatten() {
-            text.push_str(&format!("nameserver {server}\n"));
-        }
-        if text.is_empty() {
-            let own = self
-                .os
-                .read_file_now(View::Host, b"/etc/resolv.conf")
-                .unwrap_or_default();
-            text = String::from_utf8_lossy(&own).into_owned();
-        }
-        for (word, list) in [("search", &host.dns_search), ("options", &host.dns_options)] {
-            if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
-                text.push_str(&format!("{word} {}\n", list.join(" ")));
-            }
-        }
-        text
     }
 }
 

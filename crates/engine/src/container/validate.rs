@@ -125,6 +125,7 @@ pub(crate) fn host_config(
     for entry in host.extra_hosts.iter().flatten() {
         extra_host(entry)?;
     }
+    crate::network::ports::check(host)?;
     restart_policy(host)?;
     for (list, what) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
         for name in list.iter().flatten() {
@@ -165,16 +166,6 @@ pub(crate) fn host_config(
     }
     if let Some(name) = Some(host.runtime.as_str()).filter(|name| !matches!(*name, "" | "runc")) {
         return refuse(format!("unknown or invalid runtime name: {name}"));
-    }
-    let published = host
-        .port_bindings
-        .values()
-        .any(|bindings| !bindings.is_empty());
-    if published && !matches!(host.network_mode.as_str(), "host" | "none") {
-        return Err(ApiError::not_implemented(
-            "publishing ports is not supported by this version of Drydock: containers have no network yet \
-             (only --network none and --network host)",
-        ));
     }
     Ok(warnings)
 }

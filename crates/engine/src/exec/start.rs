@@ -83,7 +83,8 @@ impl Engine {
         let action = format!("exec_start: {}", exec.command());
         self.container_event(container, &action, &[("execID", exec.id.clone())]);
         let runtime = container.running()?;
-        let spec = process_spec(container, exec, size);
+        let links = self.link_environment(&container.data.borrow());
+        let spec = process_spec(container, exec, &links, size);
         let stdio = Stdio {
             stdin: exec.config.attach_stdin,
         };
@@ -133,10 +134,15 @@ impl Engine {
     }
 }
 
-fn process_spec(container: &Container, exec: &Exec, size: Option<[u16; 2]>) -> ProcessSpec {
+fn process_spec(
+    container: &Container,
+    exec: &Exec,
+    links: &[String],
+    size: Option<[u16; 2]>,
+) -> ProcessSpec {
     let data = container.data.borrow();
     let config = &exec.config;
-    let mut env = crate::spec::environment(&data);
+    let mut env = crate::spec::environment(&data, links);
     if config.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
         env.push("TERM=xterm".to_string());
     }

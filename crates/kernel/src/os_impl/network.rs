@@ -292,6 +292,10 @@ impl DaemonSocket {
             consts::AF_INET6
         };
         let socket = InetSocket::new(&net, family, kind)?;
+        if family == consts::AF_INET6 {
+            let id = socket.id;
+            net.with(|network| network.set_options(id, |options| options.v6_only = true))?;
+        }
         Ok(DaemonSocket {
             kernel: Rc::clone(&os.kernel),
             net,
