@@ -110,10 +110,10 @@ routes! {
     POST "/grpc" Grpc 0 Absent;
     GET "/networks" NetworkList 0 Full;
     GET "/networks/{id}" NetworkInspect 0 Full;
-    POST "/networks/create" NetworkCreate 0 Absent;
+    POST "/networks/create" NetworkCreate 0 Partial("driver bridge, one IPv4 subnet");
     POST "/networks/prune" NetworkPrune 25 Full;
-    POST "/networks/{id}/connect" NetworkConnect 0 Absent;
-    POST "/networks/{id}/disconnect" NetworkDisconnect 0 Absent;
+    POST "/networks/{id}/connect" NetworkConnect 0 Full;
+    POST "/networks/{id}/disconnect" NetworkDisconnect 0 Full;
     DELETE "/networks/{id}" NetworkDelete 0 Full;
     GET "/volumes" VolumeList 21 Full;
     POST "/volumes/create" VolumeCreate 21 Partial("local driver");

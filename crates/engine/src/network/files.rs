@@ -101,6 +101,12 @@ impl Engine {
         let _ = self.write_file_of(container, "hosts", &text);
     }
 
+    /// Writes `/etc/resolv.conf`, also after the first user's network has come.
+    pub(crate) fn write_resolv_conf(&self, container: &Container) -> Result<()> {
+        let text = self.resolv_conf(container, &container.data.borrow());
+        self.write_file_of(container, "resolv.conf", &text)
+    }
+
     fn resolv_conf(&self, container: &Container, data: &Data) -> String {
         let host = &data.host_config;
         let own = self

@@ -2,10 +2,15 @@
 //! the host with rules of the packet filter; a container on it has a pair of links.
 //!
 //! Reading order: `subnet` (addresses), `bridge` (the host's side), `sandbox` (a container's side),
-//! `ports` and `proxy` (publishing), `files` (`/etc/hosts`, `/etc/resolv.conf`); then a verb a file.
+//! `ports` and `proxy` (publishing), `files` (`/etc/hosts`, `/etc/resolv.conf`), `dns` (names of containers);
+//! then a verb a file.
 
 mod bridge;
+mod connect;
+mod create;
 mod delete;
+mod disconnect;
+mod dns;
 mod files;
 mod inspect;
 mod links;

@@ -13,6 +13,7 @@ use engine_api::types::{EndpointSettings, Network};
 use os::network::{LinkChange, Mac, NewLink, Route};
 use os::{TaskId, View};
 
+use super::dns::Resolver;
 use super::ports::Published;
 use crate::Engine;
 use crate::state::Container;
@@ -40,7 +41,6 @@ pub(crate) struct Address {
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) network: String,
-    pub(crate) network_id: String,
     /// `host` and `none` give none.
     pub(crate) address: Option<Address>,
 }
@@ -56,6 +56,8 @@ pub(crate) struct Sandbox {
     pub(crate) published: Vec<Published>,
     /// The network its default route goes over.
     pub(crate) way_out: Option<String>,
+    /// Its name server, if it is on a user's network.
+    pub(crate) resolver: Option<Resolver>,
 }
 
 /// `02:42:ac:11:00:02`.
@@ -129,6 +131,7 @@ impl Engine {
             endpoints: Vec::new(),
             published: Vec::new(),
             way_out: None,
+            resolver: None,
         });
         let wanted = container.data.borrow().networking.endpoints_config.clone();
         for (name, settings) in &wanted {
@@ -155,7 +158,6 @@ impl Engine {
         let endpoint = Endpoint {
             id: self.os.rng().hex(32),
             network: network.name.clone(),
-            network_id: network.id.clone(),
             address,
         };
         if let Some(sandbox) = &mut *container.sandbox.borrow_mut() {
@@ -235,7 +237,7 @@ impl Engine {
     }
 
     /// Puts the links into the namespace of the container's first process.
-    pub(crate) fn plug(&self, container: &Container, task: TaskId) -> Result<()> {
+    pub(crate) fn plug(&self, container: &Rc<Container>, task: TaskId) -> Result<()> {
         let endpoints = match &mut *container.sandbox.borrow_mut() {
             Some(sandbox) => {
                 sandbox.task = Some(task);
@@ -246,9 +248,30 @@ impl Engine {
         for endpoint in &endpoints {
             self.plug_endpoint(endpoint, task)?;
         }
-        let sandbox = container.sandbox.borrow();
-        let outward = sandbox.as_ref().and_then(Sandbox::outward);
-        outward.map_or(Ok(()), |endpoint| self.default_route(endpoint, task, true))
+        {
+            let sandbox = container.sandbox.borrow();
+            let outward = sandbox.as_ref().and_then(Sandbox::outward);
+            outward.map_or(Ok(()), |endpoint| self.default_route(endpoint, task, true))?;
+        }
+        self.ensure_resolver(container, task)
+    }
+
+    /// Starts the name server of a container on a user's network, unless it runs.
+    pub(crate) fn ensure_resolver(&self, container: &Rc<Container>, task: TaskId) -> Result<()> {
+        let runs = match &*container.sandbox.borrow() {
+            Some(sandbox) => sandbox.resolver.is_some(),
+            None => true,
+        };
+        if runs || !self.needs_resolver(container) {
+            return Ok(());
+        }
+        let resolver = self
+            .start_resolver(container, task)
+            .map_err(failed("failed to start the name server of the sandbox"))?;
+        if let Some(sandbox) = &mut *container.sandbox.borrow_mut() {
+            sandbox.resolver = Some(resolver);
+        }
+        self.write_resolv_conf(container)
     }
 
     /// One pair of links.
