@@ -65,7 +65,7 @@ routes! {
     GET "/containers/{id}/logs" ContainerLogs 0 Full;
     GET "/containers/{id}/changes" ContainerChanges 0 Full;
     GET "/containers/{id}/export" ContainerExport 0 Full;
-    GET "/containers/{id}/stats" ContainerStats 0 Partial("no network and block numbers");
+    GET "/containers/{id}/stats" ContainerStats 0 Partial("no block numbers");
     POST "/containers/{id}/resize" ContainerResize 0 Full;
     POST "/containers/{id}/start" ContainerStart 0 Full;
     POST "/containers/{id}/stop" ContainerStop 0 Full;

@@ -119,10 +119,12 @@ impl Engine {
         engine
     }
 
-    /// Starts the containers whose restart policy asks for it.
+    /// Makes the bridges and starts the containers whose restart policy asks for it. This happens in the
+    /// first turn: as on a computer, the links of the hardware are there before those of Docker.
     pub fn run(&self) {
         let engine = self.rc();
         self.os.executor().spawn(async move {
+            engine.prepare_networks();
             for container in engine.all_containers() {
                 if container.wants_start_at_boot() {
                     // Why it does not start is in its state, as for every failed start.

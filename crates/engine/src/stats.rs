@@ -1,6 +1,7 @@
 //! Numbers of a running container, from its cgroup.
 
 use engine_api::timestamp;
+use os::network::LinkStatistics;
 use os::{OsExt, View};
 use runtime::cgroup;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) pids: u64,
     pub(crate) pids_limit: Option<u64>,
     pub(crate) throttling: [u64; 3],
+    /// By the links' names in the container.
+    pub(crate) networks: Vec<(String, LinkStatistics)>,
 }
 
 /// Nanoseconds of all CPUs, from the first line of `/proc/stat` (in hundredths of a second).
@@ -77,7 +80,26 @@ impl Engine {
                 cgroup::keyed(&cpu, "nr_throttled").unwrap_or(0),
                 micros("throttled_usec"),
             ],
+            networks: self.link_statistics(container),
         }
+    }
+
+    /// What went through the links that Docker gave a container.
+    fn link_statistics(&self, container: &Container) -> Vec<(String, LinkStatistics)> {
+        let sandbox = container.sandbox.borrow();
+        let Some(task) = sandbox.as_ref().and_then(|sandbox| sandbox.task) else {
+            return Vec::new();
+        };
+        let endpoints = sandbox.iter().flat_map(|sandbox| &sandbox.endpoints);
+        let own: Vec<&str> = endpoints
+            .filter_map(|endpoint| Some(endpoint.address.as_ref()?.link.as_str()))
+            .collect();
+        let links = self.os.links(View::Task(task)).unwrap_or_default();
+        links
+            .into_iter()
+            .filter(|link| own.contains(&link.name.as_str()))
+            .map(|link| (link.name, link.statistics))
+            .collect()
     }
 
     /// Bytes of memory of the machine.
@@ -116,6 +138,23 @@ fn cpu(sample: &Sample) -> Value {
     })
 }
 
+fn networks(sample: &Sample) -> Value {
+    let entry = |(name, counts): &(String, LinkStatistics)| {
+        let value = json!({
+            "rx_bytes": counts.rx_bytes,
+            "rx_packets": counts.rx_packets,
+            "rx_errors": counts.rx_errors,
+            "rx_dropped": counts.rx_dropped,
+            "tx_bytes": counts.tx_bytes,
+            "tx_packets": counts.tx_packets,
+            "tx_errors": 0,
+            "tx_dropped": counts.tx_dropped,
+        });
+        (name.clone(), value)
+    };
+    Value::Object(sample.networks.iter().map(entry).collect())
+}
+
 /// The document of one reading, `before` being the one before it.
 pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> Value {
     let time = |sample: &Sample| match sample.time {
@@ -132,7 +171,7 @@ pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> 
         memory = json!({ "usage": now.memory, "stats": stats, "limit": now.memory_limit });
         pids = json!({ "current": now.pids, "limit": now.pids_limit.unwrap_or(u64::MAX) });
     }
-    json!({
+    let mut document = json!({
         "read": time(now),
         "preread": time(before),
         "pids_stats": pids,
@@ -153,7 +192,12 @@ pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> 
         "memory_stats": memory,
         "name": format!("/{}", container.name()),
         "id": container.id,
-    })
+    });
+    // Without links of its own it has no such member.
+    if !now.networks.is_empty() {
+        document["networks"] = networks(now);
+    }
+    document
 }
 
 #[cfg(test)]

@@ -333,7 +333,7 @@ impl Engine {
         format!("{}/network/files/networks.json", self.config.root)
     }
 
-    /// The networks every Docker has and those an earlier daemon left, with their bridges.
+    /// The networks every Docker has and those an earlier daemon left.
     pub(crate) fn load_networks(&self) {
         let mut networks = self.built_in_networks();
         let path = self.networks_path();
@@ -346,7 +346,6 @@ impl Engine {
             networks.insert(network.name.clone(), network);
         }
         *self.networks.borrow_mut() = networks;
-        self.prepare_networks();
     }
 
     /// Keeps users' networks on disk. As for containers, a full disk is no reason to stop.
