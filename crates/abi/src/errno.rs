@@ -171,6 +171,9 @@ impl Errno {
     /// Never seen by a guest: the data is not in the machine yet (a lazily fetched file); wait
     /// uninterruptibly for it, then do the operation again.
     pub const NOT_HERE_YET: Errno = Errno(529);
+    /// Never seen by a guest: whoever pays for the memory is at its limit; have somebody killed for it,
+    /// then do the operation again.
+    pub const OVER_LIMIT: Errno = Errno(530);
 
     /// The text Go and runc print: the description with a small first letter.
     #[must_use]

@@ -60,6 +60,7 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
     let mut playground = Playground::new(Config {
         seed: options.seed,
         memory: options.memory,
+        guests: Config::default().guests.max(3 * options.memory),
         epoch_ns: epoch.as_nanos() as u64,
         console: ConsoleMode::Once,
         ..Config::default()

@@ -17,6 +17,7 @@ pub fn run(options: &Options, commands: &str) -> anyhow::Result<u8> {
     let mut playground = Playground::new(Config {
         seed: options.seed,
         memory: options.memory,
+        guests: Config::default().guests.max(3 * options.memory),
         // A fixed date: the same seed and commands print the same.
         epoch_ns: 1_800_000_000_000_000_000,
         console: ConsoleMode::None,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use clock::{Clock, Executor, Instant, Rng};
+use mem::{Account, Payer};
 use vfs::context::FsContext;
 use vfs::inode::FileSystem;
 use vfs::mount::{MountFlags, MountNamespace};
@@ -14,7 +15,7 @@ use vfs::{Capability, Credentials};
 
 use crate::cgroup::Cgroup;
 use crate::futex::FutexTable;
-use crate::mm::{Mm, VdsoImage};
+use crate::mm::{Common, Mm, VdsoImage};
 use crate::namespaces::{Inums, Namespaces, NetStack, UserNs};
 use crate::sched::RunQueue;
 use crate::strace::TraceSink;
@@ -35,6 +36,10 @@ pub struct Config {
     pub hostname: String,
     /// What `uname -r` says.
     pub release: String,
+    /// What is charged with the machine's memory, too: that of the playground.
+    pub budget: Option<Rc<Account>>,
+    /// The machine's disk. Without one, all its file systems are in memory.
+    pub disk: Option<Rc<Account>>,
 }
 
 impl Default for Config {
@@ -44,6 +49,8 @@ impl Default for Config {
             memory: 2 << 30,
             hostname: "node1".to_string(),
             release: "6.12.0-drydock".to_string(),
+            budget: None,
+            disk: None,
         }
     }
 }
@@ -93,6 +100,11 @@ pub struct Kernel {
     pub(crate) futexes: FutexTable,
     pub(crate) vdso: VdsoImage,
     pub(crate) empty_mm: Rc<Mm>,
+    pub(crate) mm_common: Rc<Common>,
+    /// Evictions of decoded code that all processes have heard of.
+    pub(crate) evictions_seen: Cell<u64>,
+    /// Who pays for what is touched now: the task whose system call it is, or the machine.
+    pub payer: Rc<Payer>,
     /// Instructions retired since boot.
     pub(crate) instructions: Cell<u64>,
     /// Processor time per instruction, in 65536ths of a nanosecond, as the last turns showed it.
@@ -133,7 +145,9 @@ impl Kernel {
         root: &Rc<dyn FileSystem>,
     ) -> Rc<Kernel> {
         let mounts = MountNamespace::new(root, b"rootfs", MountFlags::empty());
-        let cgroup_root = Cgroup::new_root();
+        let cgroup_root = Cgroup::new_root(config.budget.as_ref());
+        let payer = Payer::new(&cgroup_root.memory.account);
+        let mm_common = Common::new(&payer);
         let net = NetStack::new(&clock, config.seed);
         let init_ns = Rc::new(Namespaces::initial(
             mounts,
@@ -142,7 +156,7 @@ impl Kernel {
             &net,
         ));
         init_ns.net.loopback_up();
-        cgroup_root.memory.max.set(Some(config.memory));
+        cgroup_root.memory.account.set_max(Some(config.memory));
         let vdso = VdsoImage::new(&clock);
         let kernel = Rc::new(Kernel {
             boot: clock.now(),
@@ -151,7 +165,10 @@ impl Kernel {
             rng: Rc::new(Rng::new(config.seed)),
             registry: FsRegistry::new(),
             inums: Inums::default(),
-            empty_mm: Mm::new(Rc::clone(&cgroup_root)),
+            empty_mm: Mm::new(&cgroup_root, &mm_common),
+            mm_common,
+            evictions_seen: Cell::new(0),
+            payer,
             cgroup_root,
             net,
             init_ns,

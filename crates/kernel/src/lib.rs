@@ -63,7 +63,7 @@ pub mod harness;
 pub use abi::{Errno, Result};
 pub use kernel::{Config, Kernel};
 pub use os_impl::KernelOs;
-pub use os_impl::boot::mount_standard;
+pub use os_impl::boot::{DISK, mount_standard};
 pub use syscalls::{Block, Restart, Stop, SysResult};
 pub use task::{Task, ThreadGroup};
 pub use turn::Turn;

@@ -371,7 +371,7 @@ impl Loader<'_> {
         envp: &[Vec<u8>],
     ) -> Result<Program> {
         let elf = self.arrived(&file, |file| Elf::parse(file, head))?;
-        let mm = Mm::new(self.task.cgroup());
+        let mm = Mm::new(&self.task.cgroup(), &self.kernel.mm_common);
         let (low, high) = elf.bounds();
         let bias = if elf.position_independent {
             PIE_BASE.next_multiple_of(elf.align()).wrapping_sub(low)

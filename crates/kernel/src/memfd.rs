@@ -47,7 +47,13 @@ struct Hidden {
 impl Hidden {
     fn of(k: &Kernel) -> Rc<Hidden> {
         k.extension(|| {
-            let fs = Tmpfs::new(&k.clock, TmpfsOptions::default()) as Rc<dyn FileSystem>;
+            // No limit but the memory's.
+            let options = TmpfsOptions {
+                size: None,
+                inodes: None,
+                ..TmpfsOptions::in_memory(&k.payer, k.config.memory)
+            };
+            let fs = Tmpfs::new(&k.clock, options) as Rc<dyn FileSystem>;
             Hidden {
                 mount: k
                     .init_ns

@@ -119,7 +119,7 @@ impl Segments {
             id,
             key: Cell::new(key),
             size,
-            pages: SharedPages::new(task.cgroup()),
+            pages: SharedPages::new(),
             uid: Cell::new(creds.euid),
             gid: Cell::new(creds.egid),
             creator: (creds.euid, creds.egid),

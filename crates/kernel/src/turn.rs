@@ -101,6 +101,7 @@ impl Kernel {
     /// Runs one task until it sleeps, its slice is over or someone more urgent wakes up. Gives the fuel used.
     fn run_slice(self: &Rc<Self>, task: &Rc<Task>, slice: u64) -> u64 {
         *self.current.borrow_mut() = Some(Rc::clone(task));
+        self.payer.switch(&task.cgroup().memory.account, true);
         self.switches.set(self.switches.get() + 1);
         let budget = task
             .cgroup()
@@ -129,7 +130,20 @@ impl Kernel {
         }
         let old = self.current.borrow_mut().take();
         drop(old);
+        self.payer
+            .switch(&self.cgroup_root.memory.account, false);
+        self.forget_evicted_code();
         budget - left
+    }
+
+    /// When decoded code was evicted, lets go of what processes that do not run still hold of it.
+    fn forget_evicted_code(&self) {
+        let evictions = self.mm_common.code().evictions();
+        if self.evictions_seen.replace(evictions) != evictions {
+            for task in self.tasks.borrow().values() {
+                task.mm().space.borrow_mut().drop_evicted();
+            }
+        }
     }
 
     /// Runs the task's program while it can and has fuel.

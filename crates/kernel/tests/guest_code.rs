@@ -173,8 +173,12 @@ impl Asm {
 }
 
 fn machine() -> Machine {
+    machine_with(64 << 20)
+}
+
+fn machine_with(memory: u64) -> Machine {
     Machine::new(Config {
-        memory: 64 << 20,
+        memory,
         ..Config::default()
     })
     .unwrap()
@@ -465,7 +469,7 @@ fn an_orphan_belongs_to_init() {
 
 #[test]
 fn a_fork_bomb_meets_the_limits() {
-    let machine = machine();
+    let machine = machine_with(512 << 20);
     let output = run_in(&machine, |asm| {
         asm.li(S0, 0).label("again");
         asm.call(SYS_CLONE, &[SIGCHLD, 0, 0, 0, 0])
@@ -506,7 +510,7 @@ fn eating_all_memory_kills_the_eater() {
     });
     assert_eq!(output.status, killed_by(SIGKILL));
     assert!(
-        machine.kernel.cgroup_root.memory.current.get() < 1 << 20,
+        machine.kernel.cgroup_root.memory.account.current() < 1 << 20,
         "its memory is free again"
     );
     assert_eq!(

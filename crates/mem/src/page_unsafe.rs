@@ -1,11 +1,17 @@
-//! The page itself. This file is the only one in the crate with `unsafe`: the bytes are in an
-//! [`UnsafeCell`] because an interpreter's TLB keeps raw pointers to them.
+//! The page itself. This file is the only one in the crate with `unsafe`: an interpreter's TLB keeps raw
+//! pointers to the bytes, and pages count their owners themselves because an [`Rc`] cannot be made
+//! without the abort that a failed allocation is.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::rc::Rc;
+
+use crate::account::{Account, Full, Kind};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
@@ -26,29 +32,161 @@ pub trait Code: Any {
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
 }
 
+/// Where the page is whose code this is; empty once the page has dropped it. Only this file fills it.
+type Home = Rc<Cell<Option<NonNull<Inner>>>>;
+
+struct Attached {
+    code: Rc<dyn Code>,
+    home: Home,
+}
+
+#[repr(C)]
 struct Inner {
     bytes: Bytes,
+    owners: Cell<usize>,
+    /// Who pays, if anybody does.
+    account: Option<Rc<Account>>,
     /// What the CPU decoded from these bytes; dropped when they change.
-    code: RefCell<Option<Rc<dyn Code>>>,
+    code: RefCell<Option<Attached>>,
     has_code: Cell<bool>,
     /// See [`Page::mark_stored_elsewhere`].
     stored_elsewhere: Cell<bool>,
+    kind: Kind,
 }
 
 /// A counted reference to 4 KiB of guest memory. Cloning it shares the bytes.
-#[derive(Clone)]
-pub struct Page(Rc<Inner>);
+pub struct Page(NonNull<Inner>, PhantomData<Rc<Inner>>);
+
+/// Leads from decoded code to the page it hangs on, without keeping the page.
+pub struct CodeLink(Home);
+
+impl CodeLink {
+    /// Makes the page drop the code, if it still has it.
+    pub fn forget(&self) {
+        if let Some(inner) = self.0.get() {
+            // SAFETY: a page empties the link before it drops the code, and drops the code before it goes
+            // away, so a filled link leads to a page that lives. It is counted as one more owner here, so
+            // it outlives whatever dropping the code drops.
+            let page = unsafe {
+                let owners = &inner.as_ref().owners;
+                owners.set(owners.get() + 1);
+                Page(inner, PhantomData)
+            };
+            page.forget_code();
+        }
+    }
+}
+
+impl Inner {
+    fn forget_code(&self) {
+        if self.has_code.replace(false) {
+            // The borrow must end before the code hears of it.
+            let attached = self.code.borrow_mut().take();
+            if let Some(attached) = attached {
+                attached.home.set(None);
+                attached.code.forget();
+            }
+        }
+    }
+}
+
+const LAYOUT: Layout = Layout::new::<Inner>();
+
+impl Clone for Page {
+    #[inline]
+    fn clone(&self) -> Page {
+        let owners = &self.inner().owners;
+        owners.set(owners.get() + 1);
+        Page(self.0, PhantomData)
+    }
+}
+
+impl Drop for Page {
+    #[inline]
+    fn drop(&mut self) {
+        let owners = self.inner().owners.get() - 1;
+        self.inner().owners.set(owners);
+        if owners == 0 {
+            self.free();
+        }
+    }
+}
 
 impl Page {
-    /// A new page of zero bytes.
+    fn inner(&self) -> &Inner {
+        // SAFETY: the page lives while it has an owner, and `self` is one. Only shared references to it
+        // are ever made; what changes in it is in cells.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The last owner went.
+    fn free(&mut self) {
+        self.inner().forget_code();
+        if let Some(account) = &self.inner().account {
+            account.uncharge(self.inner().kind, PAGE_SIZE as u64);
+        }
+        // SAFETY: nobody else owns the page, and it was allocated with this layout in `place`.
+        unsafe {
+            self.0.drop_in_place();
+            dealloc(self.0.as_ptr().cast(), LAYOUT);
+        }
+    }
+
+    /// Makes a page of an allocation of [`LAYOUT`], whose bytes are set; `None` when there is none.
+    fn place(memory: *mut u8, account: Option<Rc<Account>>, kind: Kind) -> Option<Page> {
+        let inner = NonNull::new(memory.cast::<Inner>())?;
+        let at = inner.as_ptr();
+        // SAFETY: the allocation is large enough and aligned for `Inner` and nobody knows it yet. All
+        // fields but `bytes` are written here; those are plain bytes that the caller has set.
+        unsafe {
+            (&raw mut (*at).owners).write(Cell::new(1));
+            (&raw mut (*at).account).write(account);
+            (&raw mut (*at).code).write(RefCell::new(None));
+            (&raw mut (*at).has_code).write(Cell::new(false));
+            (&raw mut (*at).stored_elsewhere).write(Cell::new(false));
+            (&raw mut (*at).kind).write(kind);
+        }
+        Some(Page(inner, PhantomData))
+    }
+
+    /// A new page of zero bytes that nobody pays for: the kernel's own few, and tests.
     #[must_use]
     pub fn zeroed() -> Page {
-        Page(Rc::new(Inner {
-            bytes: Bytes(UnsafeCell::new([0; PAGE_SIZE])),
-            code: RefCell::new(None),
-            has_code: Cell::new(false),
-            stored_elsewhere: Cell::new(false),
-        }))
+        // SAFETY: the layout is not empty.
+        let memory = unsafe { alloc_zeroed(LAYOUT) };
+        Page::place(memory, None, Kind::Kernel).unwrap_or_else(|| handle_alloc_error(LAYOUT))
+    }
+
+    /// A new page of zero bytes, charged to `account`. Fails when that is full, or the host is.
+    pub fn new_in(account: &Rc<Account>, kind: Kind) -> Result<Page, Full> {
+        account.charge(kind, PAGE_SIZE as u64)?;
+        // SAFETY: the layout is not empty.
+        let memory = unsafe { alloc_zeroed(LAYOUT) };
+        Page::charged(memory, account, kind)
+    }
+
+    /// A new page with the same bytes, charged to `account`: what copy-on-write does. Decoded code is not
+    /// taken along.
+    pub fn duplicate_in(&self, account: &Rc<Account>, kind: Kind) -> Result<Page, Full> {
+        account.charge(kind, PAGE_SIZE as u64)?;
+        // SAFETY: the layout is not empty. The copy fills all the bytes of the new page, which begin where
+        // the allocation does; this page is another one.
+        let memory = unsafe {
+            let memory = alloc(LAYOUT);
+            if !memory.is_null() {
+                std::ptr::copy_nonoverlapping(self.as_ptr(), memory, PAGE_SIZE);
+            }
+            memory
+        };
+        Page::charged(memory, account, kind)
+    }
+
+    fn charged(memory: *mut u8, account: &Rc<Account>, kind: Kind) -> Result<Page, Full> {
+        if memory.is_null() {
+            account.uncharge(kind, PAGE_SIZE as u64);
+            return Err(account.host_refused());
+        }
+        Page::place(memory, Some(Rc::clone(account)), kind).ok_or_else(|| account.host_refused())
     }
 
     /// A new page that begins with `bytes` (at most [`PAGE_SIZE`]) and is zero behind them.
@@ -59,13 +197,10 @@ impl Page {
         page
     }
 
-    /// A new page with the same bytes: what copy-on-write does. Decoded code is not taken along.
+    /// What the page was charged as; `None` when nobody pays for it.
     #[must_use]
-    pub fn duplicate(&self) -> Page {
-        let copy = Page::zeroed();
-        // SAFETY: both pointers are to live pages of PAGE_SIZE bytes and `copy` is new, so they differ.
-        unsafe { std::ptr::copy_nonoverlapping(self.as_ptr(), copy.as_ptr(), PAGE_SIZE) };
-        copy
+    pub fn kind(&self) -> Option<Kind> {
+        self.inner().account.is_some().then_some(self.inner().kind)
     }
 
     /// Copies `buf.len()` bytes out, from `offset`. Panics when the range leaves the page.
@@ -102,39 +237,43 @@ impl Page {
     /// [`Page::written`] when [`Page::has_code`].
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.0.bytes.0.get().cast()
+        self.inner().bytes.0.get().cast()
     }
 
     /// True when someone else holds this page too.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        Rc::strong_count(&self.0) > 1
+        self.inner().owners.get() > 1
     }
 
     /// True when both are the same page (not merely equal bytes).
     #[must_use]
     pub fn is_same(&self, other: &Page) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+        self.0 == other.0
     }
 
     /// What the CPU attached with [`Page::set_code`], if the bytes have not changed since.
     #[must_use]
     pub fn code(&self) -> Option<Rc<dyn Code>> {
-        self.0.code.borrow().clone()
+        let attached = self.inner().code.borrow();
+        attached.as_ref().map(|attached| Rc::clone(&attached.code))
     }
 
     /// True when decoded code is attached: stores must then go through a path that calls
     /// [`Page::written`].
     #[must_use]
     pub fn has_code(&self) -> bool {
-        self.0.has_code.get()
+        self.inner().has_code.get()
     }
 
-    /// Attaches the decoded form of the page's bytes.
-    pub fn set_code(&self, code: Rc<dyn Code>) {
+    /// Attaches the decoded form of the page's bytes. The link is for who wants to have it dropped.
+    pub fn set_code(&self, code: Rc<dyn Code>) -> CodeLink {
         self.forget_code();
-        *self.0.code.borrow_mut() = Some(code);
-        self.0.has_code.set(true);
+        let home = Rc::new(Cell::new(Some(self.0)));
+        let link = CodeLink(Rc::clone(&home));
+        *self.inner().code.borrow_mut() = Some(Attached { code, home });
+        self.inner().has_code.set(true);
+        link
     }
 
     /// Tells the attached code that bytes changed; true when it was dropped for that.
@@ -143,11 +282,11 @@ impl Page {
             return false;
         }
         let stale = self
-            .0
+            .inner()
             .code
             .borrow()
             .as_ref()
-            .is_some_and(|code| code.written(offset, len));
+            .is_some_and(|attached| attached.code.written(offset, len));
         if stale {
             self.forget_code();
         }
@@ -156,24 +295,20 @@ impl Page {
 
     /// Drops the decoded form.
     pub fn forget_code(&self) {
-        if self.0.has_code.replace(false)
-            && let Some(code) = self.0.code.borrow_mut().take()
-        {
-            code.forget();
-        }
+        self.inner().forget_code();
     }
 
     /// Notes for good that a write TLB of some address space may hold a pointer to this page while
     /// another address space executes it (a `MAP_SHARED` mapping): code decoded from it must be compared
     /// with the bytes whenever it is entered.
     pub fn mark_stored_elsewhere(&self) {
-        self.0.stored_elsewhere.set(true);
+        self.inner().stored_elsewhere.set(true);
     }
 
     /// See [`Page::mark_stored_elsewhere`].
     #[must_use]
     pub fn is_stored_elsewhere(&self) -> bool {
-        self.0.stored_elsewhere.get()
+        self.inner().stored_elsewhere.get()
     }
 }
 
@@ -183,7 +318,7 @@ impl fmt::Debug for Page {
             f,
             "Page({:p}, {} owners)",
             self.as_ptr(),
-            Rc::strong_count(&self.0)
+            self.inner().owners.get()
         )
     }
 }
@@ -194,8 +329,9 @@ mod tests {
 
     #[test]
     fn a_duplicate_has_the_bytes_and_its_own_life() {
+        let account = Account::new(None);
         let page = Page::from_bytes(b"hello");
-        let copy = page.duplicate();
+        let copy = page.duplicate_in(&account, Kind::Anon).unwrap();
         copy.write(0, b"J");
         let (mut a, mut b) = ([0; 5], [0; 5]);
         page.read(0, &mut a);
@@ -204,6 +340,27 @@ mod tests {
         assert!(!page.is_same(&copy) && !page.is_shared());
         let other = page.clone();
         assert!(page.is_shared() && other.is_same(&page));
+        assert_eq!((page.kind(), copy.kind()), (None, Some(Kind::Anon)));
+    }
+
+    #[test]
+    fn a_page_is_charged_once_and_until_its_last_owner_goes() {
+        let account = Account::new(None);
+        account.set_max(Some(2 * PAGE_SIZE as u64));
+        let page = Page::new_in(&account, Kind::Shmem).unwrap();
+        let other = page.clone();
+        assert_eq!(account.of_kind(Kind::Shmem), 4096);
+        let copy = page.duplicate_in(&account, Kind::Anon).unwrap();
+        assert!(Page::new_in(&account, Kind::Anon).is_err());
+        drop(page);
+        assert_eq!(account.current(), 8192);
+        drop(other);
+        assert_eq!(
+            (account.current(), account.of_kind(Kind::Anon)),
+            (4096, 4096)
+        );
+        drop(copy);
+        assert_eq!(account.current(), 0);
     }
 
     /// Code in the first half of a page.
@@ -225,7 +382,7 @@ mod tests {
     fn a_write_to_code_forgets_it() {
         let page = Page::zeroed();
         let code = Rc::new(FirstHalf(Cell::new(false)));
-        page.set_code(code.clone());
+        let link = page.set_code(code.clone());
         assert!(
             page.code()
                 .unwrap()
@@ -237,5 +394,24 @@ mod tests {
         assert!(page.has_code() && !code.0.get());
         page.fill(16, 4, 1);
         assert!(!page.has_code() && page.code().is_none() && code.0.get());
+        link.forget();
+    }
+
+    #[test]
+    fn code_can_be_dropped_from_afar_while_its_page_lives() {
+        let page = Page::zeroed();
+        let (old, code) = (
+            Rc::new(FirstHalf(Cell::new(false))),
+            Rc::new(FirstHalf(Cell::new(false))),
+        );
+        let stale = page.set_code(old.clone());
+        let link = page.set_code(code.clone());
+        stale.forget();
+        assert!(old.0.get() && page.has_code() && !code.0.get());
+        link.forget();
+        assert!(!page.has_code() && code.0.get());
+        let link = page.set_code(code);
+        drop(page);
+        link.forget();
     }
 }

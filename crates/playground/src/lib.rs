@@ -13,6 +13,7 @@
 mod cookies;
 mod playground;
 
+pub mod budget;
 pub mod fetch;
 pub mod gateway;
 pub mod guard;

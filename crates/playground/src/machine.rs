@@ -16,6 +16,7 @@ use os::{
 use serve::Service;
 use vfs::inode::FileSystem;
 
+use crate::budget::MachineBudget;
 use crate::socket;
 
 /// Output a console keeps before programs that write have to wait.
@@ -38,6 +39,8 @@ pub struct MachineConfig {
     pub memory: u64,
     /// Nanoseconds from 1970 to instant 0 of the clock.
     pub epoch_ns: u64,
+    /// What its memory and its disk are charged to.
+    pub budget: MachineBudget,
 }
 
 /// What a turn of a machine left behind.
@@ -109,6 +112,8 @@ impl Machine {
             seed: config.seed,
             memory: config.memory,
             hostname: config.name.clone(),
+            budget: Some(Rc::clone(&config.budget.all)),
+            disk: Some(Rc::clone(&config.budget.disk)),
             ..kernel::Config::default()
         };
         let kernel = Kernel::new(clock, executor, kernel_config, root);
@@ -117,17 +122,17 @@ impl Machine {
             .map_err(|error| failed("mounting /proc, /sys and /dev", error))?;
         let os: Rc<dyn Os> = kernel::KernelOs::new(Rc::clone(&kernel));
         configure(&os, &config).map_err(|error| failed("writing /etc", error))?;
-        // Docker's data lies on a file system of its own, not in the overlay of the root: containers'
-        // overlays are over plain layers, as on a host.
+        // Docker's data lies on a file system of its own on the machine's disk, not in the overlay of the
+        // root: containers' overlays are over plain layers, as on a host.
         os.mkdir_all(View::Host, DOCKER_ROOT.as_bytes(), 0o710)
             .and_then(|()| {
                 os.mount(
                     View::Host,
                     b"tmpfs",
                     DOCKER_ROOT.as_bytes(),
-                    "tmpfs",
+                    kernel::DISK,
                     MountFlags::default(),
-                    b"mode=710,size=1g",
+                    b"mode=710",
                 )
             })
             .map_err(|error| failed("mounting /var/lib/docker", error))?;

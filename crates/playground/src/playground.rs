@@ -7,6 +7,7 @@ use std::rc::Rc;
 use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
 use vfs::inode::FileSystem;
 
+use crate::budget::Budget;
 use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
 use crate::lan::Lan;
@@ -38,6 +39,10 @@ pub struct Config {
     pub epoch_ns: u64,
     /// Memory of each machine, in bytes.
     pub memory: u64,
+    /// Size of each machine's disk, in bytes.
+    pub disk: u64,
+    /// Bytes that all guests together may have, on disks and in memory.
+    pub guests: u64,
     /// What runs on the consoles.
     pub console: ConsoleMode,
     /// The image of a machine's root file system, such as `drydock/node:latest`.
@@ -52,6 +57,9 @@ impl Default for Config {
             seed: 1,
             epoch_ns: 0,
             memory: 1 << 30,
+            disk: 1 << 30,
+            // A tab has 4 GiB at most, and a quarter of them for everything else.
+            guests: 3 << 30,
             console: ConsoleMode::Respawn,
             node_image: "drydock/node:latest".to_string(),
             guard: guard::unwinding,
@@ -123,6 +131,7 @@ pub struct Playground {
     clock: Clock,
     executor: Executor,
     fetcher: Fetcher,
+    budget: Budget,
     lan: Lan,
     ports: Rc<Ports>,
     hosts: BTreeMap<String, Host>,
@@ -144,6 +153,7 @@ impl Playground {
         let (clock, executor) = (Clock::new(config.epoch_ns), Executor::new());
         let lan = Lan::new(config.seed, &clock, &executor);
         Playground {
+            budget: Budget::new(config.guests, MACHINES_MAX as u64, config.disk),
             ports: Ports::new(lan.gateway(), &executor, &clock),
             lan,
             clock,
@@ -286,7 +296,7 @@ impl Playground {
         let now = (kernel.clock.now(), kernel.idle_ns.get());
         let elapsed = now.0.since(host.looked.0).max(1);
         let idle = now.1.saturating_sub(host.looked.1).min(elapsed);
-        let memory_used = kernel.cgroup_root.memory.current.get();
+        let memory_used = kernel.cgroup_root.memory.account.current();
         host.looked = now;
         Some(Stats {
             memory_used,
@@ -374,7 +384,10 @@ impl Playground {
             && let Some(outcome) = self.loading.take().and_then(|load| load.take())
         {
             match outcome {
-                Ok(image) => self.image = Some(image),
+                Ok(image) => {
+                    image.charge_to(self.budget.reserve(image.bytes_max()));
+                    self.image = Some(image);
+                }
                 Err(text) => {
                     let failed = std::mem::take(&mut self.starting).into_iter();
                     self.events.extend(failed.map(|name| Event::Failed {
@@ -419,10 +432,11 @@ impl Playground {
                 .wrapping_add(number.wrapping_mul(NANOS_PER_SEC)),
             memory: self.config.memory,
             epoch_ns: self.config.epoch_ns,
+            budget: self.budget.machine(),
         };
         let (clock, executor) = (Clock::new(self.config.epoch_ns), Executor::new());
         clock.advance_to(now);
-        let root: Rc<dyn FileSystem> = image.new_root(&clock)?;
+        let root: Rc<dyn FileSystem> = image.new_root(&clock, &config.budget.disk)?;
         let registry = Rc::new(StaticRegistry {
             fetcher: self.fetcher.clone(),
             executor: executor.clone(),

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use clock::{Clock, Executor, WaitQueue};
 use layers::estargz::{self, Toc, TocEntry};
 use layers::registry::Registry;
+use mem::{Account, PAGE_SIZE};
 use oci::{Descriptor, ManifestDocument, Platform, Reference, blob_path};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -28,8 +29,6 @@ use vfs::tmpfs::{Tmpfs, TmpfsOptions};
 use crate::fetch::{Fetched, Fetcher};
 use crate::registry::StaticRegistry;
 
-/// Size of a machine's disk: what it may write to its root file system.
-const DISK_BYTES: u64 = 512 << 20;
 /// Bytes at the end of a layer that are fetched first: footer, and most often the whole table.
 const TAIL_BYTES: u64 = 192 * 1024;
 /// Bytes between two wanted chunks that are fetched with them, to save a round trip.
@@ -265,18 +264,33 @@ impl NodeImage {
         self.tree.arrivals()
     }
 
-    /// A fresh root file system over the image.
-    pub fn new_root(&self, clock: &Clock) -> Result<Rc<dyn FileSystem>, String> {
+    /// Bytes of all its files, and of its layers.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        let members = self.source.members.iter();
+        members
+            .map(|member| {
+                let page = PAGE_SIZE as u64;
+                (member.size.div_ceil(page) + 1) * page + member.range.1 - member.range.0
+            })
+            .sum()
+    }
+
+    /// Says who pays for content from now on.
+    pub fn charge_to(&self, account: Rc<Account>) {
+        self.tree.set_account(account);
+    }
+
+    /// A fresh root file system over the image, for a machine with that disk.
+    pub fn new_root(
+        &self,
+        clock: &Clock,
+        disk: &Rc<Account>,
+    ) -> Result<Rc<dyn FileSystem>, String> {
         let failed = |error: Errno| format!("mounting the root file system: {error}");
         let lower_fs: Rc<dyn FileSystem> = Rc::<LazyTree>::clone(&self.tree);
         let lower = MountNamespace::new(&lower_fs, b"image", MountFlags::RDONLY).root();
-        let upper_fs: Rc<dyn FileSystem> = Tmpfs::new(
-            clock,
-            TmpfsOptions {
-                size: Some(DISK_BYTES),
-                ..TmpfsOptions::default()
-            },
-        );
+        let upper_fs: Rc<dyn FileSystem> = Tmpfs::new(clock, TmpfsOptions::on_disk(disk));
         let upper = MountNamespace::new(&upper_fs, b"tmpfs", MountFlags::empty()).root();
         let mut node = vfs::inode::NewNode {
             mode: S_IFDIR | 0o755,

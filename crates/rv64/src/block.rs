@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use mem::{Code as PageCode, PAGE_SIZE, Page};
 
+use crate::cache::CodeCache;
 use crate::decode::decode;
 use crate::fuse::fuse;
 use crate::lower::{jump, plain};
@@ -55,6 +56,16 @@ pub struct CodePage {
     ops: RefCell<Ops>,
     /// The bytes as they were, for a page that may change behind our back.
     snapshot: Option<Box<[u8; PAGE_SIZE]>>,
+    /// Where it is counted, and with how many bytes.
+    counted: Option<(Rc<CodeCache>, Cell<usize>)>,
+}
+
+impl Drop for CodePage {
+    fn drop(&mut self) {
+        if let Some((cache, bytes)) = &self.counted {
+            cache.count(bytes.get(), 0);
+        }
+    }
 }
 
 impl PageCode for CodePage {
@@ -74,17 +85,16 @@ impl PageCode for CodePage {
 }
 
 impl CodePage {
-    /// For `page`, with nothing decoded yet.
-    pub fn new(page: &Page) -> CodePage {
+    /// For `page`, with nothing decoded yet; what it takes is counted in `cache`.
+    pub fn new(page: &Page, cache: &Rc<CodeCache>) -> CodePage {
         let snapshot = page.is_stored_elsewhere().then(|| {
             let mut bytes = Box::new([0; PAGE_SIZE]);
             page.read(0, &mut *bytes);
             bytes
         });
-        let code = CodePage {
-            snapshot,
-            ..CodePage::empty()
-        };
+        let mut code = CodePage::empty();
+        code.snapshot = snapshot;
+        code.counted = Some((Rc::clone(cache), Cell::new(0)));
         code.ops.borrow_mut().push(
             plain(Code::Illegal),
             Origin {
@@ -93,7 +103,26 @@ impl CodePage {
                 long: 0,
             },
         );
+        code.count(&code.ops.borrow());
         code
+    }
+
+    /// Tells the cache how large this is now.
+    fn count(&self, ops: &Ops) {
+        if let Some((cache, counted)) = &self.counted {
+            let snapshot = self.snapshot.as_ref().map_or(0, |_| PAGE_SIZE);
+            let bytes = size_of::<CodePage>() + snapshot + ops.allocated();
+            cache.count(counted.replace(bytes), bytes);
+        }
+    }
+
+    /// Frees the operations. For a page that was told to [forget](PageCode::forget) it and that nobody is
+    /// just executing.
+    pub fn discard(&self) {
+        self.live.set(false);
+        let mut ops = self.ops.borrow_mut();
+        *ops = Ops::default();
+        self.count(&ops);
     }
 
     fn empty() -> CodePage {
@@ -103,6 +132,7 @@ impl CodePage {
             covered: [const { Cell::new(0) }; HALVES / 64],
             ops: RefCell::default(),
             snapshot: None,
+            counted: None,
         }
     }
 
@@ -193,6 +223,7 @@ impl CodePage {
             };
             ops.push(jump(end as i32, count, link), origin);
         }
+        self.count(&ops);
         self.entries[offset / 2].set(index);
         Some(index)
     }
@@ -220,6 +251,7 @@ impl CodePage {
         ops.push(check, origin);
         ops.emit(&[(at, *insn)]);
         ops.push(jump(at as i32 + 4, 1, 0), origin);
+        self.count(&ops);
         self.entries[at / 2].set(index);
         Some(index)
     }
@@ -300,6 +332,13 @@ fn ends_block(code: Code) -> bool {
 }
 
 impl Ops {
+    /// Bytes of the lists.
+    fn allocated(&self) -> usize {
+        self.ops.capacity() * size_of::<Op>()
+            + self.origins.capacity() * size_of::<Origin>()
+            + self.starts.capacity() * size_of::<u16>()
+    }
+
     fn push(&mut self, op: Op, origin: Origin) {
         self.ops.push(op);
         self.origins.push(origin);

@@ -19,6 +19,7 @@ mod disasm;
 mod op;
 
 mod block;
+mod cache;
 mod exec_unsafe;
 mod frame;
 mod fuse;
@@ -33,6 +34,7 @@ pub mod softfloat;
 
 pub mod fuzz;
 
+pub use cache::CodeCache;
 pub use decode::decode;
 pub use disasm::disasm;
 pub use hart::{Counters, Exit, Hart};

@@ -74,6 +74,8 @@ impl Cpu<'_> {
         {
             return self.execute(&code, usize::from(index), self.left - ROOM);
         }
+        self.space.code_cache().evict();
+        self.space.drop_evicted();
         let (code, page) = match self.space.fetchable(pc) {
             Ok(found) => found,
             Err(fault) => return Some(Exit::Fault(fault)),

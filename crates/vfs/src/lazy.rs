@@ -19,7 +19,7 @@ use std::task::Waker;
 
 use abi::{Errno, Result};
 use clock::WaitQueue;
-use mem::{PAGE_SIZE, Page};
+use mem::{Account, Kind, PAGE_SIZE, Page};
 
 use crate::file::{DirFile, Events, File, OpenFlags};
 use crate::inode::{
@@ -80,6 +80,8 @@ pub struct LazyTree {
 struct Core {
     source: Rc<dyn ContentSource>,
     arrivals: Rc<WaitQueue>,
+    /// Pays for content.
+    account: RefCell<Rc<Account>>,
     fs: RefCell<Weak<LazyTree>>,
     next_ino: Cell<u64>,
     pages: Cell<u64>,
@@ -125,6 +127,7 @@ impl LazyTree {
         let core = Rc::new(Core {
             source,
             arrivals,
+            account: RefCell::new(Account::new(None)),
             fs: RefCell::default(),
             next_ino: Cell::new(1),
             pages: Cell::new(0),
@@ -207,6 +210,11 @@ impl LazyTree {
     #[must_use]
     pub fn arrivals(&self) -> &Rc<WaitQueue> {
         &self.core.arrivals
+    }
+
+    /// From now on `account` pays for content; when it is full, reading fails.
+    pub fn set_account(&self, account: Rc<Account>) {
+        *self.core.account.borrow_mut() = account;
     }
 
     /// Pages of content that are here.
@@ -414,8 +422,10 @@ impl Node {
         for (chunk, state) in chunks.iter_mut().filter(|(chunk, _)| chunk.key == key) {
             *state = match bytes {
                 Ok(bytes) if bytes.len() as u64 == chunk.len => {
-                    fill_pages(content, chunk.offset, bytes);
-                    State::Here
+                    match fill_pages(content, chunk.offset, bytes, &self.core.account.borrow()) {
+                        Ok(()) => State::Here,
+                        Err(errno) => State::Failed(errno),
+                    }
                 }
                 Ok(_) => State::Failed(Errno::EIO),
                 Err(errno) => State::Failed(errno),
@@ -427,22 +437,29 @@ impl Node {
     }
 }
 
-/// Writes bytes, leaving pages of zeros out. Content of a tree has no limit to run into.
-fn fill_pages(content: &mut Content, offset: u64, bytes: &[u8]) {
+/// Writes bytes, leaving pages of zeros out.
+fn fill_pages(
+    content: &mut Content,
+    offset: u64,
+    bytes: &[u8],
+    account: &Rc<Account>,
+) -> Result<()> {
     let size = content.size();
+    let make = || Page::new_in(account, Kind::Disk).map_err(|_| Errno::EIO);
     let mut at = offset;
     let mut rest = bytes;
     while !rest.is_empty() {
         let room = PAGE_SIZE - (at % PAGE_SIZE as u64) as usize;
         let (part, behind) = rest.split_at(room.min(rest.len()));
         if part.iter().any(|&byte| byte != 0) {
-            let _ = content.write(at, part, || Ok(()));
+            content.write(at, part, make)?;
         }
         at += part.len() as u64;
         rest = behind;
     }
     // The size is the entry's, whatever the chunks say.
     debug_assert_eq!(content.size(), size);
+    Ok(())
 }
 
 impl Body {
@@ -617,7 +634,9 @@ impl Inode for Node {
             return Err(Errno::EFAULT);
         }
         self.ensure(offset, PAGE_SIZE as u64)?;
-        body.borrow_mut().content.page(index, false, || Ok(()))
+        body.borrow_mut()
+            .content
+            .page(index, false, || Err(Errno::EROFS))
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {

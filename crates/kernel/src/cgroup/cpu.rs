@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn half_a_cpu_gets_half_the_time_over_many_periods() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let group = root.create(b"half", (0, 0)).unwrap();
         group.cpu.quota_us.set(Some(50_000));
         let (mut now, mut ran) = (Instant(0), 0);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_quota_above_binds_and_gives_the_budget() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let outer = root.create(b"outer", (0, 0)).unwrap();
         let inner = outer.create(b"inner", (0, 0)).unwrap();
         assert_eq!(inner.cpu_budget(Instant(0)), None);

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use abi::{Errno, Result};
+use mem::{Full, Kind};
 
 use super::cpu::PERIOD_US;
-use super::memory::{Events, OverLimit};
+use super::memory::Events;
 use super::{Cgroup, Controllers, io, tasks};
 use crate::Kernel;
 
@@ -155,8 +156,8 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(flag(c.cpu.idle.get())))
         .write(|_, c, text| parse_flag(text).map(|idle| c.cpu.idle.set(idle))),
     FileSpec::new("io.stat", IO, Everywhere).read(read_io_stat),
-    FileSpec::of(MEMORY, "memory.current").read(|_, c| Ok(number(&c.memory.current))),
-    FileSpec::of(MEMORY, "memory.peak").read(|_, c| Ok(number(&c.memory.peak))),
+    FileSpec::of(MEMORY, "memory.current").read(|_, c| Ok(line(c.memory.account.current().to_string()))),
+    FileSpec::of(MEMORY, "memory.peak").read(|_, c| Ok(line(c.memory.account.peak().to_string()))),
     FileSpec::of(MEMORY, "memory.min")
         .read(|_, c| Ok(number(&c.memory.min)))
         .write(|_, c, text| set_bytes(&c.memory.min, text)),
@@ -164,18 +165,18 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(number(&c.memory.low)))
         .write(|_, c, text| set_bytes(&c.memory.low, text)),
     FileSpec::of(MEMORY, "memory.high")
-        .read(|_, c| Ok(max(c.memory.high.get())))
-        .write(|_, c, text| parse_bytes(text).map(|high| c.memory.high.set(high))),
+        .read(|_, c| Ok(max(c.memory.account.high())))
+        .write(|_, c, text| parse_bytes(text).map(|high| c.memory.account.set_high(high))),
     FileSpec::of(MEMORY, "memory.max")
-        .read(|_, c| Ok(max(c.memory.max.get())))
+        .read(|_, c| Ok(max(c.memory.account.max())))
         .write(write_memory_max),
     FileSpec::of(MEMORY, "memory.events")
-        .read(|_, c| Ok(events(&c.memory.events)))
+        .read(|_, c| Ok(events(c, &c.memory.events)))
         .polled(|c, waker| {
             register(waker, &c.memory.events_changed);
             c.memory.events_changed.generation()
         }),
-    FileSpec::of(MEMORY, "memory.events.local").read(|_, c| Ok(events(&c.memory.local_events))),
+    FileSpec::of(MEMORY, "memory.events.local").read(|_, c| Ok(events(c, &c.memory.local_events))),
     FileSpec::new("memory.stat", MEMORY, Everywhere).read(read_memory_stat),
     FileSpec::of(MEMORY, "memory.oom.group")
         .read(|_, c| Ok(flag(c.memory.oom_group.get())))
@@ -393,10 +394,10 @@ fn read_io_stat(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
 
 // ---- memory ----
 
-fn events(events: &Events) -> String {
+fn events(cgroup: &Cgroup, events: &Events) -> String {
     format!(
         "low 0\nhigh {}\nmax {}\noom {}\noom_kill {}\noom_group_kill 0\n",
-        events.high.get(),
+        cgroup.memory.account.above_high(),
         events.max.get(),
         events.oom.get(),
         events.oom_kill.get()
@@ -404,12 +405,13 @@ fn events(events: &Events) -> String {
 }
 
 fn write_memory_max(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
-    cgroup.memory.max.set(parse_bytes(text)?);
+    let account = &cgroup.memory.account;
+    account.set_max(parse_bytes(text)?);
     // There is nothing to reclaim: whoever is too large for the new limit is killed.
     let mut before = u64::MAX;
-    while cgroup.memory.is_over() && cgroup.memory.current.get() < before {
-        before = cgroup.memory.current.get();
-        kernel.out_of_memory(&OverLimit(Rc::clone(cgroup)));
+    while cgroup.memory.is_over() && account.current() < before {
+        before = account.current();
+        kernel.out_of_memory(&Full(Rc::clone(account)));
     }
     Ok(())
 }
@@ -425,16 +427,18 @@ fn write_reclaim(_: &Rc<Kernel>, _: &Rc<Cgroup>, text: &str) -> Result<()> {
 
 fn read_memory_stat(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
     let memory = &cgroup.memory;
-    let (anon, shmem, kernel) = (memory.anon.get(), memory.shmem.get(), memory.kernel.get());
+    let of = |kind| memory.account.of_kind(kind);
+    let (anon, shmem, slab) = (of(Kind::Anon), of(Kind::Shmem), of(Kind::Slab));
+    let (stack, tables) = (of(Kind::KernelStack), of(Kind::PageTables));
     let rows = [
         ("anon", anon),
         ("file", shmem),
-        ("kernel", kernel),
-        ("kernel_stack", 0),
-        ("pagetables", 0),
+        ("kernel", stack + tables + slab + of(Kind::Kernel)),
+        ("kernel_stack", stack),
+        ("pagetables", tables),
         ("sec_pagetables", 0),
         ("percpu", 0),
-        ("sock", 0),
+        ("sock", of(Kind::Sock)),
         ("vmalloc", 0),
         ("shmem", shmem),
         ("file_mapped", shmem),
@@ -450,8 +454,8 @@ fn read_memory_stat(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
         ("active_file", 0),
         ("unevictable", 0),
         ("slab_reclaimable", 0),
-        ("slab_unreclaimable", 0),
-        ("slab", 0),
+        ("slab_unreclaimable", slab),
+        ("slab", slab),
         ("workingset_refault_anon", 0),
         ("workingset_refault_file", 0),
         ("pgscan", 0),
@@ -496,7 +500,7 @@ mod tests {
 
     #[test]
     fn files_come_and_go_with_their_controllers() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let child = root.create(b"child", (0, 0)).unwrap();
         let has = |cgroup: &Rc<Cgroup>, name: &str| {
             FILES

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn freezing_goes_down_and_thawing_respects_who_asked() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let outer = root.create(b"outer", (0, 0)).unwrap();
         let inner = outer.create(b"inner", (0, 0)).unwrap();
         outer.set_frozen(true);

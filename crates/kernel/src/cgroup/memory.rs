@@ -1,37 +1,23 @@
-//! The memory controller: bytes of guest memory by kind, `memory.max` with an out-of-memory killer.
+//! The memory controller: `memory.max` with an out-of-memory killer, and what `memory.stat` counts.
 //!
 //! Charged are pages that a task made resident: anonymous memory, its copies of file pages, tmpfs and
-//! shared memory. Pages of image layers are shared by everybody and charged to nobody. There is
-//! nothing to reclaim, so a charge above `memory.max` calls the killer at once.
+//! shared memory, page tables and the kernel's own. The counters are in crate `mem`, where every page
+//! knows who pays for it until it is freed. Files on a machine's disk and in image layers are no memory
+//! here: on a host they would be page cache, which is dropped when memory is short. So there is nothing to
+//! reclaim, and a charge above `memory.max` calls the killer at once.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use mem::Account;
+
 use super::Cgroup;
 use clock::WaitQueue;
 
-/// What the bytes are, as `memory.stat` breaks them down.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Anonymous pages: heap, stack, private copies of file pages.
-    Anon,
-    /// Pages of files in memory: tmpfs and shared memory.
-    Shmem,
-    /// The kernel's own: page tables, pipes, sockets.
-    Kernel,
-}
-
 /// State of the memory controller of one cgroup.
-#[derive(Default)]
 pub struct Memory {
-    /// `memory.current`.
-    pub current: Cell<u64>,
-    /// `memory.peak`.
-    pub peak: Cell<u64>,
-    /// `memory.max`; `None` is `max`.
-    pub max: Cell<Option<u64>>,
-    /// `memory.high`; `None` is `max`. Kept and counted; it does not slow anybody down.
-    pub high: Cell<Option<u64>>,
+    /// What is charged; with it `memory.max` and `memory.high`, which is counted but slows nobody down.
+    pub account: Rc<Account>,
     /// `memory.low`, protection: kept only.
     pub low: Cell<u64>,
     /// `memory.min`, protection: kept only.
@@ -40,12 +26,6 @@ pub struct Memory {
     pub swap_max: Cell<Option<u64>>,
     /// `memory.oom.group`.
     pub oom_group: Cell<bool>,
-    /// `memory.stat` anon.
-    pub anon: Cell<u64>,
-    /// `memory.stat` shmem (and file).
-    pub shmem: Cell<u64>,
-    /// `memory.stat` kernel.
-    pub kernel: Cell<u64>,
     /// `memory.stat` pgfault.
     pub faults: Cell<u64>,
     /// `memory.stat` pgmajfault: content that had to be fetched.
@@ -61,8 +41,6 @@ pub struct Memory {
 /// The counters of `memory.events`.
 #[derive(Default)]
 pub struct Events {
-    /// Charges above `memory.high`.
-    pub high: Cell<u64>,
     /// Charges that would have gone above `memory.max`.
     pub max: Cell<u64>,
     /// Times out of memory.
@@ -71,29 +49,30 @@ pub struct Events {
     pub oom_kill: Cell<u64>,
 }
 
-/// A charge was refused: this cgroup is at its limit, and somebody in it must be killed.
-pub struct OverLimit(pub Rc<Cgroup>);
-
-fn add(cell: &Cell<u64>, bytes: u64) {
-    cell.set(cell.get() + bytes);
-}
-
-fn subtract(cell: &Cell<u64>, bytes: u64) {
-    cell.set(cell.get().saturating_sub(bytes));
+fn add(cell: &Cell<u64>, count: u64) {
+    cell.set(cell.get() + count);
 }
 
 impl Memory {
-    fn kind(&self, kind: Kind) -> &Cell<u64> {
-        match kind {
-            Kind::Anon => &self.anon,
-            Kind::Shmem => &self.shmem,
-            Kind::Kernel => &self.kernel,
+    /// Nothing charged; `above` is charged with it.
+    pub(super) fn new(above: Option<&Rc<Account>>) -> Memory {
+        Memory {
+            account: Account::new(above),
+            low: Cell::new(0),
+            min: Cell::new(0),
+            swap_max: Cell::new(None),
+            oom_group: Cell::new(false),
+            faults: Cell::new(0),
+            major_faults: Cell::new(0),
+            events: Events::default(),
+            local_events: Events::default(),
+            events_changed: WaitQueue::new(),
         }
     }
 
     pub(super) fn reset_limits(&self) {
-        self.max.set(None);
-        self.high.set(None);
+        self.account.set_max(None);
+        self.account.set_high(None);
         self.low.set(0);
         self.min.set(0);
         self.swap_max.set(None);
@@ -103,47 +82,12 @@ impl Memory {
     /// Above `memory.max` (it was lowered).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.max.get().is_some_and(|max| self.current.get() > max)
+        let max = self.account.max();
+        max.is_some_and(|max| self.account.current() > max)
     }
 }
 
 impl Cgroup {
-    /// Charges `bytes` here and above, or nothing: then the cgroup whose limit is hit comes back.
-    pub fn charge_memory(self: &Rc<Self>, kind: Kind, bytes: u64) -> Result<(), OverLimit> {
-        if !self.has_room(bytes) {
-            return Err(OverLimit(self.full_one(bytes)));
-        }
-        self.charge_memory_unchecked(kind, bytes);
-        Ok(())
-    }
-
-    /// Charges even above the limit: what must not fail (the last page of a task that is being killed).
-    pub fn charge_memory_unchecked(&self, kind: Kind, bytes: u64) {
-        self.for_each_up(|cgroup| {
-            let memory = &cgroup.memory;
-            add(&memory.current, bytes);
-            add(memory.kind(kind), bytes);
-            if memory.current.get() > memory.peak.get() {
-                memory.peak.set(memory.current.get());
-            }
-            if memory
-                .high
-                .get()
-                .is_some_and(|high| memory.current.get() > high)
-            {
-                add(&memory.events.high, 1);
-            }
-        });
-    }
-
-    /// Takes a charge back.
-    pub fn uncharge_memory(&self, kind: Kind, bytes: u64) {
-        self.for_each_up(|cgroup| {
-            subtract(&cgroup.memory.current, bytes);
-            subtract(cgroup.memory.kind(kind), bytes);
-        });
-    }
-
     /// Counts a page fault (`memory.stat` pgfault).
     pub fn count_fault(&self, major: bool) {
         self.for_each_up(|cgroup| {
@@ -152,31 +96,21 @@ impl Cgroup {
         });
     }
 
-    fn has_room(&self, bytes: u64) -> bool {
-        let mut room = true;
-        self.for_each_up(|cgroup| {
-            let memory = &cgroup.memory;
-            room &= memory
-                .max
-                .get()
-                .is_none_or(|max| memory.current.get() + bytes <= max);
+    /// The cgroup here or below whose charges an account counts.
+    #[must_use]
+    pub fn with_account(self: &Rc<Self>, account: &Rc<Account>) -> Option<Rc<Cgroup>> {
+        let mut found = None;
+        self.for_each_down(&mut |cgroup| {
+            if Rc::ptr_eq(&cgroup.memory.account, account) {
+                found = Some(Rc::clone(cgroup));
+            }
         });
-        room
+        found
     }
 
-    /// The innermost cgroup that `bytes` more would put above its limit; it counts the event.
-    fn full_one(self: &Rc<Self>, bytes: u64) -> Rc<Cgroup> {
-        let chain = self.chain();
-        let full = chain.iter().find(|cgroup| {
-            let memory = &cgroup.memory;
-            memory
-                .max
-                .get()
-                .is_some_and(|max| memory.current.get() + bytes > max)
-        });
-        let full = full.unwrap_or(self);
-        full.count_memory_event(|events| &events.max, 1);
-        Rc::clone(full)
+    /// A charge was refused at this cgroup's limit.
+    pub fn count_memory_max(&self) {
+        self.count_memory_event(|events| &events.max, 1);
     }
 
     /// The killer was called for this cgroup and killed `killed` processes.
@@ -211,37 +145,34 @@ impl Cgroup {
 
 #[cfg(test)]
 mod tests {
+    use mem::{Kind, Page};
+
     use super::*;
 
     #[test]
-    fn charges_add_up_the_chain_and_the_limit_names_its_cgroup() {
-        let root = Cgroup::new_root();
+    fn a_removed_cgroup_leaves_its_charge_to_those_above() {
+        let root = Cgroup::new_root(None);
         let outer = root.create(b"outer", (0, 0)).unwrap();
         let inner = outer.create(b"inner", (0, 0)).unwrap();
-        outer.memory.max.set(Some(8192));
-        assert!(inner.charge_memory(Kind::Anon, 4096).is_ok());
-        assert!(inner.charge_memory(Kind::Shmem, 4096).is_ok());
-        let Err(OverLimit(full)) = inner.charge_memory(Kind::Anon, 4096) else {
-            panic!("the limit must bind");
-        };
-        assert!(Rc::ptr_eq(&full, &outer));
-        assert_eq!(root.memory.current.get(), 8192);
-        assert_eq!(
-            (root.memory.anon.get(), root.memory.shmem.get()),
-            (4096, 4096)
-        );
-        full.count_oom(1);
+        let page = Page::new_in(&inner.memory.account, Kind::Shmem).unwrap();
+        outer.count_oom(1);
         assert_eq!(outer.memory.local_events.oom_kill.get(), 1);
+        assert_eq!(root.memory.events.oom_kill.get(), 1);
         assert_eq!(inner.memory.events.oom_kill.get(), 0);
-        assert_eq!(root.memory.events.max.get(), 1);
-        inner.uncharge_memory(Kind::Anon, 4096);
-        assert!(inner.charge_memory(Kind::Anon, 4096).is_ok());
-        assert_eq!(outer.memory.peak.get(), 8192);
+        let found = root.with_account(&inner.memory.account).unwrap();
+        assert!(Rc::ptr_eq(&found, &inner));
+        drop((inner, found));
+        outer.remove(b"inner").unwrap();
+        assert_eq!(outer.memory.account.current(), 4096);
+        assert_eq!(root.memory.account.of_kind(Kind::Shmem), 4096);
+        drop(page);
+        assert_eq!(root.memory.account.current(), 0);
+        assert_eq!(outer.memory.account.peak(), 4096);
     }
 
     #[test]
     fn the_outermost_oom_group_below_the_limit_dies_together() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let outer = root.create(b"outer", (0, 0)).unwrap();
         let inner = outer.create(b"inner", (0, 0)).unwrap();
         assert!(inner.oom_group_within(&outer).is_none());

@@ -4,7 +4,7 @@
 //! [`pids`], [`cpu`], [`io`], [`freezer`] (one controller each: counters that add up the ancestor
 //! chain, and limits), [`fs`] (the `cgroup2` file system) [`files`] (its interface files) and [`tasks`] (what they do with tasks).
 //! Every task is in exactly one [`Cgroup`]; the kernel calls the hooks named `charge_…`, `can_…` and
-//! `…_until` at fork, exit, page fault and slice ends. Counters are plain cells: no hashing, no
+//! `…_until` at fork, exit and slice ends; memory is charged where it is allocated. Counters are plain cells: no hashing, no
 //! allocation.
 //!
 //! Not here: version 1 hierarchies, threaded cgroups, pressure stall files, swap (there is none).
@@ -125,9 +125,10 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// The root of a machine's tree; all controllers are on in `cgroup.controllers`.
+    /// The root of a machine's tree; all controllers are on in `cgroup.controllers`. Its memory is charged
+    /// to `above`, too.
     #[must_use]
-    pub fn new_root() -> Rc<Cgroup> {
+    pub fn new_root(above: Option<&Rc<mem::Account>>) -> Rc<Cgroup> {
         Rc::new(Cgroup::build(
             1,
             Vec::new(),
@@ -135,6 +136,7 @@ impl Cgroup {
             Weak::new(),
             Rc::new(Cell::new(2)),
             Rc::new(Cell::new(1)),
+            Memory::new(above),
         ))
     }
 
@@ -145,6 +147,7 @@ impl Cgroup {
         parent: Weak<Cgroup>,
         ids: Rc<Cell<u64>>,
         count: Rc<Cell<usize>>,
+        memory: Memory,
     ) -> Cgroup {
         Cgroup {
             id,
@@ -164,7 +167,7 @@ impl Cgroup {
             ids,
             count,
             pids: Pids::default(),
-            memory: Memory::default(),
+            memory,
             cpu: Cpu::default(),
             io: Io::default(),
             freezer: Freezer::default(),
@@ -318,6 +321,7 @@ impl Cgroup {
             Rc::downgrade(self),
             Rc::clone(&self.ids),
             Rc::clone(&self.count),
+            Memory::new(Some(&self.memory.account)),
         ));
         child.owner.set(owner);
         child.freezer.inherit(self.freezer.is_frozen());
@@ -531,7 +535,7 @@ mod tests {
     use super::*;
 
     fn tree() -> (Rc<Cgroup>, Rc<Cgroup>, Rc<Cgroup>) {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let docker = root.create(b"docker", (0, 0)).unwrap();
         let one = docker.create(b"one", (0, 0)).unwrap();
         (root, docker, one)
@@ -595,7 +599,7 @@ mod tests {
 
     #[test]
     fn depth_and_number_are_bounded() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         root.max_depth().set(Some(1));
         let child = root.create(b"a", (0, 0)).unwrap();
         assert_eq!(child.create(b"b", (0, 0)).err(), Some(Errno::EAGAIN));

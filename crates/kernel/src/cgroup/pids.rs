@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_limit_above_binds_below_and_is_counted_where_it_is() {
-        let root = Cgroup::new_root();
+        let root = Cgroup::new_root(None);
         let outer = root.create(b"outer", (0, 0)).unwrap();
         let inner = outer.create(b"inner", (0, 0)).unwrap();
         outer.pids.max.set(Some(2));

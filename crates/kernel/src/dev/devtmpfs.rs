@@ -70,12 +70,13 @@ struct Instance(RefCell<Option<Rc<DevTmpfs>>>);
 /// Registers the type.
 pub(super) fn register(k: &Rc<Kernel>) {
     let instance = Rc::new(Instance::default());
+    let options = TmpfsOptions::in_memory(&k.payer, k.config.memory);
     k.registry.register("devtmpfs", move |request| {
         let known = instance.0.borrow().clone();
         let fs = match known {
             Some(fs) => fs,
             None => {
-                let fs = Rc::new(DevTmpfs(populated(request.context.clock)?));
+                let fs = Rc::new(DevTmpfs(populated(request.context.clock, options.clone())?));
                 *instance.0.borrow_mut() = Some(Rc::clone(&fs));
                 fs
             }
@@ -85,12 +86,14 @@ pub(super) fn register(k: &Rc<Kernel>) {
 }
 
 /// A tmpfs with everything that belongs into `/dev`.
-pub fn populated(clock: &clock::Clock) -> Result<Rc<Tmpfs>> {
-    let options = TmpfsOptions {
-        mode: 0o755,
-        ..TmpfsOptions::default()
-    };
-    let fs = Tmpfs::new(clock, options);
+pub fn populated(clock: &clock::Clock, options: TmpfsOptions) -> Result<Rc<Tmpfs>> {
+    let fs = Tmpfs::new(
+        clock,
+        TmpfsOptions {
+            mode: 0o755,
+            ..options
+        },
+    );
     let root = fs.root();
     let plain = NewNode {
         mode: 0,

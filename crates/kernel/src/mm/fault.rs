@@ -5,12 +5,11 @@ use std::task::Waker;
 
 use abi::Errno;
 use abi::signal::{SIGBUS, SIGSEGV, SigInfo, si};
-use mem::Page;
+use mem::{Full, Kind, Page};
 use rv64::{Access, Fault, Prot, Sharing};
 use vfs::file::OpenFile;
 
 use super::{Backing, Mm, PAGE, Vma, VmaFlags, page_down};
-use crate::cgroup::memory::OverLimit;
 
 /// Distance the stack keeps from what is mapped below it.
 const STACK_GUARD: u64 = 256 * PAGE;
@@ -21,13 +20,13 @@ pub enum FaultError {
     Signal(SigInfo),
     /// The content is on its way; the waker was registered.
     NotHereYet,
-    /// The cgroup has no room for a page.
-    OverLimit(OverLimit),
+    /// Who pays has no room for a page.
+    OverLimit(Full),
 }
 
-impl From<OverLimit> for FaultError {
-    fn from(over: OverLimit) -> FaultError {
-        FaultError::OverLimit(over)
+impl From<Full> for FaultError {
+    fn from(full: Full) -> FaultError {
+        FaultError::OverLimit(full)
     }
 }
 
@@ -60,7 +59,12 @@ impl Mm {
         } else {
             self.fault_private(&vma, fault.addr, write, waker)?;
         }
-        let resident = self.space.borrow().resident_pages();
+        let mut space = self.space.borrow_mut();
+        let resident = space.resident_pages();
+        if let Some(full) = space.tables_over() {
+            return Err(full.into());
+        }
+        drop(space);
         if resident > self.peak_resident.get() {
             self.peak_resident.set(resident);
         }
@@ -97,26 +101,25 @@ impl Mm {
             let space = self.space.borrow();
             space
                 .lookup(address)
-                .map(|mapped| (mapped.cow, mapped.prot, mapped.page.is_shared()))
+                .map(|mapped| (mapped.cow, mapped.prot))
         };
-        if let Some((cow, prot, is_shared)) = state {
+        if let Some((cow, prot)) = state {
             if prot != vma.prot {
                 self.space.borrow_mut().protect(address, PAGE, vma.prot);
             }
             if write && cow {
-                if is_shared {
-                    self.charge()?;
-                }
-                self.space.borrow_mut().break_cow(address);
+                self.space.borrow_mut().break_cow(address)?;
             }
             return Ok(());
         }
         let source = match &vma.backing {
             Backing::Anon => None,
             Backing::File { file, .. } => {
-                file_page(file, vma.file_offset(address) / PAGE, false, at, waker)?
+                self.file_page(file, vma.file_offset(address) / PAGE, false, at, waker)?
             }
-            Backing::Shared { pages, .. } => Some(pages.page(vma.file_offset(address) / PAGE)?),
+            Backing::Shared { pages, .. } => {
+                Some(pages.page(vma.file_offset(address) / PAGE, &self.account())?)
+            }
             Backing::Special { pages, .. } => {
                 let page = pages
                     .get((vma.file_offset(address) / PAGE) as usize)
@@ -125,10 +128,13 @@ impl Mm {
             }
         };
         let page = if write {
-            self.charge()?;
-            source.map_or_else(Page::zeroed, |page| page.duplicate())
+            let account = self.account();
+            match source {
+                Some(page) => page.duplicate_in(&account, Kind::Anon)?,
+                None => Page::new_in(&account, Kind::Anon)?,
+            }
         } else {
-            source.unwrap_or_else(|| self.zero.clone())
+            source.unwrap_or_else(|| self.common.zero.clone())
         };
         self.space
             .borrow_mut()
@@ -146,21 +152,21 @@ impl Mm {
         let address = page_down(at);
         let index = vma.file_offset(address) / PAGE;
         let (page, sharing) = match &vma.backing {
-            Backing::File { file, .. } => match file_page(file, index, write, at, waker)? {
+            Backing::File { file, .. } => match self.file_page(file, index, write, at, waker)? {
                 // A page that was only read: a store faults again and then asks to write.
                 Some(page) if !write => (page, Sharing::Cow),
                 Some(page) => (page, Sharing::Shared),
                 // A hole. Where it can be written to later it is filled now, so that writes to the file
                 // are seen here too.
                 None if vma.flags.contains(VmaFlags::NEVER_WRITE) => {
-                    (self.zero.clone(), Sharing::Cow)
+                    (self.common.zero.clone(), Sharing::Cow)
                 }
-                None => match file_page(file, index, true, at, waker)? {
+                None => match self.file_page(file, index, true, at, waker)? {
                     Some(page) => (page, Sharing::Cow),
-                    None => (self.zero.clone(), Sharing::Cow),
+                    None => (self.common.zero.clone(), Sharing::Cow),
                 },
             },
-            Backing::Shared { pages, .. } => (pages.page(index)?, Sharing::Shared),
+            Backing::Shared { pages, .. } => (pages.page(index, &self.account())?, Sharing::Shared),
             Backing::Special { pages, .. } => {
                 let page = pages.get(index as usize).cloned();
                 (
@@ -168,33 +174,38 @@ impl Mm {
                     Sharing::Shared,
                 )
             }
-            Backing::Anon => (Page::zeroed(), Sharing::Private),
+            Backing::Anon => (Page::new_in(&self.account(), Kind::Anon)?, Sharing::Private),
         };
         self.space
             .borrow_mut()
             .map(address, page, vma.prot, sharing);
         Ok(())
     }
-}
 
-/// A page of a file. Behind the end of the file is SIGBUS.
-fn file_page(
-    file: &Rc<OpenFile>,
-    index: u64,
-    write: bool,
-    address: u64,
-    waker: &Waker,
-) -> Result<Option<Page>, FaultError> {
-    match file.file.page(index, write) {
-        Ok(page) => Ok(page),
-        Err(Errno::NOT_HERE_YET) => {
-            file.file.poll(Some(waker));
-            Err(FaultError::NotHereYet)
+    /// A page of a file. Behind the end of the file, or of its disk, is SIGBUS.
+    fn file_page(
+        &self,
+        file: &Rc<OpenFile>,
+        index: u64,
+        write: bool,
+        address: u64,
+        waker: &Waker,
+    ) -> Result<Option<Page>, FaultError> {
+        match file.file.page(index, write) {
+            Ok(page) => Ok(page),
+            Err(Errno::NOT_HERE_YET) => {
+                file.file.poll(Some(waker));
+                Err(FaultError::NotHereYet)
+            }
+            Err(Errno::OVER_LIMIT) => {
+                let refusal = self.common.payer.take_refusal();
+                Err(refusal.unwrap_or_else(|| Full(self.account())).into())
+            }
+            Err(_) => Err(FaultError::Signal(SigInfo::fault(
+                SIGBUS,
+                si::BUS_ADRERR,
+                address,
+            ))),
         }
-        Err(_) => Err(FaultError::Signal(SigInfo::fault(
-            SIGBUS,
-            si::BUS_ADRERR,
-            address,
-        ))),
     }
 }

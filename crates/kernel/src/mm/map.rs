@@ -104,6 +104,9 @@ impl Mm {
         if len > USER_END || self.vmas.borrow().count() >= MAP_COUNT_MAX {
             return Err(Errno::ENOMEM);
         }
+        if !self.charge_range() {
+            return Err(Errno::ENOMEM);
+        }
         let start = self.place(placement, len)?;
         let mut flags = flags;
         if self.lock_future.get() {
@@ -199,6 +202,9 @@ impl Mm {
             if vmas.count() + 2 > MAP_COUNT_MAX {
                 return Err(Errno::ENOMEM);
             }
+        }
+        if !self.charge_range() {
+            return Err(Errno::ENOMEM);
         }
         self.vmas
             .borrow_mut()

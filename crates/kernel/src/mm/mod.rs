@@ -19,12 +19,11 @@ mod vma;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use mem::{PAGE_SIZE, Page};
-use rv64::AddressSpace;
+use mem::{Account, Charge, Full, Kind, PAGE_SIZE, Page, Payer};
+use rv64::{AddressSpace, CodeCache};
 use vfs::file::OpenFile;
 
 use crate::cgroup::Cgroup;
-use crate::cgroup::memory::{Kind, OverLimit};
 
 pub use fault::FaultError;
 pub(crate) use map::effective_prot;
@@ -83,6 +82,40 @@ pub struct Layout {
     pub env_end: u64,
 }
 
+/// What a process costs beside its pages and page tables: TLBs and the rest of [`Mm`].
+const BASE_BYTES: u64 = 24 * 1024;
+/// Ranges that are paid for together, and with how much.
+const RANGES: u64 = 32;
+const RANGES_BYTES: u64 = PAGE;
+
+/// What all processes of a machine share.
+pub struct Common {
+    /// What untouched memory reads as.
+    zero: Page,
+    /// Where decoded code is counted.
+    code: Rc<CodeCache>,
+    /// Who pays for pages of files.
+    payer: Rc<Payer>,
+}
+
+impl Common {
+    /// For a machine whose file systems charge `payer`.
+    #[must_use]
+    pub fn new(payer: &Rc<Payer>) -> Rc<Common> {
+        Rc::new(Common {
+            zero: Page::zeroed(),
+            code: Rc::default(),
+            payer: Rc::clone(payer),
+        })
+    }
+
+    /// Where decoded code is counted.
+    #[must_use]
+    pub fn code(&self) -> &Rc<CodeCache> {
+        &self.code
+    }
+}
+
 /// The memory of a process; threads and vfork children share it.
 pub struct Mm {
     /// The pages.
@@ -98,8 +131,8 @@ pub struct Mm {
     pub auxv: RefCell<Vec<u8>>,
     /// Where the vDSO is: signal handlers return there.
     pub vdso: Cell<u64>,
-    /// Who pays for its pages: pages charged to each cgroup it was in, the present one last.
-    charges: RefCell<Vec<(Rc<Cgroup>, u64)>>,
+    /// What it is charged with beside pages.
+    charge: RefCell<Charge>,
     /// Most pages that were resident.
     pub peak_resident: Cell<u64>,
     /// Bytes mapped at most (`VmPeak`).
@@ -108,20 +141,28 @@ pub struct Mm {
     pub locked: Cell<u64>,
     /// `mlockall(MCL_FUTURE)`.
     pub lock_future: Cell<bool>,
-    /// What untouched memory reads as.
-    zero: Page,
+    common: Rc<Common>,
     /// `membarrier(2)` registrations.
     pub membarrier: Cell<u32>,
+}
+
+/// Bytes a process with so many ranges is charged with beside pages.
+fn base_bytes(ranges: usize) -> u64 {
+    BASE_BYTES + ranges as u64 / RANGES * RANGES_BYTES
 }
 
 impl Mm {
     /// Nothing mapped.
     #[must_use]
-    pub fn new(cgroup: Rc<Cgroup>) -> Rc<Mm> {
-        Rc::new(Mm::build(cgroup, AddressSpace::new(), Vmas::default()))
+    pub fn new(cgroup: &Cgroup, common: &Rc<Common>) -> Rc<Mm> {
+        let account = &cgroup.memory.account;
+        let space = AddressSpace::with(Rc::clone(account), Rc::clone(&common.code));
+        // A new program takes the place of one: that it is a little too much shows at its first fault.
+        let charge = Charge::unchecked(account, Kind::Kernel, BASE_BYTES);
+        Rc::new(Mm::build(charge, space, Vmas::default(), common))
     }
 
-    fn build(cgroup: Rc<Cgroup>, space: AddressSpace, vmas: Vmas) -> Mm {
+    fn build(charge: Charge, space: AddressSpace, vmas: Vmas, common: &Rc<Common>) -> Mm {
         Mm {
             space: RefCell::new(space),
             vmas: RefCell::new(vmas),
@@ -130,22 +171,25 @@ impl Mm {
             exe: RefCell::new(None),
             auxv: RefCell::default(),
             vdso: Cell::new(0),
-            charges: RefCell::new(vec![(cgroup, 0)]),
+            charge: RefCell::new(charge),
             peak_resident: Cell::new(0),
             peak_size: Cell::new(0),
             locked: Cell::new(0),
             lock_future: Cell::new(false),
-            zero: Page::zeroed(),
+            common: Rc::clone(common),
             membarrier: Cell::new(0),
         }
     }
 
-    /// The memory of a forked process: the same pages, copied when written.
-    #[must_use]
-    pub fn fork(&self, cgroup: Rc<Cgroup>) -> Rc<Mm> {
-        let space = self.space.borrow_mut().fork();
+    /// The memory of a forked process: the same pages, copied when written. They stay charged to who
+    /// touched them first; what the child copies is charged to its cgroup.
+    pub fn fork(&self, cgroup: &Cgroup) -> Result<Rc<Mm>, Full> {
+        let account = &cgroup.memory.account;
+        let charge = Charge::new(account, Kind::Kernel, base_bytes(self.vmas.borrow().count()))?;
+        let mut space = self.space.borrow_mut().fork();
+        space.set_account(Rc::clone(account));
         let vmas = self.vmas.borrow().fork();
-        let child = Mm::build(cgroup, space, vmas);
+        let child = Mm::build(charge, space, vmas, &self.common);
         child.layout.set(self.layout.get());
         child.brk.set(self.brk.get());
         *child.exe.borrow_mut() = self.exe.borrow().clone();
@@ -161,61 +205,31 @@ impl Mm {
                 child.space.borrow_mut().unmap(vma.start, vma.len());
             }
         }
-        Rc::new(child)
+        Ok(Rc::new(child))
     }
 
-    /// Charges a new page to the cgroup.
-    pub(crate) fn charge(&self) -> Result<(), OverLimit> {
-        let mut charges = self.charges.borrow_mut();
-        if let Some((cgroup, pages)) = charges.last_mut() {
-            cgroup.charge_memory(Kind::Anon, PAGE)?;
-            *pages += 1;
-        }
-        Ok(())
-    }
-
-    fn uncharge(&self, pages: u64) {
-        let mut left = pages;
-        for (cgroup, charged) in self.charges.borrow_mut().iter_mut().rev() {
-            let part = left.min(*charged);
-            if part > 0 {
-                *charged -= part;
-                left -= part;
-                cgroup.uncharge_memory(Kind::Anon, part * PAGE);
-            }
-        }
+    /// Who pays for new pages.
+    #[must_use]
+    pub fn account(&self) -> Rc<Account> {
+        Rc::clone(self.space.borrow().account())
     }
 
     /// The process was moved to another cgroup: that pays from now on. What is charged stays where it is.
-    pub(crate) fn set_cgroup(&self, cgroup: Rc<Cgroup>) {
-        let mut charges = self.charges.borrow_mut();
-        let known = charges
-            .iter()
-            .position(|(known, _)| Rc::ptr_eq(known, &cgroup));
-        let old = known.map_or(0, |index| charges.remove(index).1);
-        charges.retain(|(_, pages)| *pages > 0);
-        charges.push((cgroup, old));
+    pub(crate) fn set_cgroup(&self, cgroup: &Cgroup) {
+        let account = Rc::clone(&cgroup.memory.account);
+        self.space.borrow_mut().set_account(account);
     }
 
-    /// Who pays.
-    #[must_use]
-    pub fn cgroup(&self) -> Option<Rc<Cgroup>> {
-        self.charges
-            .borrow()
-            .last()
-            .map(|(cgroup, _)| Rc::clone(cgroup))
+    /// Pays for one more range; false when that is too much.
+    pub(crate) fn charge_range(&self) -> bool {
+        let bytes = base_bytes(self.vmas.borrow().count() + 1);
+        let mut charge = self.charge.borrow_mut();
+        bytes <= charge.bytes() || charge.resize(bytes).is_ok()
     }
 
-    /// Removes the pages of a range and takes their charge back.
+    /// Removes the pages of a range.
     pub(crate) fn drop_pages(&self, start: u64, len: u64) {
-        let mut space = self.space.borrow_mut();
-        let mut own = 0;
-        space.for_each_page(start, len, |_, mapped| {
-            own += u64::from(mapped.sharing != rv64::Sharing::Shared && !mapped.page.is_shared());
-        });
-        space.unmap(start, len);
-        drop(space);
-        self.uncharge(own);
+        self.space.borrow_mut().unmap(start, len);
     }
 
     /// Resident pages.
@@ -224,10 +238,15 @@ impl Mm {
         self.space.borrow().resident_pages()
     }
 
-    /// Pages charged to the cgroup: what goes when it is killed.
+    /// Anonymous pages that are mapped, for the report of the out-of-memory killer.
     #[must_use]
-    pub fn charged_pages(&self) -> u64 {
-        self.charges.borrow().iter().map(|(_, pages)| pages).sum()
+    pub fn anonymous_pages(&self) -> u64 {
+        let mut pages = 0;
+        let count = |_, mapped: rv64::Mapped<'_>| {
+            pages += u64::from(mapped.page.kind() == Some(Kind::Anon));
+        };
+        self.space.borrow().for_each_page(0, USER_END, count);
+        pages
     }
 
     /// Bytes mapped (`VmSize`).
@@ -256,11 +275,5 @@ impl Mm {
         if size > self.peak_size.get() {
             self.peak_size.set(size);
         }
-    }
-}
-
-impl Drop for Mm {
-    fn drop(&mut self) {
-        self.uncharge(u64::MAX);
     }
 }

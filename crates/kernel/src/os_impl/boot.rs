@@ -6,6 +6,7 @@ use abi::{Errno, Result};
 use vfs::FsContext;
 use vfs::inode::FileSystem;
 use vfs::mount::MountFlags;
+use vfs::tmpfs::TmpfsOptions;
 
 use crate::cgroup::fs::CgroupFs;
 use crate::kernel::Kernel;
@@ -47,6 +48,10 @@ const SAFE: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
+/// The type of a file system on the machine's disk. It looks as a tmpfs does; where a machine has no disk it
+/// is one.
+pub const DISK: &str = "diskfs";
+
 /// Registers the file system types of this part of the kernel.
 pub fn register(kernel: &Rc<Kernel>) {
     let weak = Rc::downgrade(kernel);
@@ -67,16 +72,22 @@ pub fn register(kernel: &Rc<Kernel>) {
             .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
         Ok(CgroupFs::of(&kernel, &ns.cgroup.root) as Rc<dyn FileSystem>)
     });
-    kernel.registry.register("mqueue", |request| {
-        let options = vfs::tmpfs::TmpfsOptions::default();
+    let in_memory = TmpfsOptions::in_memory(&kernel.payer, kernel.config.memory);
+    let options = in_memory.clone();
+    kernel.registry.register("mqueue", move |request| {
+        let options = options.clone();
         let queues = vfs::tmpfs::Tmpfs::new(request.context.clock, options);
         Ok(Rc::new(MessageQueues(queues)) as Rc<dyn FileSystem>)
     });
-    // As Linux: half of the memory, unless a mount says otherwise.
-    let limit = Some(kernel.config.memory / 2);
-    for fstype in ["tmpfs", "ramfs"] {
+    let on_disk = kernel.config.disk.as_ref().map(TmpfsOptions::on_disk);
+    let kinds = [
+        ("tmpfs", in_memory.clone()),
+        ("ramfs", in_memory.clone()),
+        (DISK, on_disk.unwrap_or(in_memory)),
+    ];
+    for (fstype, options) in kinds {
         kernel.registry.register(fstype, move |request| {
-            vfs::tmpfs::mount_limited(request, limit)
+            vfs::tmpfs::mount_with(request, options.clone())
         });
     }
     kernel.registry.register("sysfs", move |_| {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use clock::{Instant, NANOS_PER_SEC};
+use mem::Kind;
 use vfs::inode::InodeRef;
 
 use super::{ProcFs, kind, ticks};
@@ -305,11 +306,13 @@ fn task_counts(kernel: &Kernel) -> (usize, usize) {
 }
 
 fn meminfo(kernel: &Rc<Kernel>) -> String {
-    let memory = &kernel.cgroup_root.memory;
+    let account = &kernel.cgroup_root.memory.account;
+    let of = |kind| account.of_kind(kind) / 1024;
     let total = kernel.config.memory / 1024;
-    let used = memory.current.get() / 1024;
-    let free = total.saturating_sub(used);
-    let (anon, shmem) = (memory.anon.get() / 1024, memory.shmem.get() / 1024);
+    let used = account.current() / 1024;
+    // Less than what is not used when other machines have it.
+    let free = account.room() / 1024;
+    let (anon, shmem, slab) = (of(Kind::Anon), of(Kind::Shmem), of(Kind::Slab));
     let mut text = String::with_capacity(1300);
     for (name, value) in [
         ("MemTotal", total),
@@ -334,11 +337,11 @@ fn meminfo(kernel: &Rc<Kernel>) -> String {
         ("Mapped", shmem),
         ("Shmem", shmem),
         ("KReclaimable", 0),
-        ("Slab", 0),
+        ("Slab", slab),
         ("SReclaimable", 0),
-        ("SUnreclaim", 0),
-        ("KernelStack", 0),
-        ("PageTables", 0),
+        ("SUnreclaim", slab),
+        ("KernelStack", of(Kind::KernelStack)),
+        ("PageTables", of(Kind::PageTables)),
         ("NFS_Unstable", 0),
         ("Bounce", 0),
         ("WritebackTmp", 0),
@@ -416,29 +419,30 @@ fn version(kernel: &Rc<Kernel>) -> String {
 
 fn vmstat(kernel: &Rc<Kernel>) -> String {
     let root: &Rc<Cgroup> = &kernel.cgroup_root;
-    let memory = &root.memory;
+    let account = &root.memory.account;
     let pages = |bytes: u64| bytes / 4096;
-    let free = pages(kernel.config.memory.saturating_sub(memory.current.get()));
+    let (anon, shmem) = (account.of_kind(Kind::Anon), account.of_kind(Kind::Shmem));
+    let free = pages(account.room());
     let mut text = String::new();
     for (name, value) in [
         ("nr_free_pages", free),
-        ("nr_inactive_anon", pages(memory.anon.get())),
+        ("nr_inactive_anon", pages(anon)),
         ("nr_active_anon", 0),
         ("nr_inactive_file", 0),
         ("nr_active_file", 0),
-        ("nr_anon_pages", pages(memory.anon.get())),
-        ("nr_mapped", pages(memory.shmem.get())),
-        ("nr_file_pages", pages(memory.shmem.get())),
+        ("nr_anon_pages", pages(anon)),
+        ("nr_mapped", pages(shmem)),
+        ("nr_file_pages", pages(shmem)),
         ("nr_dirty", 0),
         ("nr_writeback", 0),
-        ("nr_shmem", pages(memory.shmem.get())),
+        ("nr_shmem", pages(shmem)),
         ("pgpgin", root.io.read_bytes.get() / 1024),
         ("pgpgout", root.io.written_bytes.get() / 1024),
         ("pswpin", 0),
         ("pswpout", 0),
-        ("pgfault", memory.faults.get()),
-        ("pgmajfault", memory.major_faults.get()),
-        ("oom_kill", memory.events.oom_kill.get()),
+        ("pgfault", root.memory.faults.get()),
+        ("pgmajfault", root.memory.major_faults.get()),
+        ("oom_kill", root.memory.events.oom_kill.get()),
     ] {
         let _ = writeln!(text, "{name} {value}");
     }

@@ -149,9 +149,14 @@ impl Kernel {
         }
         let args = task.syscall.args.get();
         let number = task.syscall.number.get();
-        let result = match self.syscall_table.get(number) {
-            Some(row) => (row.call)(self, task, &args),
-            None => self.unknown_syscall(task, number),
+        let result = loop {
+            let result = match self.syscall_table.get(number) {
+                Some(row) => (row.call)(self, task, &args),
+                None => self.unknown_syscall(task, number),
+            };
+            if !matches!(result, Err(Stop::Errno(Errno::OVER_LIMIT))) || !self.make_room(task) {
+                break result;
+            }
         };
         match result {
             Ok(value) => self.complete(task, value),
@@ -168,6 +173,9 @@ impl Kernel {
                     },
                 )
             }
+            Err(Stop::Errno(Errno::OVER_LIMIT)) => {
+                self.complete(task, errno_value(Errno::ENOMEM))
+            }
             Err(Stop::Errno(errno)) => self.complete(task, errno_value(errno)),
             Err(Stop::Gone) => {
                 if task.traced.get() {
@@ -182,6 +190,14 @@ impl Kernel {
             }
             Err(Stop::Block(block)) => self.sleep(task, block),
         }
+    }
+
+    /// Has somebody killed because the call was refused memory. False when it is the caller who has to go.
+    fn make_room(self: &Rc<Self>, task: &Rc<Task>) -> bool {
+        if let Some(full) = self.payer.take_refusal() {
+            self.out_of_memory(&full);
+        }
+        task.group.exiting.get().is_none()
     }
 
     /// Sets the value and goes on behind the `ecall`.

@@ -112,7 +112,7 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let backing = if flags & flag::ANONYMOUS != 0 {
         if shared {
             Backing::Shared {
-                pages: SharedPages::new(t.cgroup()),
+                pages: SharedPages::new(),
                 first: 0,
             }
         } else {

@@ -201,14 +201,14 @@ fn sys_setpriority(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
 }
 
 fn sys_sysinfo(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
-    let used = k.cgroup_root.memory.current.get();
+    let account = &k.cgroup_root.memory.account;
     let total = k.config.memory;
     let tasks = k.tasks.borrow().len() as u64;
     let mut words = [0; 14];
     words[0] = k.clock.now().since(k.boot) / NANOS_PER_SEC;
     words[4] = total;
-    words[5] = total.saturating_sub(used);
-    words[6] = k.cgroup_root.memory.shmem.get();
+    words[5] = account.room();
+    words[6] = account.of_kind(mem::Kind::Shmem);
     words[10] = tasks & 0xffff;
     // `mem_unit` is the 32-bit word behind two words of high memory.
     words[13] = 1;

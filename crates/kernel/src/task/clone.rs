@@ -25,6 +25,8 @@ use crate::namespaces::pid::Pid;
 
 /// Most tasks of a machine, whatever the limits say: a fork bomb must not take the page with it.
 const TASKS_MAX: usize = 4096;
+/// What the kernel has for a task.
+const STACK_BYTES: u64 = 16 * 1024;
 
 /// `CLONE_…` (linux/sched.h); those of namespaces are in [`crate::namespaces`].
 #[allow(missing_docs, reason = "named as in clone(2)")]
@@ -144,6 +146,12 @@ impl Kernel {
             files: RefCell::new(parts.files),
             ns: RefCell::new(parts.ns),
             creds: RefCell::new(parts.creds),
+            // Bounded with the number of tasks, and counted at the next charge that can be refused.
+            _charge: mem::Charge::unchecked(
+                &parts.cgroup.memory.account,
+                mem::Kind::KernelStack,
+                STACK_BYTES,
+            ),
             cgroup: RefCell::new(parts.cgroup),
             comm: Cell::new([0; 16]),
             state: Cell::new(TaskState::New),
@@ -296,7 +304,15 @@ impl Kernel {
         let mm = if flags & flag::VM != 0 {
             parent.mm()
         } else {
-            parent.mm().fork(Rc::clone(&cgroup))
+            match parent.mm().fork(&cgroup) {
+                Ok(mm) => mm,
+                Err(full) => {
+                    cgroup.exit(id);
+                    cgroup.release();
+                    self.payer.refuse(full);
+                    return Err(Errno::OVER_LIMIT);
+                }
+            }
         };
         let fs = if flags & flag::FS != 0 {
             parent.fs()

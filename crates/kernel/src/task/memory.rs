@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use abi::signal::SigInfo;
 use abi::{Errno, Result};
+use mem::Full;
 use rv64::{Access, Fault};
 use vfs::file::UserMemory;
 
 use super::{RLIMIT_STACK, Task, WaitStatus};
-use crate::cgroup::memory::OverLimit;
 use crate::kernel::Kernel;
 use crate::mm::FaultError;
 
@@ -207,11 +207,15 @@ impl Kernel {
         }
     }
 
-    /// Makes room in a cgroup that is at its memory limit: kills its largest process
-    /// (`Documentation/admin-guide/cgroup-v2.rst`, memory.max). If that is the caller's own it dies as soon
-    /// as the system call returns; others are gone at once.
-    pub(crate) fn out_of_memory(self: &Rc<Self>, over: &OverLimit) {
-        let limit = &over.0;
+    /// Makes room in a cgroup that is at its memory limit, or in the machine when that or the playground
+    /// is: kills the largest process (`Documentation/admin-guide/cgroup-v2.rst`, memory.max). If that is the
+    /// caller's own it dies as soon as the system call returns; others are gone at once.
+    pub(crate) fn out_of_memory(self: &Rc<Self>, full: &Full) {
+        let limit = &self
+            .cgroup_root
+            .with_account(&full.0)
+            .unwrap_or_else(|| Rc::clone(&self.cgroup_root));
+        limit.count_memory_max();
         // Who was killed and still needs memory on its way out takes nobody with it.
         if let Some(current) = self.current()
             && current.group.exiting.get().is_some()
@@ -230,7 +234,7 @@ impl Kernel {
                 continue;
             }
             let total = (self.config.memory / crate::mm::PAGE) as i64;
-            let badness = task.mm().charged_pages() as i64 + adjust * total / 1000;
+            let badness = task.mm().resident_pages() as i64 + adjust * total / 1000;
             if victim.as_ref().is_none_or(|(worst, _)| badness > *worst) {
                 victim = Some((badness, task));
             }
@@ -269,7 +273,7 @@ impl Kernel {
                 "Memory cgroup out of memory: Killed process {} ({}) anon-rss:{}kB, UID:{}",
                 task.group.tgid(),
                 String::from_utf8_lossy(&task.comm()),
-                task.mm().charged_pages() * 4,
+                task.mm().anonymous_pages() * 4,
                 task.creds().uid,
             ));
             let status = WaitStatus::Signaled {

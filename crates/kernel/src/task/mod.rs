@@ -156,6 +156,8 @@ pub struct Task {
     ns: RefCell<Rc<Namespaces>>,
     creds: RefCell<Rc<Credentials>>,
     cgroup: RefCell<Rc<Cgroup>>,
+    /// What it is charged with itself.
+    pub(super) _charge: mem::Charge,
     comm: Cell<[u8; 16]>,
     state: Cell<TaskState>,
     pub(crate) held: Cell<Held>,
@@ -303,7 +305,7 @@ impl Task {
     pub fn set_cgroup(&self, cgroup: Rc<Cgroup>) {
         // A task without a program shares the empty memory with others like it.
         if self.state.get() != TaskState::New {
-            self.mm().set_cgroup(Rc::clone(&cgroup));
+            self.mm().set_cgroup(&cgroup);
         }
         let old = std::mem::replace(&mut *self.cgroup.borrow_mut(), cgroup);
         drop(old);

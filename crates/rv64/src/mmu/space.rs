@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use mem::{PAGE_SIZE, Page};
+use mem::{Account, Full, Kind, PAGE_SIZE, Page};
 
 use super::table::{Entry, Table};
 use super::tlb_unsafe::Tables;
 use super::{Access, Fault, Mapped, Prot, Sharing, Store, USER_END};
 use crate::block::CodePage;
+use crate::cache::CodeCache;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -16,6 +17,9 @@ const PAGE: u64 = PAGE_SIZE as u64;
 pub struct AddressSpace {
     table: Table,
     pub(super) tlb: Store,
+    code: Rc<CodeCache>,
+    /// Evictions of `code` that the TLB has heard of.
+    evictions: u64,
 }
 
 impl Default for AddressSpace {
@@ -25,13 +29,53 @@ impl Default for AddressSpace {
 }
 
 impl AddressSpace {
-    /// Nothing is mapped.
+    /// Nothing is mapped, and nobody counts.
     #[must_use]
     pub fn new() -> AddressSpace {
+        AddressSpace::with(Account::new(None), Rc::default())
+    }
+
+    /// Nothing is mapped; `account` pays for page tables and copies, `code` counts what is decoded.
+    #[must_use]
+    pub fn with(account: Rc<Account>, code: Rc<CodeCache>) -> AddressSpace {
         AddressSpace {
-            table: Table::default(),
+            table: Table::new(account),
             tlb: Store::new(),
+            evictions: code.evictions(),
+            code,
         }
+    }
+
+    /// Who pays from now on.
+    pub fn set_account(&mut self, account: Rc<Account>) {
+        self.table.set_account(account);
+    }
+
+    /// Who pays.
+    #[must_use]
+    pub fn account(&self) -> &Rc<Account> {
+        self.table.account()
+    }
+
+    /// The last changes made page tables, and with them the account went above its limit.
+    pub fn tables_over(&mut self) -> Option<Full> {
+        self.table
+            .take_grown()
+            .then(|| self.account().over())
+            .flatten()
+    }
+
+    /// Lets go of decoded code that was evicted: the TLB may be the last to hold it.
+    pub fn drop_evicted(&mut self) {
+        if self.evictions != self.code.evictions() {
+            self.evictions = self.code.evictions();
+            self.tlb.flush_dead_fetches();
+        }
+    }
+
+    /// Where decoded code is counted.
+    pub(crate) fn code_cache(&self) -> &Rc<CodeCache> {
+        &self.code
     }
 
     /// Puts `page` at `va` (page aligned, below 2^47; anything else is ignored, for no instruction could
@@ -116,24 +160,27 @@ impl AddressSpace {
         AddressSpace {
             table: self.table.clone(),
             tlb: Store::new(),
+            code: Rc::clone(&self.code),
+            evictions: self.code.evictions(),
         }
     }
 
     /// What a write fault on a [copy-on-write](Mapped::cow) page needs: makes the page at `va` this
     /// process's own, with a copy when someone else holds it too. `None` when nothing is mapped there or
-    /// it is shared; `Some(true)` when it was copied.
-    pub fn break_cow(&mut self, va: u64) -> Option<bool> {
+    /// it is shared; `Some(true)` when it was copied. Fails when the copy cannot be paid.
+    pub fn break_cow(&mut self, va: u64) -> Result<Option<bool>, Full> {
         self.tlb.flush_page(va);
-        let entry = self
-            .table
-            .get_mut(va)
-            .filter(|entry| entry.sharing != Sharing::Shared)?;
-        entry.sharing = Sharing::Private;
+        let account = Rc::clone(self.table.account());
+        let entry = self.table.get_mut(va);
+        let Some(entry) = entry.filter(|entry| entry.sharing != Sharing::Shared) else {
+            return Ok(None);
+        };
         let copied = entry.page.is_shared();
         if copied {
-            entry.page = entry.page.duplicate();
+            entry.page = entry.page.duplicate_in(&account, Kind::Anon)?;
         }
-        Some(copied)
+        entry.sharing = Sharing::Private;
+        Ok(Some(copied))
     }
 
     fn flush(&mut self, va: u64, end: u64) {
@@ -210,8 +257,8 @@ impl AddressSpace {
         {
             Some(code) if code.is_current(&page) => code,
             _ => {
-                let code = Rc::new(CodePage::new(&page));
-                page.set_code(code.clone());
+                let code = Rc::new(CodePage::new(&page, &self.code));
+                self.code.add(page.set_code(code.clone()), &code);
                 code
             }
         };

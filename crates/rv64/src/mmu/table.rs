@@ -3,11 +3,14 @@
 //! fork clones the root and with it everything: a node with more than one owner is copied when one of
 //! them changes it (`Rc::make_mut`). So a page is a process's own only when *every* node above it is, and
 //! that is what [`Table::get`] reports; no entry needs to be rewritten to make it copy-on-write.
+//!
+//! Nodes are charged to who made them, as page tables. That is never refused here: whoever fills the
+//! table asks [`Table::take_grown`] and then looks whether it was too much.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use mem::Page;
+use mem::{Account, Charge, Kind, PAGE_SIZE, Page};
 
 use super::{Prot, Sharing, USER_END};
 
@@ -27,23 +30,78 @@ pub struct Entry {
 }
 
 /// 2 MiB of address space.
-#[derive(Clone)]
 struct Leaf {
     entries: [Option<Entry>; FAN],
     populated: u32,
+    charge: Option<Charge>,
 }
 
 /// 1 GiB of address space.
-#[derive(Clone)]
 struct Middle {
     leaves: [Option<Rc<Leaf>>; FAN],
+    charge: Option<Charge>,
+}
+
+/// A copy is charged by who makes it.
+impl Clone for Leaf {
+    fn clone(&self) -> Leaf {
+        Leaf {
+            entries: self.entries.clone(),
+            populated: self.populated,
+            charge: None,
+        }
+    }
+}
+
+impl Clone for Middle {
+    fn clone(&self) -> Middle {
+        Middle {
+            leaves: self.leaves.clone(),
+            charge: None,
+        }
+    }
 }
 
 /// The tree.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Table {
     root: BTreeMap<u32, Rc<Middle>>,
     populated: u64,
+    payer: Payer,
+}
+
+/// Who pays for new nodes, and whether there were any.
+#[derive(Clone)]
+struct Payer {
+    account: Rc<Account>,
+    grown: bool,
+}
+
+impl Payer {
+    fn charge(&mut self) -> Option<Charge> {
+        self.grown = true;
+        Some(Charge::unchecked(
+            &self.account,
+            Kind::PageTables,
+            PAGE_SIZE as u64,
+        ))
+    }
+
+    fn own_middle<'a>(&mut self, middle: &'a mut Rc<Middle>) -> &'a mut Middle {
+        let middle = Rc::make_mut(middle);
+        if middle.charge.is_none() {
+            middle.charge = self.charge();
+        }
+        middle
+    }
+
+    fn own_leaf<'a>(&mut self, leaf: &'a mut Rc<Leaf>) -> &'a mut Leaf {
+        let leaf = Rc::make_mut(leaf);
+        if leaf.charge.is_none() {
+            leaf.charge = self.charge();
+        }
+        leaf
+    }
 }
 
 fn root_index(va: u64) -> u32 {
@@ -59,6 +117,31 @@ fn leaf_index(va: u64) -> usize {
 }
 
 impl Table {
+    pub fn new(account: Rc<Account>) -> Table {
+        Table {
+            root: BTreeMap::new(),
+            populated: 0,
+            payer: Payer {
+                account,
+                grown: false,
+            },
+        }
+    }
+
+    /// Who pays for pages and nodes from now on.
+    pub fn set_account(&mut self, account: Rc<Account>) {
+        self.payer.account = account;
+    }
+
+    pub fn account(&self) -> &Rc<Account> {
+        &self.payer.account
+    }
+
+    /// True when nodes were made since the last call.
+    pub fn take_grown(&mut self) -> bool {
+        std::mem::take(&mut self.payer.grown)
+    }
+
     pub fn populated(&self) -> u64 {
         self.populated
     }
@@ -80,8 +163,10 @@ impl Table {
     /// The same entry to change it; shared nodes on the way to it are copied.
     pub fn get_mut(&mut self, va: u64) -> Option<&mut Entry> {
         self.get(va)?;
-        let middle = Rc::make_mut(self.root.get_mut(&root_index(va))?);
-        let leaf = Rc::make_mut(middle.leaves[middle_index(va)].as_mut()?);
+        let middle = self.payer.own_middle(self.root.get_mut(&root_index(va))?);
+        let leaf = self
+            .payer
+            .own_leaf(middle.leaves[middle_index(va)].as_mut()?);
         leaf.entries[leaf_index(va)].as_mut()
     }
 
@@ -90,15 +175,18 @@ impl Table {
         let middle = self.root.entry(root_index(va)).or_insert_with(|| {
             Rc::new(Middle {
                 leaves: [const { None }; FAN],
+                charge: None,
             })
         });
-        let leaf = Rc::make_mut(middle).leaves[middle_index(va)].get_or_insert_with(|| {
+        let middle = self.payer.own_middle(middle);
+        let leaf = middle.leaves[middle_index(va)].get_or_insert_with(|| {
             Rc::new(Leaf {
                 entries: [const { None }; FAN],
                 populated: 0,
+                charge: None,
             })
         });
-        let leaf = Rc::make_mut(leaf);
+        let leaf = self.payer.own_leaf(leaf);
         if leaf.entries[leaf_index(va)].replace(entry).is_none() {
             leaf.populated += 1;
             self.populated += 1;
@@ -121,7 +209,7 @@ impl Table {
                 empty.push(index);
                 continue;
             }
-            removed += remove_in_middle(middle, base, start, end);
+            removed += remove_in_middle(&mut self.payer, middle, base, start, end);
             if middle.leaves.iter().all(Option::is_none) {
                 empty.push(index);
             }
@@ -159,7 +247,13 @@ impl Table {
     }
 }
 
-fn remove_in_middle(middle: &mut Rc<Middle>, base: u64, start: u64, end: u64) -> u64 {
+fn remove_in_middle(
+    payer: &mut Payer,
+    middle: &mut Rc<Middle>,
+    base: u64,
+    start: u64,
+    end: u64,
+) -> u64 {
     let mut removed = 0;
     for i in 0..FAN {
         let low = base + ((i as u64) << LEAF_SHIFT);
@@ -167,7 +261,7 @@ fn remove_in_middle(middle: &mut Rc<Middle>, base: u64, start: u64, end: u64) ->
         if high <= start || end <= low || middle.leaves[i].is_none() {
             continue;
         }
-        let slot = &mut Rc::make_mut(middle).leaves[i];
+        let slot = &mut payer.own_middle(middle).leaves[i];
         let Some(leaf) = slot else { continue };
         if start <= low && high <= end {
             removed += u64::from(leaf.populated);
@@ -179,7 +273,7 @@ fn remove_in_middle(middle: &mut Rc<Middle>, base: u64, start: u64, end: u64) ->
         if leaf.entries[first..=last].iter().all(Option::is_none) {
             continue;
         }
-        let leaf = Rc::make_mut(leaf);
+        let leaf = payer.own_leaf(leaf);
         for entry in &mut leaf.entries[first..=last] {
             if entry.take().is_some() {
                 leaf.populated -= 1;

@@ -156,6 +156,15 @@ impl Store {
         }
     }
 
+    /// Forgets code that is not to be entered any more.
+    pub fn flush_dead_fetches(&mut self) {
+        for entry in &mut self.tables().fetch {
+            if entry.code.as_ref().is_some_and(|code| !code.live()) {
+                forget_fetch(entry);
+            }
+        }
+    }
+
     /// Forgets where stores may go.
     pub fn flush_writes(&mut self) {
         for entry in &mut self.tables().write {

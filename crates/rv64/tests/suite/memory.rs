@@ -258,7 +258,7 @@ fn forked_memory_is_copied_on_write_and_shared_memory_is_not() {
     };
     assert_eq!(run(&mut hart, &mut parent).0, Exit::Fault(fault));
     assert_eq!(child.write_u64(DATA, 9), Err(fault));
-    assert_eq!(parent.break_cow(DATA), Some(true));
+    assert_eq!(parent.break_cow(DATA).unwrap(), Some(true));
     assert_eq!(run(&mut hart, &mut parent).0, Exit::Ecall);
     assert_eq!(
         (parent.read_u64(DATA), child.read_u64(DATA)),
@@ -266,7 +266,7 @@ fn forked_memory_is_copied_on_write_and_shared_memory_is_not() {
     );
     // The child is the only owner now.
     assert_eq!(child.write_u64(DATA, 9), Ok(()));
-    assert_eq!(parent.break_cow(DATA + PAGE), None);
+    assert_eq!(parent.break_cow(DATA + PAGE).unwrap(), None);
 
     child.write_u64(DATA + PAGE, 5).unwrap();
     assert_eq!(parent.read_u64(DATA + PAGE), Ok(5));

@@ -39,12 +39,12 @@ impl Content {
         len
     }
 
-    /// Writes at `offset`; `take` is asked for each new page. A short count when only a part fitted.
+    /// Writes at `offset`; `make` gives each new page. A short count when only a part fitted.
     pub fn write(
         &mut self,
         offset: u64,
         buf: &[u8],
-        mut take: impl FnMut() -> Result<()>,
+        mut make: impl FnMut() -> Result<Page>,
     ) -> Result<usize> {
         let end = offset.checked_add(buf.len() as u64).ok_or(Errno::EFBIG)?;
         if i64::try_from(end).is_err() {
@@ -59,12 +59,11 @@ impl Content {
             if let Some(page) = self.pages.get(&index) {
                 page.write(start, part);
             } else {
-                match take() {
-                    Ok(()) => {}
+                let page = match make() {
+                    Ok(page) => page,
                     Err(errno) if done == 0 => return Err(errno),
                     Err(_) => break,
-                }
-                let page = Page::zeroed();
+                };
                 page.write(start, part);
                 self.pages.insert(index, page);
             }
@@ -113,12 +112,12 @@ impl Content {
         freed
     }
 
-    /// The page at `index`, made by `take` when `write` and not there.
+    /// The page at `index`, made by `make` when `write` and not there.
     pub fn page(
         &mut self,
         index: u64,
         write: bool,
-        take: impl FnOnce() -> Result<()>,
+        make: impl FnOnce() -> Result<Page>,
     ) -> Result<Option<Page>> {
         if index >= self.size.div_ceil(PAGE) {
             return Err(Errno::EFAULT);
@@ -129,15 +128,9 @@ impl Content {
         if !write {
             return Ok(None);
         }
-        take()?;
-        let page = Page::zeroed();
+        let page = make()?;
         self.pages.insert(index, page.clone());
         Ok(Some(page))
-    }
-
-    /// Puts a page in place, which then is shared with who gave it. True when the place was empty.
-    pub fn put(&mut self, index: u64, page: Page) -> bool {
-        self.pages.insert(index, page).is_none()
     }
 
     /// The first offset at or behind `offset` that is in a page (`data`) or in a hole.

@@ -3,6 +3,9 @@
 //! [`node`] is the inode, [`dir`] the entries of a directory, [`content`] the pages of a file,
 //! [`xattrs`] the extended attributes. Files are sparse, pages are shared with mappings, limits on
 //! size and inodes hold. There is no swap and no quota by user.
+//!
+//! [`Storage`] says what it stands for: memory of the machine, which is charged to the task that touches
+//! it first, or the machine's disk.
 
 pub mod content;
 pub mod dir;
@@ -14,7 +17,7 @@ use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
 use clock::Clock;
-use mem::PAGE_SIZE;
+use mem::{Account, Charge, Full, Kind, PAGE_SIZE, Page, Payer};
 
 pub use node::Node;
 
@@ -24,9 +27,29 @@ use crate::registry::{MountRequest, split_options};
 /// `TMPFS_MAGIC`.
 pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 
+/// What an inode with its name costs.
+const INODE_BYTES: u64 = 1024;
+/// Bytes of a disk for which there is an inode.
+const BYTES_PER_INODE: u64 = 8192;
+
+/// Who pays for content.
+#[derive(Clone, Debug, Default)]
+pub enum Storage {
+    /// Nobody.
+    #[default]
+    Free,
+    /// Memory: the task that touches a page or makes a file. When it has no room: `OVER_LIMIT`, and
+    /// `ENOMEM` for the machine's own daemons.
+    Memory(Rc<Payer>),
+    /// A disk, which several file systems may share. When it is full: `ENOSPC`.
+    Disk(Rc<Account>),
+}
+
 /// What can be said at `mount`.
 #[derive(Clone, Debug)]
 pub struct TmpfsOptions {
+    /// Who pays.
+    pub storage: Storage,
     /// Most bytes of content; `None`: no limit.
     pub size: Option<u64>,
     /// Most inodes; `None`: no limit.
@@ -44,6 +67,7 @@ pub struct TmpfsOptions {
 impl Default for TmpfsOptions {
     fn default() -> Self {
         TmpfsOptions {
+            storage: Storage::Free,
             size: None,
             inodes: None,
             mode: 0o1777,
@@ -113,7 +137,7 @@ impl Tmpfs {
 
 impl Core {
     fn with_root(self: &Rc<Self>, node: &NewNode<'_>) -> Rc<Tmpfs> {
-        let root = Node::new(self, node);
+        let root = Node::new(self, node, None);
         root.set_nlink(2);
         let fs = Rc::new(Tmpfs {
             core: Rc::clone(self),
@@ -138,24 +162,51 @@ impl Core {
         })
     }
 
-    pub(crate) fn take_page(&self) -> Result<()> {
+    pub(crate) fn new_page(&self) -> Result<Page> {
         let used = self.pages.get() + 1;
-        if self
-            .limits
-            .borrow()
+        let limits = self.limits.borrow();
+        if limits
             .size
             .is_some_and(|size| used > size.div_ceil(PAGE_SIZE as u64))
         {
             return Err(Errno::ENOSPC);
         }
+        let page = match &limits.storage {
+            Storage::Free => Ok(Page::zeroed()),
+            Storage::Memory(payer) => Page::new_in(&payer.account(), Kind::Shmem),
+            Storage::Disk(disk) => Page::new_in(disk, Kind::Disk),
+        };
+        let page = page.map_err(|full| limits.storage.refused(full))?;
         self.pages.set(used);
-        Ok(())
+        Ok(page)
+    }
+
+    /// What a refused charge means to who asked.
+    pub(crate) fn refused(&self, full: Full) -> Errno {
+        self.limits.borrow().storage.refused(full)
+    }
+
+    /// Pays for one more inode, with `more` bytes beside the usual.
+    pub(crate) fn charge_inode(&self, more: usize) -> Result<Option<Charge>> {
+        self.check_inode()?;
+        let bytes = INODE_BYTES + more as u64;
+        let limits = self.limits.borrow();
+        let charge = match &limits.storage {
+            Storage::Free => return Ok(None),
+            Storage::Memory(payer) => Charge::new(&payer.account(), Kind::Slab, bytes),
+            Storage::Disk(disk) => Charge::new(disk, Kind::Disk, bytes),
+        };
+        charge
+            .map(Some)
+            .map_err(|full| limits.storage.refused(full))
     }
 
     /// `ENOSPC` when the limit leaves no room for so many bytes more.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
         let wanted = (self.pages.get() * PAGE_SIZE as u64).saturating_add(bytes);
-        let full = self.limits.borrow().size.is_some_and(|size| wanted > size);
+        let limits = self.limits.borrow();
+        let full = limits.size.is_some_and(|size| wanted > size)
+            || matches!(&limits.storage, Storage::Disk(disk) if bytes > disk.room());
         if full { Err(Errno::ENOSPC) } else { Ok(()) }
     }
 
@@ -180,8 +231,29 @@ impl Core {
         ino
     }
 
+    /// In memory a further name of a file counts as an inode does.
+    pub(crate) fn count_name(&self, more: i64) {
+        if matches!(self.limits.borrow().storage, Storage::Memory(_)) {
+            self.inodes
+                .set(self.inodes.get().saturating_add_signed(more));
+        }
+    }
+
     pub(crate) fn give_inode(&self) {
         self.inodes.set(self.inodes.get().saturating_sub(1));
+    }
+}
+
+impl Storage {
+    fn refused(&self, full: Full) -> Errno {
+        match self {
+            Storage::Memory(payer) if payer.is_task() => {
+                payer.refuse(full);
+                Errno::OVER_LIMIT
+            }
+            Storage::Memory(_) => Errno::ENOMEM,
+            Storage::Free | Storage::Disk(_) => Errno::ENOSPC,
+        }
     }
 }
 
@@ -200,7 +272,12 @@ impl FileSystem for Tmpfs {
         let blocks = limits
             .size
             .map_or(0, |size| size.div_ceil(PAGE_SIZE as u64));
-        let bfree = blocks.saturating_sub(self.core.pages.get());
+        let mut blocks = blocks;
+        let mut bfree = blocks.saturating_sub(self.core.pages.get());
+        if let (Storage::Disk(disk), None) = (&limits.storage, limits.size) {
+            blocks = disk.max().unwrap_or(0) / PAGE_SIZE as u64;
+            bfree = disk.room() / PAGE_SIZE as u64;
+        }
         let files = limits.inodes.unwrap_or(0);
         StatFs {
             magic: TMPFS_MAGIC,
@@ -252,22 +329,43 @@ impl FileSystem for Tmpfs {
     }
 }
 
-/// The factory for the registry: no limits unless the options set them.
+/// The factory for the registry: no limits unless the options set them, and nobody pays.
 pub fn mount(request: &MountRequest<'_>) -> Result<Rc<dyn FileSystem>> {
-    mount_limited(request, None)
+    mount_with(request, TmpfsOptions::default())
 }
 
-/// A factory that limits what does not ask for a limit: a machine registers it with half of its
-/// memory, which is Linux's default for size and number of inodes.
-pub fn mount_limited(request: &MountRequest<'_>, size: Option<u64>) -> Result<Rc<dyn FileSystem>> {
-    let inodes = size.map(|size| size / PAGE_SIZE as u64);
-    let mut options = TmpfsOptions {
-        size,
-        inodes,
-        ..TmpfsOptions::default()
-    };
+impl TmpfsOptions {
+    /// Memory of a machine that has `memory` bytes: half of them, which is Linux's default for size and
+    /// number of inodes.
+    #[must_use]
+    pub fn in_memory(payer: &Rc<Payer>, memory: u64) -> TmpfsOptions {
+        TmpfsOptions {
+            storage: Storage::Memory(Rc::clone(payer)),
+            size: Some(memory / 2),
+            inodes: Some(memory / 2 / PAGE_SIZE as u64),
+            ..TmpfsOptions::default()
+        }
+    }
+
+    /// As large as what is left of a disk.
+    #[must_use]
+    pub fn on_disk(disk: &Rc<Account>) -> TmpfsOptions {
+        TmpfsOptions {
+            storage: Storage::Disk(Rc::clone(disk)),
+            inodes: disk.max().map(|max| max / BYTES_PER_INODE),
+            mode: 0o755,
+            ..TmpfsOptions::default()
+        }
+    }
+}
+
+/// A factory for those who know better: `options` holds unless the mount says otherwise.
+pub fn mount_with(
+    request: &MountRequest<'_>,
+    mut options: TmpfsOptions,
+) -> Result<Rc<dyn FileSystem>> {
     // ramfs takes any option and knows none.
-    if request.fstype == b"tmpfs" {
+    if request.fstype != b"ramfs" {
         parse_options(request.data, &mut options)?;
     }
     Ok(Tmpfs::new(request.context.clock, options))

@@ -5,12 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
-use mem::{PAGE_SIZE, Page};
+use mem::{Charge, PAGE_SIZE, Page};
 
 use super::Core;
 use super::content::Content;
 use super::dir::Entries;
-use super::xattrs::Xattrs;
+use super::xattrs::{XATTR_BYTES, Xattrs};
 use crate::context::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, timestamp};
 use crate::file::{DirFile, File, OpenFlags};
 use crate::inode::{
@@ -27,6 +27,9 @@ const FALLOC_FL_ZERO_RANGE: u32 = 16;
 
 /// How long an access time may be old before reading renews it although the content is older.
 const RELATIME_SECONDS: i64 = 24 * 60 * 60;
+
+/// What one more name of a file costs.
+const NAME_BYTES: i64 = 512;
 
 enum Data {
     Dir(RefCell<Entries<Rc<Node>>>),
@@ -50,14 +53,16 @@ pub struct Node {
     btime: Timestamp,
     /// Made by `O_TMPFILE` and without a name so far.
     linkable: Cell<bool>,
+    /// What it costs without its content.
+    charge: RefCell<Option<Charge>>,
     data: Data,
     xattrs: Xattrs,
     attachments: Attachments,
 }
 
 impl Node {
-    /// An inode without a name.
-    pub(super) fn new(core: &Rc<Core>, node: &NewNode<'_>) -> Rc<Node> {
+    /// An inode without a name, which has been paid.
+    pub(super) fn new(core: &Rc<Core>, node: &NewNode<'_>, charge: Option<Charge>) -> Rc<Node> {
         let now = timestamp(&core.clock);
         let data = match node.mode & S_IFMT {
             S_IFDIR => Data::Dir(RefCell::default()),
@@ -78,6 +83,7 @@ impl Node {
             ctime: Cell::new(now),
             btime: now,
             linkable: Cell::new(false),
+            charge: RefCell::new(charge),
             data,
             xattrs: Xattrs::default(),
             attachments: Attachments::default(),
@@ -177,6 +183,22 @@ impl Node {
     /// The name of a child is gone.
     fn dropped(&self) {
         self.add_link(if self.is_dir() { -2 } else { -1 });
+        if !self.is_dir() && self.nlink.get() > 0 {
+            // Giving back cannot fail.
+            let _ = self.pay(-NAME_BYTES);
+            self.core.count_name(-1);
+        }
+    }
+
+    /// Changes what the inode costs.
+    fn pay(&self, more: i64) -> Result<()> {
+        if let Some(charge) = &mut *self.charge.borrow_mut() {
+            let bytes = charge.bytes().saturating_add_signed(more);
+            charge
+                .resize(bytes)
+                .map_err(|full| self.core.refused(full))?;
+        }
+        Ok(())
     }
 
     fn same_fs<'n>(&self, other: &'n InodeRef) -> Result<&'n Node> {
@@ -206,20 +228,6 @@ impl Node {
         }
         one.ctime.set(self.now());
         other.ctime.set(self.now());
-        Ok(())
-    }
-
-    /// Puts a page of content in place, shared with who gives it: for unpackers that have the bytes as
-    /// pages. The size grows to `size` if that is more.
-    pub fn put_page(&self, index: u64, page: Page, size: u64) -> Result<()> {
-        let mut content = self.content()?.borrow_mut();
-        self.core.take_page()?;
-        if !content.put(index, page) {
-            self.core.give_pages(1);
-        }
-        if size > content.size() {
-            content.truncate(size);
-        }
         Ok(())
     }
 }
@@ -307,8 +315,8 @@ impl Inode for Node {
         if self.nlink.get() == 0 {
             return Err(Errno::ENOENT);
         }
-        self.core.check_inode()?;
-        let child = Node::new(&self.core, node);
+        let charge = self.core.charge_inode(node.target.len())?;
+        let child = Node::new(&self.core, node, charge);
         child.set_nlink(if child.is_dir() { 2 } else { 1 });
         self.enter(name, &child)?;
         Ok(child)
@@ -316,8 +324,8 @@ impl Inode for Node {
 
     fn tmpfile(&self, node: &NewNode<'_>, linkable: bool) -> Result<InodeRef> {
         self.entries()?;
-        self.core.check_inode()?;
-        let file = Node::new(&self.core, node);
+        let charge = self.core.charge_inode(0)?;
+        let file = Node::new(&self.core, node, charge);
         file.linkable.set(linkable);
         Ok(file)
     }
@@ -337,7 +345,11 @@ impl Inode for Node {
         if target.nlink.get() == 0 && !target.linkable.get() {
             return Err(Errno::ENOENT);
         }
-        target.linkable.set(false);
+        if !target.linkable.replace(false) {
+            self.core.check_inode()?;
+            target.pay(NAME_BYTES)?;
+            self.core.count_name(1);
+        }
         target.add_link(1);
         self.enter(name, &target)
     }
@@ -383,8 +395,9 @@ impl Inode for Node {
         if dir.nlink.get() == 0 {
             return Err(Errno::ENOENT);
         }
+        // Paid before anything is changed; the whiteout's own charge then has room.
         if flags & RENAME_WHITEOUT != 0 {
-            self.core.check_inode()?;
+            drop(self.core.charge_inode(0)?);
         }
         if let Ok(target) = dir.leave(new) {
             target.dropped();
@@ -451,14 +464,14 @@ impl Inode for Node {
         let content = self.content()?;
         let done = content
             .borrow_mut()
-            .write(offset, buf, || self.core.take_page())?;
+            .write(offset, buf, || self.core.new_page())?;
         self.changed();
         Ok(done)
     }
 
     fn page(&self, index: u64, write: bool) -> Result<Option<Page>> {
         let mut content = self.content()?.borrow_mut();
-        let page = content.page(index, write, || self.core.take_page())?;
+        let page = content.page(index, write, || self.core.new_page())?;
         drop(content);
         if write {
             self.changed();
@@ -508,7 +521,14 @@ impl Inode for Node {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], flags: u32) -> Result<()> {
-        self.xattrs.set(name, value, flags)?;
+        let before = self.xattrs.bytes();
+        self.pay((name.len() + value.len() + XATTR_BYTES) as i64)?;
+        let done = self.xattrs.set(name, value, flags);
+        let after = self.xattrs.bytes();
+        // Back to what there is now; giving back cannot fail.
+        let paid = before + name.len() + value.len() + XATTR_BYTES;
+        let _ = self.pay(after as i64 - paid as i64);
+        done?;
         self.ctime.set(self.now());
         Ok(())
     }
@@ -518,7 +538,10 @@ impl Inode for Node {
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        let before = self.xattrs.bytes();
         self.xattrs.remove(name)?;
+        // Giving back cannot fail.
+        let _ = self.pay(self.xattrs.bytes() as i64 - before as i64);
         self.ctime.set(self.now());
         Ok(())
     }

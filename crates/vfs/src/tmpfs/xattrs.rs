@@ -13,6 +13,9 @@ pub const XATTR_REPLACE: u32 = 2;
 /// All names and values of one inode may take this much, as on Linux's list limit.
 const XATTRS_SIZE_MAX: usize = 256 * 1024;
 
+/// What an attribute costs beside its name and value.
+pub const XATTR_BYTES: usize = 64;
+
 type Map = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// The attributes of one inode.
@@ -69,6 +72,16 @@ impl Xattrs {
             .flat_map(|map| map.keys())
             .map(|name| name.to_vec())
             .collect()
+    }
+
+    /// What all of them cost.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let map = self.0.borrow();
+        map.iter()
+            .flat_map(|map| map.iter())
+            .map(|(name, value)| name.len() + value.len() + XATTR_BYTES)
+            .sum()
     }
 
     /// Removes one.
