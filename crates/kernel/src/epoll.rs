@@ -489,7 +489,7 @@ mod tests {
     }
 
     fn pipe() -> (Rc<OpenFile>, Rc<OpenFile>) {
-        let pipe = Pipe::new(1);
+        let pipe = Pipe::new(1, None);
         (
             open(Rc::new(pipe.open(true, false))),
             open(Rc::new(pipe.open(false, true))),

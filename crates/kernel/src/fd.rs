@@ -11,12 +11,20 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use abi::{Errno, Result};
+use mem::{Kind, Payer};
 use vfs::file::OpenFile;
 use vfs::inode::InodeRef;
 use vfs::lock::{LockOwner, LockTable};
 
+use crate::cgroup::queue::QueueCharge;
+
 /// Most descriptors a process can ever have (`/proc/sys/fs/nr_open`).
 pub const NR_OPEN: u64 = 1 << 20;
+
+/// Descriptors that are no more than what a process costs anyway.
+const FREE_SLOTS: usize = 64;
+/// What one costs, with the open file behind it.
+const SLOT_BYTES: usize = 256;
 
 /// What a descriptor is.
 #[derive(Clone)]
@@ -28,9 +36,9 @@ pub struct FdEntry {
 }
 
 /// The descriptors of a process.
-#[derive(Default)]
 pub struct FdTable {
     entries: RefCell<Vec<Option<FdEntry>>>,
+    charge: QueueCharge,
     /// No descriptor below this one is free.
     lowest_free: Cell<usize>,
     /// POSIX record locks may be held in its name.
@@ -38,10 +46,27 @@ pub struct FdTable {
 }
 
 impl FdTable {
-    /// An empty table.
+    /// An empty table. Who makes it large pays.
     #[must_use]
-    pub fn new() -> FdTable {
-        FdTable::default()
+    pub fn new(payer: Option<&Rc<Payer>>) -> FdTable {
+        FdTable {
+            entries: RefCell::default(),
+            charge: QueueCharge::new(payer, Kind::Slab),
+            lowest_free: Cell::new(0),
+            has_locks: Cell::new(false),
+        }
+    }
+
+    /// Makes room for `len` descriptors.
+    fn extend(&self, entries: &mut Vec<Option<FdEntry>>, len: usize) -> Result<()> {
+        if len > FREE_SLOTS {
+            // The file is open already: nobody is killed for it, the call just fails.
+            self.charge
+                .grow((len - FREE_SLOTS) * SLOT_BYTES)
+                .map_err(|_| Errno::ENOMEM)?;
+        }
+        entries.resize(len, None);
+        Ok(())
     }
 
     /// What `fd` refers to.
@@ -83,7 +108,7 @@ impl FdTable {
             return Err(Errno::EMFILE);
         }
         if index >= entries.len() {
-            entries.resize(index + 1, None);
+            self.extend(&mut entries, index + 1)?;
         }
         entries[index] = Some(FdEntry { file, cloexec });
         if from as usize <= self.lowest_free.get() {
@@ -111,7 +136,7 @@ impl FdTable {
         }
         let mut entries = self.entries.borrow_mut();
         if index >= entries.len() {
-            entries.resize(index + 1, None);
+            self.extend(&mut entries, index + 1)?;
         }
         let old = entries[index].replace(FdEntry { file, cloexec });
         Ok(old.map(|entry| entry.file))
@@ -147,8 +172,14 @@ impl FdTable {
     /// A copy for a new process: same open file descriptions.
     #[must_use]
     pub fn fork(&self) -> FdTable {
+        let entries = self.entries.borrow().clone();
+        let charge = QueueCharge::new(self.charge.payer(), Kind::Slab);
+        if entries.len() > FREE_SLOTS {
+            charge.grow_unchecked((entries.len() - FREE_SLOTS) * SLOT_BYTES);
+        }
         FdTable {
-            entries: RefCell::new(self.entries.borrow().clone()),
+            entries: RefCell::new(entries),
+            charge,
             lowest_free: self.lowest_free.clone(),
             has_locks: Cell::new(false),
         }
@@ -280,7 +311,7 @@ mod tests {
 
     #[test]
     fn lowest_free_descriptor_is_used() {
-        let table = FdTable::new();
+        let table = FdTable::new(None);
         for expected in 0..5 {
             assert_eq!(table.insert(file(), false, 1024), Ok(expected));
         }
@@ -295,7 +326,7 @@ mod tests {
 
     #[test]
     fn replace_leaves_holes_that_are_found() {
-        let table = FdTable::new();
+        let table = FdTable::new(None);
         assert!(table.replace(9, file(), false, 1024).unwrap().is_none());
         assert!(table.replace(9, file(), true, 1024).unwrap().is_some());
         assert_eq!(

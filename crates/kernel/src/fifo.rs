@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
+use mem::Payer;
 use vfs::file::{File, OpenFlags};
 use vfs::inode::InodeRef;
 
@@ -17,21 +18,21 @@ use crate::pipe::{Pipe, PipeEnd};
 struct Attached(RefCell<Weak<Pipe>>);
 
 /// The pipe of a FIFO's inode, made when nobody has it open.
-pub fn pipe_of(inode: &InodeRef) -> Result<Rc<Pipe>> {
+pub fn pipe_of(payer: &Rc<Payer>, inode: &InodeRef) -> Result<Rc<Pipe>> {
     let attachments = inode.attachments().ok_or(Errno::ENXIO)?;
     let attached = attachments.get_or_insert_with(Attached::default);
     let known = attached.0.borrow().upgrade();
     if let Some(pipe) = known {
         return Ok(pipe);
     }
-    let pipe = Pipe::new(inode.attr()?.ino);
+    let pipe = Pipe::new(inode.attr()?.ino, Some(payer));
     *attached.0.borrow_mut() = Rc::downgrade(&pipe);
     Ok(pipe)
 }
 
 /// Opens a FIFO without waiting. `ENXIO` for a non-blocking writer without a reader.
-pub fn open(inode: &InodeRef, flags: OpenFlags) -> Result<Rc<dyn File>> {
-    let pipe = pipe_of(inode)?;
+pub fn open(payer: &Rc<Payer>, inode: &InodeRef, flags: OpenFlags) -> Result<Rc<dyn File>> {
+    let pipe = pipe_of(payer, inode)?;
     let (reads, writes) = (flags.readable(), flags.writable());
     if writes && !reads && flags.contains(OpenFlags::NONBLOCK) && !pipe.has_reader() {
         return Err(Errno::ENXIO);

@@ -156,6 +156,7 @@ impl Kernel {
             &net,
         ));
         init_ns.net.loopback_up();
+        let _ = init_ns.net.payer.set(Rc::clone(&payer));
         cgroup_root.memory.account.set_max(Some(config.memory));
         let vdso = VdsoImage::new(&clock);
         let kernel = Rc::new(Kernel {

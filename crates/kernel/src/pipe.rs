@@ -12,8 +12,11 @@ use std::task::Waker;
 
 use abi::{Errno, Result};
 use clock::WaitQueue;
+use mem::{Kind, Payer};
 use vfs::file::{Events, File, OpenFlags, UserMemory};
 use vfs::inode::{Attr, S_IFIFO};
+
+use crate::cgroup::queue::QueueCharge;
 
 /// Writes up to this many bytes are not mixed with others (`PIPE_BUF`).
 pub const PIPE_BUF: usize = 4096;
@@ -32,6 +35,7 @@ pub struct Pipe {
     bytes: RefCell<VecDeque<u8>>,
     /// Lengths of what was written, and which of it are packets; empty while there is no packet.
     marks: RefCell<VecDeque<(usize, bool)>>,
+    charge: QueueCharge,
     capacity: Cell<usize>,
     readers: Cell<usize>,
     writers: Cell<usize>,
@@ -44,13 +48,14 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// An empty pipe nobody has open.
+    /// An empty pipe nobody has open. Who writes pays.
     #[must_use]
-    pub fn new(ino: u64) -> Rc<Pipe> {
+    pub fn new(ino: u64, payer: Option<&Rc<Payer>>) -> Rc<Pipe> {
         Rc::new(Pipe {
             ino,
             bytes: RefCell::default(),
             marks: RefCell::default(),
+            charge: QueueCharge::new(payer, Kind::Kernel),
             capacity: Cell::new(DEFAULT_CAPACITY),
             readers: Cell::new(0),
             writers: Cell::new(0),
@@ -170,12 +175,23 @@ impl Pipe {
                 marks.pop_front();
             }
         }
+        if bytes.is_empty() && bytes.capacity() > DEFAULT_CAPACITY {
+            *bytes = VecDeque::new();
+            self.charge.emptied();
+        }
         count
     }
 
-    /// Puts bytes in; they fit.
-    fn put(&self, buf: &[u8], packets: bool) {
+    /// Puts bytes in; they fit. All that the queue ever grows to is paid until it is gone.
+    fn put(&self, buf: &[u8], packets: bool) -> Result<()> {
         let mut bytes = self.bytes.borrow_mut();
+        let len = bytes.len() + buf.len();
+        if len > bytes.capacity() {
+            let capacity = len.next_power_of_two();
+            self.charge.grow(capacity)?;
+            let more = capacity - bytes.len();
+            bytes.reserve_exact(more);
+        }
         let mut marks = self.marks.borrow_mut();
         if packets {
             if marks.is_empty() && !bytes.is_empty() {
@@ -190,6 +206,7 @@ impl Pipe {
             }
         }
         bytes.extend(buf);
+        Ok(())
     }
 
     /// Packets take a page of the capacity each, however short they are.
@@ -285,7 +302,7 @@ impl File for PipeEnd {
             return Err(Errno::EAGAIN);
         }
         let count = room.min(buf.len());
-        self.pipe.put(&buf[..count], self.packets.get());
+        self.pipe.put(&buf[..count], self.packets.get())?;
         self.pipe.readable.wake_all();
         Ok(count)
     }
@@ -372,7 +389,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (PipeEnd, PipeEnd) {
-        let pipe = Pipe::new(1);
+        let pipe = Pipe::new(1, None);
         (pipe.open(true, false), pipe.open(false, true))
     }
 
@@ -448,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_fifo_without_a_first_writer_is_not_hung_up() {
-        let fifo = Pipe::new(1);
+        let fifo = Pipe::new(1, None);
         let reader = fifo.open(true, false);
         assert_eq!(reader.poll(None), Events::empty());
         let writer = fifo.open(false, true);

@@ -16,6 +16,7 @@ pub mod freezer;
 pub mod io;
 pub mod memory;
 pub mod pids;
+pub mod queue;
 
 pub mod files;
 pub mod fs;

@@ -116,7 +116,7 @@ impl SpecialFiles for Devices {
     fn open(&self, path: &Path, attr: &Attr, flags: OpenFlags) -> Result<Rc<dyn File>> {
         let k = self.0.upgrade().ok_or(Errno::ENXIO)?;
         match attr.file_type() {
-            S_IFIFO => crate::fifo::open(&path.inode(), flags),
+            S_IFIFO => crate::fifo::open(&k.payer, &path.inode(), flags),
             S_IFCHR => open_char(&k, path, (major(attr.rdev), minor(attr.rdev))),
             S_IFBLK => Err(Errno::ENXIO),
             _ => Err(Errno::ENXIO),

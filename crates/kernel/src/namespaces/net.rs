@@ -5,7 +5,7 @@
 //! [`NetStack::with`], which afterwards wakes who has to know and sets the timer for what is due next;
 //! nothing inside may call it again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use clock::{Clock, Instant};
+use mem::Payer;
 use net::{Network, NsId};
 use vfs::inode::Attachments;
 
@@ -157,6 +158,8 @@ pub struct NetNs {
     pub sysctls: RefCell<BTreeMap<String, String>>,
     /// What the socket families keep per namespace: abstract names.
     pub state: Attachments,
+    /// Pays for what waits in sockets; empty: nobody does.
+    pub payer: OnceCell<Rc<Payer>>,
 }
 
 impl NetNs {
@@ -175,6 +178,9 @@ impl NetNs {
             id,
             sysctls: RefCell::default(),
             state: Attachments::default(),
+            payer: like
+                .and_then(|like| like.payer.get().cloned())
+                .map_or_else(OnceCell::new, OnceCell::from),
         };
         let inherited: Vec<(String, String)> = like
             .map(|like| like.sysctls.borrow().clone())

@@ -195,7 +195,7 @@ impl UserMemory for Scratch {
 
 /// `pipe(2)`.
 pub(super) fn pipe(kernel: &Rc<Kernel>) -> (Rc<dyn Handle>, Rc<dyn Handle>) {
-    let pipe = Pipe::new(crate::dev::next_anonymous_ino(kernel));
+    let pipe = Pipe::new(crate::dev::next_anonymous_ino(kernel), Some(&kernel.payer));
     let reader = OpenFile::new(Rc::new(pipe.open(true, false)), None, OpenFlags::NONBLOCK);
     let writer = OpenFile::new(
         Rc::new(pipe.open(false, true)),

@@ -9,8 +9,10 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use clock::WaitQueue;
+use mem::{Kind, Payer};
 
 use super::{Ancillary, Received, SockAddr};
+use crate::cgroup::queue::QueueCharge;
 use crate::pipe::copy_front;
 
 /// Bytes that wait at most (the default `SO_SNDBUF`).
@@ -18,17 +20,26 @@ pub const CAPACITY: usize = 212_992;
 /// Messages that wait at most: empty ones have no bytes to count.
 const MESSAGES_MAX: usize = 1024;
 
+/// What a message costs beside its bytes.
+const MESSAGE_BYTES: usize = 128;
+/// What a descriptor costs that is on its way.
+const RIGHT_BYTES: usize = 256;
+
 struct Message {
     data: VecDeque<u8>,
+    /// What it costs beside its data.
+    extra: usize,
     ancillary: Ancillary,
     from: Option<SockAddr>,
 }
 
 /// A queue of messages.
-#[derive(Default)]
 pub struct Channel {
     messages: RefCell<VecDeque<Message>>,
     bytes: Cell<usize>,
+    /// What all that waits costs.
+    cost: Cell<usize>,
+    charge: QueueCharge,
     /// Nobody will send any more.
     ended: Cell<bool>,
     /// Nobody will receive any more.
@@ -42,10 +53,35 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// An empty channel.
+    /// An empty channel. Who sends pays.
     #[must_use]
-    pub fn new() -> Rc<Channel> {
-        Rc::new(Channel::default())
+    pub fn new(payer: Option<&Rc<Payer>>) -> Rc<Channel> {
+        Rc::new(Channel {
+            messages: RefCell::default(),
+            bytes: Cell::new(0),
+            cost: Cell::new(0),
+            charge: QueueCharge::new(payer, Kind::Sock),
+            ended: Cell::new(false),
+            refused: Cell::new(false),
+            error: Cell::new(None),
+            readable: WaitQueue::new(),
+            writable: WaitQueue::new(),
+        })
+    }
+
+    /// Pays for `cost` bytes that are about to be added.
+    fn pay(&self, cost: usize) -> Result<()> {
+        self.charge.grow(self.cost.get() + cost)?;
+        self.cost.set(self.cost.get() + cost);
+        Ok(())
+    }
+
+    /// `cost` bytes are gone.
+    fn took(&self, cost: usize) {
+        self.cost.set(self.cost.get().saturating_sub(cost));
+        if self.cost.get() == 0 {
+            self.charge.emptied();
+        }
     }
 
     /// Nothing waits.
@@ -105,6 +141,7 @@ impl Channel {
         self.refused.set(true);
         let dropped = std::mem::take(&mut *self.messages.borrow_mut());
         self.bytes.set(0);
+        self.took(self.cost.get());
         self.readable.wake_all();
         self.writable.wake_all();
         !dropped.is_empty()
@@ -141,12 +178,20 @@ impl Channel {
         {
             let mut messages = self.messages.borrow_mut();
             match messages.back_mut() {
-                Some(last) if can_join(last, &ancillary) => last.data.extend(&data[..count]),
-                _ => messages.push_back(Message {
-                    data: data[..count].iter().copied().collect(),
-                    ancillary,
-                    from: None,
-                }),
+                Some(last) if can_join(last, &ancillary) => {
+                    self.pay(count)?;
+                    last.data.extend(&data[..count]);
+                }
+                _ => {
+                    let extra = extra_cost(&ancillary);
+                    self.pay(count + extra)?;
+                    messages.push_back(Message {
+                        data: data[..count].iter().copied().collect(),
+                        extra,
+                        ancillary,
+                        from: None,
+                    });
+                }
             }
         }
         self.bytes.set(self.bytes.get() + count);
@@ -170,8 +215,11 @@ impl Channel {
         {
             return Err(Errno::EAGAIN);
         }
+        let extra = extra_cost(&ancillary);
+        self.pay(data.len() + extra)?;
         let message = Message {
             data: data.iter().copied().collect(),
+            extra,
             ancillary,
             from,
         };
@@ -238,6 +286,8 @@ impl Channel {
         received.full = received.count;
         if !peek {
             self.bytes.set(self.bytes.get() - received.count);
+            let extra: usize = dropped.iter().map(|message| message.extra).sum();
+            self.took(received.count + extra);
             self.writable.wake_all();
         }
         Ok(received)
@@ -253,6 +303,7 @@ impl Channel {
                     let data = message.data.clone();
                     Some(Message {
                         data,
+                        extra: 0,
                         ancillary: message.ancillary.clone(),
                         from: message.from,
                     })
@@ -267,6 +318,7 @@ impl Channel {
         copy_front(&message.data, &mut buf[..count]);
         if !peek {
             self.bytes.set(self.bytes.get() - message.data.len());
+            self.took(message.data.len() + message.extra);
             self.writable.wake_all();
         }
         Ok(Received {
@@ -277,6 +329,10 @@ impl Channel {
             flags: 0,
         })
     }
+}
+
+fn extra_cost(ancillary: &Ancillary) -> usize {
+    MESSAGE_BYTES + ancillary.rights.len() * RIGHT_BYTES
 }
 
 /// Credentials stay with the rest of a message that was read in part; descriptors come once.

@@ -119,7 +119,7 @@ impl UnixSocket {
             me: Weak::clone(me),
             kind,
             net: Rc::clone(net),
-            inbox: Channel::new(),
+            inbox: Channel::new(net.payer.get()),
             outbox: RefCell::default(),
             peer: RefCell::default(),
             was_connected: Cell::new(false),

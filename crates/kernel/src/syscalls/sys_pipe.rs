@@ -25,7 +25,7 @@ fn sys_pipe2(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK | OpenFlags::DIRECT).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
-    let pipe = Pipe::new(crate::dev::next_anonymous_ino(k));
+    let pipe = Pipe::new(crate::dev::next_anonymous_ino(k), Some(&k.payer));
     let status = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     let reader = OpenFile::new(Rc::new(pipe.open(true, false)), None, status);
     let writer = OpenFile::new(

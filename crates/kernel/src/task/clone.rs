@@ -223,7 +223,7 @@ impl Kernel {
                 hart: Hart::default(),
                 mm: Rc::clone(&self.empty_mm),
                 fs,
-                files: Rc::new(FdTable::new()),
+                files: Rc::new(FdTable::new(Some(&self.payer))),
                 ns,
                 creds: Rc::new(new.creds),
                 cgroup,

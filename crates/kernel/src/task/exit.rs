@@ -76,7 +76,7 @@ impl Kernel {
         self.release_memory(task);
         self.end_vfork(task);
         task.set_mm(Rc::clone(&self.empty_mm));
-        task.set_files(Rc::new(FdTable::new()));
+        task.set_files(Rc::new(FdTable::new(None)));
         task.cgroup().exit(task.id);
 
         let group = Rc::clone(&task.group);
@@ -391,7 +391,7 @@ impl Kernel {
         task.set_state(TaskState::Dead);
         task.syscall.clear();
         task.set_mm(Rc::clone(&self.empty_mm));
-        task.set_files(Rc::new(FdTable::new()));
+        task.set_files(Rc::new(FdTable::new(None)));
         task.group.timers.clear();
         task.group.threads.borrow_mut().clear();
         task.group.children.borrow_mut().clear();

@@ -96,7 +96,7 @@ pub fn new(
         port: Cell::new(0),
         groups: Cell::new(0),
         explains: Cell::new(false),
-        inbox: Channel::new(),
+        inbox: Channel::new(net.payer.get()),
     });
     if protocol == ROUTE {
         let weak: std::rc::Weak<NetlinkSocket> = Rc::downgrade(&socket);
