@@ -130,8 +130,7 @@ impl Kernel {
         }
         let old = self.current.borrow_mut().take();
         drop(old);
-        self.payer
-            .switch(&self.cgroup_root.memory.account, false);
+        self.payer.switch(&self.cgroup_root.memory.account, false);
         self.forget_evicted_code();
         budget - left
     }

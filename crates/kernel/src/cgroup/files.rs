@@ -156,7 +156,8 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(flag(c.cpu.idle.get())))
         .write(|_, c, text| parse_flag(text).map(|idle| c.cpu.idle.set(idle))),
     FileSpec::new("io.stat", IO, Everywhere).read(read_io_stat),
-    FileSpec::of(MEMORY, "memory.current").read(|_, c| Ok(line(c.memory.account.current().to_string()))),
+    FileSpec::of(MEMORY, "memory.current")
+        .read(|_, c| Ok(line(c.memory.account.current().to_string()))),
     FileSpec::of(MEMORY, "memory.peak").read(|_, c| Ok(line(c.memory.account.peak().to_string()))),
     FileSpec::of(MEMORY, "memory.min")
         .read(|_, c| Ok(number(&c.memory.min)))

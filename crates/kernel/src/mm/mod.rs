@@ -185,7 +185,11 @@ impl Mm {
     /// touched them first; what the child copies is charged to its cgroup.
     pub fn fork(&self, cgroup: &Cgroup) -> Result<Rc<Mm>, Full> {
         let account = &cgroup.memory.account;
-        let charge = Charge::new(account, Kind::Kernel, base_bytes(self.vmas.borrow().count()))?;
+        let charge = Charge::new(
+            account,
+            Kind::Kernel,
+            base_bytes(self.vmas.borrow().count()),
+        )?;
         let mut space = self.space.borrow_mut().fork();
         space.set_account(Rc::clone(account));
         let vmas = self.vmas.borrow().fork();

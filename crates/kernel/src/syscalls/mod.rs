@@ -173,9 +173,7 @@ impl Kernel {
                     },
                 )
             }
-            Err(Stop::Errno(Errno::OVER_LIMIT)) => {
-                self.complete(task, errno_value(Errno::ENOMEM))
-            }
+            Err(Stop::Errno(Errno::OVER_LIMIT)) => self.complete(task, errno_value(Errno::ENOMEM)),
             Err(Stop::Errno(errno)) => self.complete(task, errno_value(errno)),
             Err(Stop::Gone) => {
                 if task.traced.get() {
