@@ -303,7 +303,8 @@ fn memory_calls_give_the_errors_of_linux() {
         (SYS_MMAP, &[0, 4096, 3, 2, 99, 0], 9),
         (SYS_MMAP, &[0, 4096, 3, 0x32, u64::MAX, 0], 1),
         (SYS_MMAP, &[BASE, 4096, 3, 0x10_0022, u64::MAX, 0], 17),
-        (SYS_MMAP, &[0, 1 << 42, 3, 0x22, u64::MAX, 0], 0),
+        (SYS_MMAP, &[0, 1 << 42, 3, 0x22, u64::MAX, 0], 12),
+        (SYS_MMAP, &[0, 1 << 42, 3, 0x4022, u64::MAX, 0], 0),
         (SYS_MUNMAP, &[BASE + 1, 4096], 22),
         (SYS_MPROTECT, &[0x5000_0000, 4096, 1], 12),
         (SYS_MPROTECT, &[BASE + 1, 4096, 1], 22),
@@ -501,7 +502,7 @@ fn a_fork_bomb_meets_the_limits() {
 fn eating_all_memory_kills_the_eater() {
     let machine = machine();
     let output = run_in(&machine, |asm| {
-        asm.call(SYS_MMAP, &[0, 1 << 30, 3, 0x22, u64::MAX, 0])
+        asm.call(SYS_MMAP, &[0, 1 << 30, 3, 0x4022, u64::MAX, 0])
             .li(T0, 4096)
             .label("more");
         asm.store(T0, A0, 0)

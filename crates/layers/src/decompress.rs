@@ -1,26 +1,36 @@
 //! Layer compressions: plain, gzip (also of many members, as eStargz is) and zstd.
 
-use std::io::{self, Read};
+use std::io::{self, Chain, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use oci::{Compression, Hasher};
 use ruzstd::decoding::StreamingDecoder;
 
-/// A decompressor over bytes that are there.
-pub(crate) enum Decompressor<'a> {
-    None(&'a [u8]),
-    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
-    Zstd(Box<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>),
+/// Bytes at the start that tell compressions apart.
+const MAGIC_BYTES: u64 = 4;
+
+/// A blob whose first bytes were looked at.
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// A decompressor over a blob.
+pub(crate) enum Decompressor<R: Read> {
+    None(Whole<R>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
 }
 
-impl<'a> Decompressor<'a> {
+impl<R: Read> Decompressor<R> {
     /// Chooses by the first bytes, as Docker does; the media type is only what somebody said.
-    pub(crate) fn new(bytes: &'a [u8]) -> io::Result<Decompressor<'a>> {
-        Ok(match Compression::detect(bytes) {
-            Compression::None => Decompressor::None(bytes),
-            Compression::Gzip => Decompressor::Gzip(Box::new(MultiGzDecoder::new(bytes))),
+    pub(crate) fn new(mut blob: R) -> io::Result<Decompressor<R>> {
+        let mut start = Vec::new();
+        blob.by_ref().take(MAGIC_BYTES).read_to_end(&mut start)?;
+        let compression = Compression::detect(&start);
+        let whole = Cursor::new(start).chain(blob);
+        Ok(match compression {
+            Compression::None => Decompressor::None(whole),
+            Compression::Gzip => Decompressor::Gzip(Box::new(MultiGzDecoder::new(whole))),
             Compression::Zstd => {
-                let decoder = StreamingDecoder::new(bytes);
+                let decoder = StreamingDecoder::new(whole);
                 Decompressor::Zstd(Box::new(
                     decoder.map_err(|error| io::Error::other(error.to_string()))?,
                 ))
@@ -29,10 +39,10 @@ impl<'a> Decompressor<'a> {
     }
 }
 
-impl Read for Decompressor<'_> {
+impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Decompressor::None(bytes) => bytes.read(buf),
+            Decompressor::None(whole) => whole.read(buf),
             Decompressor::Gzip(decoder) => decoder.read(buf),
             Decompressor::Zstd(decoder) => decoder.read(buf),
         }
@@ -71,7 +81,7 @@ mod tests {
         let members = [gzip(b"he"), gzip(b"llo")].concat();
         for blob in [b"hello".to_vec(), gzip(b"hello"), members, zstd] {
             let mut bytes = Vec::new();
-            let mut reader = Decompressor::new(&blob).expect("a known format");
+            let mut reader = Decompressor::new(&blob[..]).expect("a known format");
             reader.read_to_end(&mut bytes).expect("intact");
             assert_eq!(bytes, b"hello");
         }

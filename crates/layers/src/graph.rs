@@ -127,7 +127,7 @@ impl Graph {
         &self,
         parent: Option<Digest>,
         diff_id: Digest,
-        blob: &[u8],
+        blob: impl Read,
     ) -> Result<Digest, UnpackError> {
         let chain = chain_id(parent, diff_id);
         if self.layers.borrow().contains_key(&chain) {
@@ -163,7 +163,7 @@ impl Graph {
         cache_id: &str,
         parent: Option<Digest>,
         diff_id: Digest,
-        blob: &[u8],
+        blob: impl Read,
     ) -> Result<u64, UnpackError> {
         let directory = self.directory(cache_id);
         let diff = format!("{directory}/diff");

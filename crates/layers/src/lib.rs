@@ -19,6 +19,7 @@
 pub mod archive;
 pub mod container;
 mod decompress;
+mod download;
 pub mod estargz;
 pub mod graph;
 pub mod pull;

@@ -7,6 +7,7 @@ use futures_util::stream;
 use oci::{Descriptor, Digest, ImageConfig, Manifest, ManifestDocument, Platform, Reference};
 
 use crate::archive::UnpackError;
+use crate::download::Download;
 use crate::graph::chain_ids;
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -141,7 +142,7 @@ impl Store {
         manifest: &Manifest,
         progress: &dyn Fn(PullEvent),
     ) -> Result<(), PullError> {
-        let raw = registry.blob(reference, &manifest.config, &|_| {}).await?;
+        let raw = registry.blob(reference, &manifest.config).await?;
         let config: ImageConfig =
             serde_json::from_slice(&raw).map_err(|error| PullError::Config(error.to_string()))?;
         let diff_ids = &config.rootfs.diff_ids;
@@ -187,28 +188,25 @@ impl Store {
         }
         // Downloads overlap; layers are unpacked in order, each on the one below it.
         let mut downloads = stream::iter(wanted.iter().map(|layer| async move {
-            let bytes = registry
-                .blob(reference, layer, &|seen| {
-                    tell(layer, "Downloading", Some((seen, layer.size)))
-                })
-                .await;
-            if bytes.is_ok() {
+            let seen = |seen| tell(layer, "Downloading", Some((seen, layer.size)));
+            let blob = self.download(registry, reference, layer, &seen).await;
+            if blob.is_ok() {
                 tell(layer, "Verifying Checksum", None);
                 tell(layer, "Download complete", None);
             }
-            (layer, bytes)
+            (layer, blob)
         }))
         .buffered(DOWNLOADS_MAX);
         let mut parent = present.checked_sub(1).map(|last| chain[last]);
         for diff_id in &diff_ids[present..] {
-            let Some((layer, bytes)) = downloads.next().await else {
+            let Some((layer, blob)) = downloads.next().await else {
                 break;
             };
-            let bytes = bytes?;
+            let blob = blob?;
             tell(layer, "Extracting", Some((0, layer.size)));
             parent = Some(
                 self.graph()
-                    .register(parent, *diff_id, &bytes)
+                    .register(parent, *diff_id, blob.reader())
                     .await
                     .map_err(PullError::Layer)?,
             );
@@ -218,5 +216,20 @@ impl Store {
         drop(downloads);
         self.add_image(manifest.config.digest, &raw)?;
         Ok(())
+    }
+
+    /// Downloads a layer to the disk.
+    async fn download(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        layer: &Descriptor,
+        seen: &dyn Fn(u64),
+    ) -> Result<Download, RegistryError> {
+        let failed = |(operation, error)| RegistryError::Keep(operation, error);
+        let mut blob = Download::new(self.os(), self.root()).map_err(failed)?;
+        let keep = |bytes: &[u8]| blob.write(bytes).map_err(failed);
+        registry.blob_to(reference, layer, keep, seen).await?;
+        Ok(blob)
     }
 }

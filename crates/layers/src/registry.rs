@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::header::ACCEPT;
 use http::{StatusCode, Uri};
 use oci::{
     Descriptor, Digest, ErrorBody, MANIFEST_SIZE_MAX, ManifestDocument, ManifestError, Reference,
@@ -18,6 +18,8 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+/// Bytes of a blob that is taken into memory, such as an image's config.
+const BLOB_BYTES_MAX: u64 = 8 << 20;
 /// Bytes of an error answer that are looked at.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
@@ -41,6 +43,8 @@ pub enum RegistryError {
     Verify(VerifyError),
     /// The manifest cannot be used.
     Manifest(ManifestError),
+    /// What came could not be kept: what was tried, and why not.
+    Keep(String, os::Errno),
 }
 
 impl fmt::Display for RegistryError {
@@ -73,6 +77,9 @@ impl fmt::Display for RegistryError {
                 write!(f, "filesystem layer verification failed: {error}")
             }
             RegistryError::Manifest(error) => error.fmt(f),
+            RegistryError::Keep(operation, error) => {
+                write!(f, "{operation}: {}", error.go_description())
+            }
         }
     }
 }
@@ -171,32 +178,48 @@ impl Registry {
         }
     }
 
-    /// A blob, verified against its descriptor. `seen` is told how many bytes have come.
+    /// A blob of at most [`BLOB_BYTES_MAX`] bytes, verified against its descriptor.
     pub async fn blob(
         &self,
         reference: &Reference,
         descriptor: &Descriptor,
-        seen: &dyn Fn(u64),
     ) -> Result<Vec<u8>, RegistryError> {
+        if descriptor.size > BLOB_BYTES_MAX {
+            return Err(RegistryError::Manifest(ManifestError::TooLarge(
+                descriptor.size as usize,
+            )));
+        }
+        let mut bytes = Vec::with_capacity(descriptor.size as usize);
+        let keep = |part: &[u8]| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        };
+        self.blob_to(reference, descriptor, keep, &|_| {}).await?;
+        Ok(bytes)
+    }
+
+    /// A blob, verified against its descriptor once all of it went to `keep`. `seen` is told how many
+    /// bytes have come.
+    pub async fn blob_to(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        mut keep: impl FnMut(&[u8]) -> Result<(), RegistryError>,
+        seen: &dyn Fn(u64),
+    ) -> Result<(), RegistryError> {
         let path = format!("{}/blobs/{}", reference.path(), descriptor.digest);
         let response = success(self.get(reference, &path, "*/*").await?).await?;
-        let promised = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        // The descriptor bounds what is kept.
         let mut verifier = Verifier::new(descriptor.digest, Some(descriptor.size));
-        // The descriptor bounds the memory; the header only helps to allocate once.
-        let mut bytes =
-            Vec::with_capacity(promised.unwrap_or(0).min(descriptor.size).min(1 << 26) as usize);
         let mut body = response.into_body();
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| RegistryError::Transport(error.to_string()))?;
             verifier.update(&chunk).map_err(RegistryError::Verify)?;
-            bytes.extend_from_slice(&chunk);
+            keep(&chunk)?;
             seen(verifier.seen());
         }
         verifier.finish().map_err(RegistryError::Verify)?;
-        Ok(bytes)
+        Ok(())
     }
 
     /// All tags of a repository.

@@ -112,7 +112,7 @@ impl Machine {
             seed: config.seed,
             memory: config.memory,
             hostname: config.name.clone(),
-            budget: Some(Rc::clone(&config.budget.all)),
+            budget: Some(Rc::clone(&config.budget.memory)),
             disk: Some(Rc::clone(&config.budget.disk)),
             ..kernel::Config::default()
         };

@@ -305,6 +305,18 @@ impl Playground {
         })
     }
 
+    /// Bytes that guests have, on disks and in memory, with what is here of their image.
+    #[must_use]
+    pub fn guest_bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Bytes that are here of the machines' image.
+    #[must_use]
+    pub fn image_bytes(&self) -> u64 {
+        self.image.as_ref().map_or(0, |image| image.bytes_here())
+    }
+
     /// Lets everything work until `fuel` instructions are spent or nobody can go on.
     pub fn turn(&mut self, now: Instant, fuel: u64) -> Turn {
         self.clock.advance_to(now);

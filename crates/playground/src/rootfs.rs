@@ -276,6 +276,12 @@ impl NodeImage {
             .sum()
     }
 
+    /// Bytes of its files that are here.
+    #[must_use]
+    pub fn bytes_here(&self) -> u64 {
+        self.tree.pages_here() * PAGE_SIZE as u64
+    }
+
     /// Says who pays for content from now on.
     pub fn charge_to(&self, account: Rc<Account>) {
         self.tree.set_account(account);

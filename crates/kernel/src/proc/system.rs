@@ -310,8 +310,7 @@ fn meminfo(kernel: &Rc<Kernel>) -> String {
     let of = |kind| account.of_kind(kind) / 1024;
     let total = kernel.config.memory / 1024;
     let used = account.current() / 1024;
-    // Less than what is not used when other machines have it.
-    let free = account.room() / 1024;
+    let free = total.saturating_sub(used);
     let (anon, shmem, slab) = (of(Kind::Anon), of(Kind::Shmem), of(Kind::Slab));
     let mut text = String::with_capacity(1300);
     for (name, value) in [
@@ -422,7 +421,7 @@ fn vmstat(kernel: &Rc<Kernel>) -> String {
     let account = &root.memory.account;
     let pages = |bytes: u64| bytes / 4096;
     let (anon, shmem) = (account.of_kind(Kind::Anon), account.of_kind(Kind::Shmem));
-    let free = pages(account.room());
+    let free = pages(kernel.config.memory.saturating_sub(account.current()));
     let mut text = String::new();
     for (name, value) in [
         ("nr_free_pages", free),

@@ -60,11 +60,12 @@ pub const ROWS: &[Row] = &[
     Row::enosys(290, "pkey_free", "no protection keys"),
 ];
 
-fn sys_brk(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
+fn sys_brk(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let mm = t.mm();
     let limit = t.group.limits.soft(RLIMIT_DATA);
     // As Linux: on failure the old end comes back.
-    if args[0] != 0 && fits_address_space(t, &mm, args[0].saturating_sub(mm.brk())) {
+    let more = args[0].saturating_sub(mm.brk());
+    if args[0] != 0 && fits_address_space(t, &mm, more) && may_exist(k, t, more) {
         let _ = mm.move_brk(args[0], limit);
     }
     Ok(mm.brk())
@@ -75,7 +76,14 @@ fn fits_address_space(t: &Rc<Task>, mm: &Mm, more: u64) -> bool {
     limit == RLIM_INFINITY || mm.size().saturating_add(more) <= limit
 }
 
-fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
+/// `vm.overcommit_memory` 0: what is more than the whole machine is refused, anything less is believed.
+fn may_exist(k: &Rc<Kernel>, t: &Task, len: u64) -> bool {
+    const ALWAYS: i64 = 1;
+    len <= k.config.memory
+        || crate::proc::sysctl::number(k, &t.ns(), "vm/overcommit_memory") == Some(ALWAYS)
+}
+
+fn sys_mmap(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let [address, len, prot, flags, fd, offset] = *args;
     if len == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL.into());
@@ -109,6 +117,14 @@ fn sys_mmap(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     vma_flags.set(VmaFlags::GROWS_DOWN, flags & flag::GROWSDOWN != 0);
     vma_flags.set(VmaFlags::NO_RESERVE, flags & flag::NORESERVE != 0);
     vma_flags.set(VmaFlags::LOCKED, flags & flag::LOCKED != 0);
+    let needs_memory = flags & flag::ANONYMOUS != 0 || !shared;
+    if needs_memory
+        && prot.contains(Prot::WRITE)
+        && flags & flag::NORESERVE == 0
+        && !may_exist(k, t, len)
+    {
+        return Err(Errno::ENOMEM.into());
+    }
     let backing = if flags & flag::ANONYMOUS != 0 {
         if shared {
             Backing::Shared {

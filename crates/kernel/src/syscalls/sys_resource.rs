@@ -207,7 +207,7 @@ fn sys_sysinfo(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let mut words = [0; 14];
     words[0] = k.clock.now().since(k.boot) / NANOS_PER_SEC;
     words[4] = total;
-    words[5] = account.room();
+    words[5] = total.saturating_sub(account.current());
     words[6] = account.of_kind(mem::Kind::Shmem);
     words[10] = tasks & 0xffff;
     // `mem_unit` is the 32-bit word behind two words of high memory.

@@ -231,6 +231,11 @@ impl Core {
         ino
     }
 
+    /// True when content is on a disk.
+    pub(crate) fn is_disk(&self) -> bool {
+        matches!(self.limits.borrow().storage, Storage::Disk(_))
+    }
+
     /// In memory a further name of a file counts as an inode does.
     pub(crate) fn count_name(&self, more: i64) {
         if matches!(self.limits.borrow().storage, Storage::Memory(_)) {

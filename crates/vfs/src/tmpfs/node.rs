@@ -31,6 +31,9 @@ const RELATIME_SECONDS: i64 = 24 * 60 * 60;
 /// What one more name of a file costs.
 const NAME_BYTES: i64 = 512;
 
+/// Names of a file on a disk at most, as on ext4.
+const DISK_LINKS_MAX: u32 = 65_000;
+
 enum Data {
     Dir(RefCell<Entries<Rc<Node>>>),
     File(RefCell<Content>),
@@ -344,6 +347,9 @@ impl Inode for Node {
         // A removed file stays removed; only one that never had a name may get one.
         if target.nlink.get() == 0 && !target.linkable.get() {
             return Err(Errno::ENOENT);
+        }
+        if self.core.is_disk() && target.nlink.get() >= DISK_LINKS_MAX {
+            return Err(Errno::EMLINK);
         }
         if !target.linkable.replace(false) {
             self.core.check_inode()?;
