@@ -131,5 +131,9 @@ fn five_greedy_machines_share_one_budget() {
     }
     world.step();
     let left = world.playground.guest_bytes();
-    assert_eq!(left, world.playground.image_bytes(), "machines leave nothing behind");
+    assert_eq!(
+        left,
+        world.playground.image_bytes(),
+        "machines leave nothing behind"
+    );
 }
