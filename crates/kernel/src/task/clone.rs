@@ -147,11 +147,11 @@ impl Kernel {
             ns: RefCell::new(parts.ns),
             creds: RefCell::new(parts.creds),
             // Bounded with the number of tasks, and counted at the next charge that can be refused.
-            _charge: mem::Charge::unchecked(
+            charge: Cell::new(Some(mem::Charge::unchecked(
                 &parts.cgroup.memory.account,
                 mem::Kind::KernelStack,
                 STACK_BYTES,
-            ),
+            ))),
             cgroup: RefCell::new(parts.cgroup),
             comm: Cell::new([0; 16]),
             state: Cell::new(TaskState::New),

@@ -77,6 +77,7 @@ impl Kernel {
         self.end_vfork(task);
         task.set_mm(Rc::clone(&self.empty_mm));
         task.set_files(Rc::new(FdTable::new(None)));
+        drop(task.charge.take());
         task.cgroup().exit(task.id);
 
         let group = Rc::clone(&task.group);

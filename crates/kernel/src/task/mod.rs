@@ -156,8 +156,8 @@ pub struct Task {
     ns: RefCell<Rc<Namespaces>>,
     creds: RefCell<Rc<Credentials>>,
     cgroup: RefCell<Rc<Cgroup>>,
-    /// What it is charged with itself.
-    pub(super) _charge: mem::Charge,
+    /// What it is charged with itself, while it lives.
+    pub(super) charge: Cell<Option<mem::Charge>>,
     comm: Cell<[u8; 16]>,
     state: Cell<TaskState>,
     pub(crate) held: Cell<Held>,
