@@ -537,7 +537,7 @@ impl Loader<'_> {
             Err(FaultError::Signal(_)) => Err(Errno::ENOEXEC),
             Err(FaultError::OverLimit(over)) => {
                 self.kernel.out_of_memory(&over);
-                if self.task.group.exiting.get().is_some() {
+                if self.task.group.exiting.get().is_some() || self.kernel.current_is_dying() {
                     Err(Errno::ENOMEM)
                 } else {
                     Ok(())

@@ -33,7 +33,9 @@ impl Task {
                 Err(FaultError::OverLimit(over)) => {
                     let kernel = self.kernel().ok_or(Errno::EFAULT)?;
                     kernel.out_of_memory(&over);
-                    if self.group.exiting.get().is_some() {
+                    // The caller need not be whose memory it is: the parent writes to its new child. Once it
+                    // is to die itself, it gets no room made any more.
+                    if self.group.exiting.get().is_some() || kernel.current_is_dying() {
                         return Err(Errno::EFAULT);
                     }
                 }
@@ -217,9 +219,7 @@ impl Kernel {
             .unwrap_or_else(|| Rc::clone(&self.cgroup_root));
         limit.count_memory_max();
         // Who was killed and still needs memory on its way out takes nobody with it.
-        if let Some(current) = self.current()
-            && current.group.exiting.get().is_some()
-        {
+        if self.current_is_dying() {
             limit.count_oom(0);
             return;
         }
@@ -291,6 +291,12 @@ impl Kernel {
             }
         }
         limit.count_oom(killed);
+    }
+
+    /// The task that runs was killed: it ends as soon as it is back from the kernel.
+    pub(crate) fn current_is_dying(&self) -> bool {
+        let current = self.current();
+        current.is_some_and(|current| current.group.exiting.get().is_some())
     }
 
     /// A signal about a fault found by the kernel itself, such as a bad signal frame.
