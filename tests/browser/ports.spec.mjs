@@ -53,7 +53,7 @@ test("a port's page opens from its chip, with everything it is made of", async (
   await page.evaluate((text) => navigator.clipboard.writeText(text), `cat > s.py <<'END'${SITE}END\n`);
   await page.keyboard.press("Shift+Insert");
   await page.keyboard.press("Enter");
-  await type(page, "clear; docker run -d --network host -v /root/s.py:/s.py python python3 /s.py");
+  await type(page, "clear; docker run -d -p 8080:8080 -v /root/s.py:/s.py python python3 /s.py");
   const chip = page.getByRole("link", { name: "8080" });
   await expect(chip).toBeVisible({ timeout: 90_000 });
   const opened = context.waitForEvent("page");

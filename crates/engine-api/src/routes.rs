@@ -101,7 +101,7 @@ routes! {
     POST "/images/{name...}/tag" ImageTag 0 Full;
     GET "/images/{name...}/get" ImageSave 0 Absent;
     DELETE "/images/{name...}" ImageDelete 0 Full;
-    POST "/commit" ImageCommit 0 Full;
+    POST "/commit" ImageCommit 0 Absent;
     POST "/build" ImageBuild 0 Absent;
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Absent;
