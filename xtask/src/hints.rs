@@ -1,4 +1,6 @@
-//! Branch hints: tells the browser's compiler which ways of the interpreter's loop are rare.
+//! What is done to the compiled modules: names are dropped, and branches hinted.
+//!
+//! Branch hints tell the browser's compiler which ways of the interpreter's loop are rare.
 //!
 //! The loop (`rv64/src/exec_unsafe.rs`) has hundreds of branches to slow paths. The Rust compiler knows
 //! them (`#[cold]`), but has no way to say so in WebAssembly, and an engine that takes both ways for equal
@@ -50,6 +52,26 @@ pub fn add(module: &[u8]) -> Result<(Vec<u8>, usize)> {
     hinted.extend(payload);
     hinted.extend_from_slice(&module[code.start..]);
     Ok((hinted, hints.len()))
+}
+
+/// The module without the names of its functions, which only a debugger reads: an eighth of what a first
+/// visit downloads of it.
+pub fn without_names(module: &[u8]) -> Result<Vec<u8>> {
+    let mut kept = module[..8.min(module.len())].to_vec();
+    for section in sections(module)? {
+        let mut reader = Reader {
+            bytes: module,
+            at: section.body,
+        };
+        let is_names = section.id == SECTION_CUSTOM && {
+            let len = reader.unsigned()?;
+            module.get(reader.at..reader.at + len) == Some(b"name")
+        };
+        if !is_names {
+            kept.extend_from_slice(&module[section.start..section.end]);
+        }
+    }
+    Ok(kept)
 }
 
 struct Section {
@@ -378,6 +400,21 @@ mod tests {
         unsigned(&mut module, code.len());
         module.extend(code);
         (module, at)
+    }
+
+    #[test]
+    fn names_are_dropped_and_nothing_else() {
+        let (plain, _) = module(&[]);
+        let custom = |name: &[u8]| {
+            let mut section = vec![SECTION_CUSTOM, name.len() as u8 + 3, name.len() as u8];
+            section.extend_from_slice(name);
+            section.extend([7, 7]);
+            section
+        };
+        let named = [plain.clone(), custom(b"name"), custom(b"names")].concat();
+        let kept = [plain, custom(b"names")].concat();
+        assert_eq!(without_names(&named).expect("it is well formed"), kept);
+        assert!(without_names(b"\0asm").is_err());
     }
 
     fn hints_of(tail: &[u8]) -> Vec<(usize, bool)> {

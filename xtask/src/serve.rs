@@ -101,14 +101,15 @@ pub fn build_page() -> Result<()> {
 }
 
 /// `cargo xtask stage`, which Trunk calls before it moves a build into place: puts the images
-/// into it (links, not copies: they are large and never change), hints the worker's branches and tells
-/// its loader how large its program is, and which one it is.
+/// into it (links, not copies: they are large and never change), hints the worker's branches, drops
+/// the names of its functions and tells its loader how large its program is, and which one it is.
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
     let program = staging.join("worker_bg.wasm");
     let built = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
     let (hinted, _) = hints::add(&built).context("hinting the worker's branches")?;
+    let hinted = hints::without_names(&hinted)?;
     fs::write(&program, &hinted).with_context(|| format!("writing {}", program.display()))?;
     let program = hinted;
     let loader = staging.join("worker_loader.js");
