@@ -1,9 +1,9 @@
 // OPEN PORT: pages that machines serve, through the service worker: assets, links and forms by absolute
 // paths, redirects, cookies, large bodies, events as they come.
 import { expect, test } from "@playwright/test";
-import { addInstance, open, screen, type } from "./drive.mjs";
+import { addInstance, expectLine, open, screen, type } from "./drive.mjs";
 
-/** A site in a few lines of Python, served by a container on the host's network. */
+/** A site in a few lines of Python, served by a container. */
 const SITE = String.raw`
 import http.server, time
 HOME = b'''<!doctype html><html><head><meta charset=utf-8><link rel="stylesheet" href="/style.css"></head><body>
@@ -54,8 +54,11 @@ test("a port's page opens from its chip, with everything it is made of", async (
   await page.keyboard.press("Shift+Insert");
   await page.keyboard.press("Enter");
   await type(page, "clear; docker run -d -p 8080:8080 -v /root/s.py:/s.py python python3 /s.py");
+  // The port is published before the server behind it listens.
+  await type(page, "until curl -so /dev/null localhost:8080; do sleep 0.1; done; echo serves-$((4+4))");
+  await expectLine(page, "serves-8", { timeout: 90_000 });
   const chip = page.getByRole("link", { name: "8080" });
-  await expect(chip).toBeVisible({ timeout: 90_000 });
+  await expect(chip).toBeVisible();
   const opened = context.waitForEvent("page");
   await chip.click();
   const site = await opened;
