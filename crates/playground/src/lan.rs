@@ -15,6 +15,7 @@ use net::socket::TcpState;
 use net::{Cidr, Fault, LinkId, Mac, Network, NsId, PortId, Switch};
 
 use crate::gateway::Gateway;
+use crate::guard::{self, Guard};
 
 /// The LAN's network, as in Play with Docker.
 pub const PREFIX: u8 = 24;
@@ -30,6 +31,36 @@ struct Station {
     ip: Ipv4Addr,
     link: LinkId,
     kernel: Rc<Kernel>,
+}
+
+/// What [`Lan::carry`] did.
+#[derive(Default)]
+pub struct Carried {
+    /// Some frame arrived.
+    pub any: bool,
+    /// Machines that a frame brought down, with the cause.
+    pub crashed: BTreeMap<String, String>,
+}
+
+impl Carried {
+    /// Works with a machine's network, unless it has crashed; then it is written down.
+    fn inside<T>(
+        &mut self,
+        guard: Guard,
+        station: &Station,
+        work: impl FnOnce(&mut Network) -> T,
+    ) -> Option<T> {
+        if self.crashed.contains_key(&station.name) {
+            return None;
+        }
+        match guard::run(guard, || station.kernel.net.with(work)) {
+            Ok(value) => Some(value),
+            Err(cause) => {
+                self.crashed.insert(station.name.clone(), cause);
+                None
+            }
+        }
+    }
 }
 
 /// See the module's comment.
@@ -142,15 +173,17 @@ impl Lan {
         ports
     }
 
-    /// Carries frames until none is ready to arrive. Answers whether any did.
-    pub fn carry(&self, now: Instant) -> bool {
+    /// Carries frames until none is ready to arrive. What happens inside a machine happens under `guard`: one
+    /// that a frame brings down gets no more of them.
+    pub fn carry(&self, now: Instant, guard: Guard) -> Carried {
         let stations = self.stations.borrow();
         let mut switch = self.switch.borrow_mut();
-        let mut any = false;
+        let mut carried = Carried::default();
         self.gateway.poll();
         for _ in 0..ROUNDS_MAX {
             for (&port, station) in stations.iter() {
-                for (_, bytes) in station.kernel.net.with(Network::take_frames) {
+                let taken = carried.inside(guard, station, Network::take_frames);
+                for (_, bytes) in taken.unwrap_or_default() {
                     switch.send(now, port, bytes);
                 }
             }
@@ -161,18 +194,17 @@ impl Lan {
             if arrived.is_empty() {
                 break;
             }
-            any = true;
+            carried.any = true;
             for (port, bytes) in arrived {
-                match stations.get(&port) {
-                    Some(station) => station
-                        .kernel
-                        .net
-                        .with(|network| network.deliver(station.link, bytes)),
-                    None => self.gateway.deliver(bytes),
-                }
+                let Some(station) = stations.get(&port) else {
+                    self.gateway.deliver(bytes);
+                    continue;
+                };
+                let link = station.link;
+                carried.inside(guard, station, |network| network.deliver(link, bytes));
             }
         }
-        any
+        carried
     }
 
     /// When something is due by itself: a delayed frame, a retransmission of the gateway.

@@ -326,9 +326,10 @@ impl Playground {
         self.tell_arrivals();
         let mut busy = self.executor.has_ready();
         let mut next_deadline = self.clock.next_deadline();
-        let machines = |host: &&mut Host| host.machine.is_some();
-        let running = self.hosts.values_mut().filter(machines).count().max(1) as u64;
-        for (name, host) in &mut self.hosts {
+        let machines = |host: &&Host| host.machine.is_some();
+        let running = self.hosts.values().filter(machines).count().max(1) as u64;
+        let mut crashed = Vec::new();
+        for (name, host) in &self.hosts {
             let Some(machine) = &host.machine else {
                 continue;
             };
@@ -342,19 +343,19 @@ impl Playground {
                     busy |= more;
                     next_deadline = [next_deadline, deadline].into_iter().flatten().min();
                 }
-                Turned::Crashed(cause) => {
-                    let dead = host.machine.take();
-                    self.lan.leave(name);
-                    // Gives back its memory, as far as it can: it may well crash again.
-                    let _ = guard::run(self.config.guard, || drop(dead));
-                    self.events.push(Event::Crashed {
-                        name: name.clone(),
-                        cause,
-                    });
-                }
+                Turned::Crashed(cause) => crashed.push((name.clone(), cause)),
             }
         }
-        busy |= self.lan.carry(now);
+        let carried = self.lan.carry(now, self.config.guard);
+        busy |= carried.any;
+        for (name, text) in carried.crashed {
+            let machine = self.hosts.get(&name).and_then(|host| host.machine.as_ref());
+            let cause = machine.map(|machine| machine.describe_crash(&text));
+            crashed.push((name, cause.unwrap_or(text)));
+        }
+        for (name, cause) in crashed {
+            self.crash(name, cause);
+        }
         // What machines asked of the playground's own tasks (downloads) is begun before anybody sleeps,
         // and what those brought is told in the next turn.
         self.executor.run_until_stalled();
@@ -369,6 +370,17 @@ impl Playground {
             busy,
             next_deadline,
         }
+    }
+
+    /// A machine is dead. What it had is given back, as far as that goes: it may well crash again.
+    fn crash(&mut self, name: String, cause: String) {
+        self.lan.leave(&name);
+        let dead = self
+            .hosts
+            .get_mut(&name)
+            .and_then(|host| host.machine.take());
+        let _ = guard::run(self.config.guard, || drop(dead));
+        self.events.push(Event::Crashed { name, cause });
     }
 
     /// Content that one machine asked for may be what another one waits for.
