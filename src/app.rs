@@ -17,7 +17,7 @@ use crate::components::Refused;
 use crate::i18n::{Lang, Message};
 use crate::pages::{Closed, Failed, Session};
 use crate::port_worker::{Forward, PortWorker};
-use crate::preferences::Preferences;
+use crate::preferences::{self, Preferences};
 use crate::protocol::{FromWorker, Place, Refusal, ToWorker};
 use crate::saved::SavedPage;
 use crate::store::{Condition, Phase, Store};
@@ -188,7 +188,7 @@ impl Component for App {
                 if self.preferences.keep {
                     // The worker deletes what is kept, and ends after it has.
                     self.bridge = bridge;
-                    self.send(ToWorker::Forget);
+                    self.forget();
                 }
             }
             Msg::StartAgain => {
@@ -210,7 +210,7 @@ impl Component for App {
                 if keep {
                     return self.pause_to_save(Place::Browser);
                 }
-                self.send(ToWorker::Forget);
+                self.forget();
             }
             Msg::KeepNow => {
                 let wanted = self.preferences.keep && self.store.changed;
@@ -261,7 +261,9 @@ impl App {
         if file.is_none() && !self.preferences.keep {
             return self.boot(ctx);
         }
-        self.start_worker(ctx, |bridge| bridge.restore(file));
+        self.start_worker(ctx, |bridge| {
+            bridge.restore(file, preferences::this_tab_keeps())
+        });
     }
 
     /// Starts a worker and, once it is there, nothing else: instances are the user's to add.
@@ -361,7 +363,14 @@ impl App {
                     terminal.flush(ctx.link().callback(|()| Msg::Drawn));
                 }
             }
-            FromWorker::Saved { .. } | FromWorker::NotSaved { .. } => self.saving = None,
+            FromWorker::Saved { place } => {
+                self.saving = None;
+                if *place == Place::Browser {
+                    preferences::tab_keeps(true);
+                    self.store.kept = Some(time_of_day(self.preferences.lang));
+                }
+            }
+            FromWorker::NotSaved { .. } => self.saving = None,
             FromWorker::Forgotten if self.store.phase == Phase::Closed => self.bridge = None,
             FromWorker::Restored { page } => self.restored = SavedPage::parse(page),
             FromWorker::NotRestored { why, .. } => self.not_restored(ctx, why.clone()),
@@ -376,6 +385,13 @@ impl App {
             self.store.select(name);
         }
         changed
+    }
+
+    /// What this browser keeps is to go.
+    fn forget(&mut self) {
+        self.store.kept = None;
+        preferences::tab_keeps(false);
+        self.send(ToWorker::Forget);
     }
 
     fn new_terminal(&self, ctx: &Context<Self>, name: &str) -> Terminal {
@@ -459,6 +475,11 @@ fn keeper(look: Callback<()>) -> (Interval, EventListener) {
         }
     });
     (tick, hidden)
+}
+
+/// Now, as the user's language writes it.
+fn time_of_day(lang: Lang) -> String {
+    String::from(js_sys::Date::new_0().to_locale_time_string(lang.tag()))
 }
 
 /// Asks the user, with the browser's own box.

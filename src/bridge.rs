@@ -82,10 +82,10 @@ impl Bridge {
         });
     }
 
-    /// Starts from a saved playground: the first message, in place of `Boot`.
-    pub fn restore(&self, file: Option<&File>) {
+    /// Starts from a saved playground, a file or the kept one: the first message, in place of `Boot`.
+    pub fn restore(&self, file: Option<&File>, ours: bool) {
         let place = file.map_or(Place::Browser, |_| Place::File);
-        let (text, _) = ToWorker::Restore { place }.split();
+        let (text, _) = ToWorker::Restore { place, ours }.split();
         let parts = Array::of1(&JsValue::from_str(&text));
         if let Some(file) = file {
             parts.push(file);

@@ -76,6 +76,8 @@ pub enum Message {
     OpenQuestion,
     Keep,
     KeepDetail,
+    /// With `{}` for the time.
+    KeptAt,
     Saving,
     NotRestored,
     OtherBuild,
@@ -167,6 +169,7 @@ impl Message {
             KeepDetail => (
                 "Kept every half minute, and when the tab is hidden; goes on when the page is loaded again. Closing the session deletes it.",
                 "30초마다, 그리고 탭이 가려질 때 보관하고, 페이지를 다시 열면 이어서 돕니다. 세션을 종료하면 지워집니다."),
+            KeptAt => ("Kept at {}", "{}에 보관됨"),
             Saving => ("Memory", "메모리"),
             NotRestored => ("The saved playground cannot be opened:", "저장한 플레이그라운드를 열 수 없습니다:"),
             OtherBuild => ("Saved by another build of Drydock", "다른 빌드의 Drydock에서 저장한 파일입니다"),

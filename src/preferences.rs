@@ -75,6 +75,28 @@ fn key(name: &str) -> String {
     format!("drydock.{name}")
 }
 
+/// Whether this tab keeps its playground in the browser. Tabs share the preferences above, but one kept
+/// playground is one tab's; a tab remembers across reloads.
+pub fn this_tab_keeps() -> bool {
+    let kept = tab_storage().and_then(|tab| tab.get_item(&key("keeps")).ok()?);
+    kept.is_some()
+}
+
+/// See [`this_tab_keeps`].
+pub fn tab_keeps(on: bool) {
+    if let Some(tab) = tab_storage() {
+        // A full or forbidden storage: after a reload the tab does not wait for its last worker.
+        let _ = match on {
+            true => tab.set_item(&key("keeps"), "true"),
+            false => tab.remove_item(&key("keeps")),
+        };
+    }
+}
+
+fn tab_storage() -> Option<web_sys::Storage> {
+    web_sys::window()?.session_storage().ok()?
+}
+
 fn storage() -> Option<web_sys::Storage> {
     web_sys::window()?.local_storage().ok()?
 }

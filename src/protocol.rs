@@ -75,6 +75,8 @@ pub enum ToWorker {
     Restore {
         /// Where from.
         place: Place,
+        /// Whether this tab kept it: then it waits for the tab's last worker, which may be ending still.
+        ours: bool,
     },
     /// The kept playground is not wanted any more. Answered by `Forgotten`.
     Forget,

@@ -99,6 +99,8 @@ pub struct Store {
     pub notices: Vec<String>,
     /// A save or restore on its way: bytes of memory done, and of how many.
     pub saving: Option<(u64, u64)>,
+    /// When the playground was last kept in this browser, as the user's language writes it.
+    pub kept: Option<String>,
     /// Whether anything may have changed since the playground was last kept.
     pub changed: bool,
 }

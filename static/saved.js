@@ -15,6 +15,8 @@ self.saved = (() => {
   const MAGIC = "drydock-playground 1";
   /** The kept playground's name in the origin's private file system, and its lock's. */
   const KEPT = "drydock-playground";
+  /** Longer than a worker takes to end; not long for a second tab of a session that was duplicated. */
+  const WAIT_MS = 5000;
   const STEP = 4 << 20;
   const PAGE = 65536;
 
@@ -101,15 +103,19 @@ self.saved = (() => {
     return header;
   };
 
-  /** The kept playground belongs to one tab at a time: the first that asks, until it is closed. */
+  /**
+   * The kept playground belongs to one tab at a time: the first that asks, until it is closed. A tab
+   * that is loaded again waits for its last worker, which may be ending still.
+   */
   let mine;
-  const isMine = () => {
+  const isMine = (waits = false) => {
     mine ??= new Promise((answer) => {
       const held = (lock) => {
         answer(lock !== null);
         return lock && new Promise(() => {});
       };
-      navigator.locks.request(KEPT, { ifAvailable: true }, held).catch(() => answer(false));
+      const how = waits ? { signal: AbortSignal.timeout(WAIT_MS) } : { ifAvailable: true };
+      navigator.locks.request(KEPT, how, held).catch(() => answer(false));
     });
     return mine;
   };
@@ -130,9 +136,9 @@ self.saved = (() => {
       return undefined;
     },
 
-    /** The kept playground, or undefined. */
-    async kept() {
-      if (!(await isMine())) return undefined;
+    /** The kept playground, or undefined. `ours`: this tab kept it. */
+    async kept(ours) {
+      if (!(await isMine(ours))) return undefined;
       try {
         const folder = await navigator.storage.getDirectory();
         const file = await (await folder.getFileHandle(KEPT)).getFile();

@@ -242,9 +242,9 @@ const save = async ([page, toFile]) => {
 };
 
 /** Fills the program's memory from a file, or from what this browser keeps. */
-const restore = async (place, chosen) => {
+const restore = async ({ place, ours }, chosen) => {
   const refuse = (why) => post(JSON.stringify({ NotRestored: { place, why } }));
-  const file = chosen ?? (await self.saved.kept());
+  const file = chosen ?? (await self.saved.kept(ours));
   if (!file) return refuse(null);
   try {
     const header = await self.saved.load(file, exports, PROGRAM_DIGEST, saving);
@@ -262,7 +262,7 @@ const restore = async (place, chosen) => {
 
 const take = ([text, beside, channel]) => {
   if (text.startsWith('{"Restore"')) {
-    restore(JSON.parse(text).Restore.place, beside);
+    restore(JSON.parse(text).Restore, beside);
     return;
   }
   if (text === '"Port"') {

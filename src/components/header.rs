@@ -16,6 +16,8 @@ pub struct HeaderProps {
     pub ready: bool,
     /// Whether there is an instance to save.
     pub savable: bool,
+    /// When the playground was last kept in this browser.
+    pub kept: Option<String>,
     /// What the user keeps.
     pub preferences: Preferences,
     /// What the user does.
@@ -76,6 +78,7 @@ pub fn Header(props: &HeaderProps) -> Html {
             if *settings {
                 <Settings
                     savable={props.savable}
+                    kept={props.kept.clone()}
                     preferences={props.preferences.clone()}
                     act={props.act.clone()}
                     close={set(&settings, false)}

@@ -16,6 +16,8 @@ use crate::terminal::Wish;
 pub struct SettingsProps {
     /// Whether there is an instance to save.
     pub savable: bool,
+    /// When the playground was last kept in this browser.
+    pub kept: Option<String>,
     /// What the user keeps.
     pub preferences: Preferences,
     /// What the user does.
@@ -30,6 +32,7 @@ pub fn Settings(props: &SettingsProps) -> Html {
     let text = use_text();
     let SettingsProps {
         savable,
+        kept,
         preferences,
         act,
         close,
@@ -125,6 +128,9 @@ pub fn Settings(props: &SettingsProps) -> Html {
                 <span>
                     { text(Message::Keep) }
                     <small>{ text(Message::KeepDetail) }</small>
+                    { for kept.iter().map(|time| html! {
+                        <small role="status">{ text(Message::KeptAt).replace("{}", time) }</small>
+                    }) }
                 </span>
                 <input type="checkbox" checked={preferences.keep} onchange={keep} />
             </label>

@@ -93,7 +93,7 @@ pub fn Session(props: &SessionProps) -> Html {
     };
     html! {
         <div class="session">
-            <Header {ready} {savable} preferences={preferences.clone()} act={act.clone()} />
+            <Header {ready} {savable} kept={store.kept.clone()} preferences={preferences.clone()} act={act.clone()} />
             <div class="columns">
                 <nav class="sidebar" aria-label={text(Message::Instances)}>
                     <InstanceList
