@@ -109,6 +109,8 @@ pub struct Kernel {
     pub(crate) instructions: Cell<u64>,
     /// Processor time per instruction, in 65536ths of a nanosecond, as the last turns showed it.
     pub(crate) pace: Cell<u64>,
+    /// Instructions, and what else costs as many, of the slice that is being run.
+    pub(crate) slice_used: Cell<u64>,
     /// Instructions of the last turn.
     pub(crate) turn_used: Cell<u64>,
     /// Time in which nothing ran, in nanoseconds.
@@ -185,6 +187,7 @@ impl Kernel {
             vdso,
             instructions: Cell::new(0),
             pace: Cell::new(crate::turn::PACE_UNIT),
+            slice_used: Cell::new(0),
             turn_used: Cell::new(0),
             idle_ns: Cell::new(0),
             forks: Cell::new(0),

@@ -1,11 +1,12 @@
-//! Who runs next: two queues, for tasks that slept before their slice was used up and for the others.
+//! Who runs next, and what becomes of those who cannot.
 //!
-//! A woken task goes to the end of the first queue, so a shell stays responsive beside busy loops; a task
-//! of the second runs when the first is empty or after every fourth of the first, so nobody starves.
-//! Tasks of frozen or throttled cgroups are parked outside the queues.
+//! [`fair`] has the order of those who can run. A woken task is ahead of those who did not sleep, so a shell
+//! stays responsive beside busy loops: it waits for the slice that is being run, and within a cgroup that
+//! competes with others for that cgroup's turn. Tasks of frozen or throttled cgroups are parked outside the
+//! queues.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+pub mod fair;
+
 use std::rc::Rc;
 use std::sync::PoisonError;
 
@@ -13,61 +14,7 @@ use crate::kernel::Kernel;
 use crate::syscalls::{Block, Restart};
 use crate::task::{Held, Task, TaskState};
 
-/// After so many tasks of the first queue one of the second gets its turn.
-const FAIRNESS: u32 = 4;
-
-/// The queues.
-#[derive(Default)]
-pub struct RunQueue {
-    interactive: RefCell<VecDeque<Rc<Task>>>,
-    hogs: RefCell<VecDeque<Rc<Task>>>,
-    favoured: Cell<u32>,
-}
-
-impl RunQueue {
-    fn push(&self, task: &Rc<Task>) {
-        let queue = if task.is_hog.get() {
-            &self.hogs
-        } else {
-            &self.interactive
-        };
-        queue.borrow_mut().push_back(Rc::clone(task));
-    }
-
-    fn pop(&self) -> Option<Rc<Task>> {
-        let favoured = self.favoured.get();
-        let first = if favoured < FAIRNESS {
-            &self.interactive
-        } else {
-            &self.hogs
-        };
-        let second = if favoured < FAIRNESS {
-            &self.hogs
-        } else {
-            &self.interactive
-        };
-        let from_first = first.borrow_mut().pop_front();
-        if let Some(task) = from_first {
-            self.favoured
-                .set(if favoured < FAIRNESS { favoured + 1 } else { 0 });
-            return Some(task);
-        }
-        self.favoured.set(0);
-        second.borrow_mut().pop_front()
-    }
-
-    /// Tasks that wait for their turn.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.interactive.borrow().len() + self.hogs.borrow().len()
-    }
-
-    /// Nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+pub use fair::RunQueue;
 
 impl Kernel {
     /// Lets a task run (again).
@@ -80,8 +27,7 @@ impl Kernel {
         }
         task.set_state(TaskState::Runnable);
         if task.held.get() != Held::Queued {
-            task.held.set(Held::Queued);
-            self.run_queue.push(task);
+            self.run_queue.enqueue(task, self.clock.now());
         }
     }
 
@@ -127,14 +73,19 @@ impl Kernel {
     /// The next task to run, not counting those whose cgroup is frozen or has used up its time.
     pub(crate) fn next_task(&self) -> Option<Rc<Task>> {
         loop {
-            let task = self.run_queue.pop()?;
-            task.held.set(Held::No);
-            if task.state() != TaskState::Runnable {
+            let task = self.run_queue.pick(&self.cgroup_root)?;
+            let now = self.clock.now();
+            let runs =
+                task.state() == TaskState::Runnable && (task.fatal_pending() || !self.park(&task));
+            if !runs {
+                self.run_queue.put_back(&task, 0, false, now);
                 continue;
             }
-            if !task.fatal_pending() && self.park(&task) {
-                continue;
-            }
+            let waited = now.since(task.queued_at.get());
+            task.count(|usage| {
+                usage.waited_ns += waited;
+                usage.slices += 1;
+            });
             return Some(task);
         }
     }

@@ -109,6 +109,7 @@ impl Kernel {
             .map_or(slice, |ns| {
                 slice.min((ns.saturating_mul(PACE_UNIT) / self.pace.get()).max(1000))
             });
+        self.slice_used.set(0);
         let mut left = budget;
         if task.syscall.active.get() {
             // Woken in a system call: run it again.
@@ -119,20 +120,17 @@ impl Kernel {
         } else {
             self.run_program(task, &mut left);
         }
-        if task.state() == TaskState::Runnable && task.held.get() == Held::No {
-            task.is_hog.set(left == 0);
-            if left == 0 {
-                task.count(|usage| usage.involuntary_switches += 1);
-            }
-            self.make_runnable(task);
-        } else {
-            task.is_hog.set(false);
+        let go_on = task.state() == TaskState::Runnable && task.held.get() == Held::No;
+        if go_on && left == 0 {
+            task.count(|usage| usage.involuntary_switches += 1);
         }
+        let used = self.slice_used.get();
+        self.run_queue.put_back(task, used, go_on, self.clock.now());
         let old = self.current.borrow_mut().take();
         drop(old);
         self.payer.switch(&self.cgroup_root.memory.account, false);
         self.forget_evicted_code();
-        budget - left
+        used
     }
 
     /// When decoded code was evicted, lets go of what processes that do not run still hold of it.
@@ -157,6 +155,7 @@ impl Kernel {
             let exit = self.execute(task, left);
             if !matches!(exit, Exit::Budget | Exit::Ecall) {
                 *left = left.saturating_sub(FAULT_COST);
+                self.pass_time(task, 0, FAULT_COST);
             }
             match exit {
                 Exit::Budget => return,
@@ -211,13 +210,18 @@ impl Kernel {
 
     fn charged_system_call(self: &Rc<Self>, task: &Rc<Task>, left: &mut u64) -> Next {
         let next = self.system_call(task);
-        let cost = SYSCALL_COST.min(*left);
-        *left -= cost;
+        let cost = SYSCALL_COST + task.call_cost.take();
+        *left = if task.yields.get() {
+            0
+        } else {
+            left.saturating_sub(cost)
+        };
         self.pass_time(task, 0, cost);
         next
     }
 
     fn pass_time(&self, task: &Task, user: u64, system: u64) {
+        self.slice_used.set(self.slice_used.get() + user + system);
         let now = self.clock.now().plus(user + system);
         self.clock.advance_to(now);
         let (user, system) = (self.processor_time(user), self.processor_time(system));

@@ -1,4 +1,5 @@
-//! The cpu controller: processor time used, and `cpu.max`, the quota per period that `--cpus` sets.
+//! The cpu controller: processor time used, `cpu.weight`, the share that the scheduler gives
+//! ([`crate::sched::fair`]), and `cpu.max`, the quota per period that `--cpus` sets.
 //!
 //! A cgroup that used up its quota is throttled until its period ends; what a slice ran over is owed
 //! in the next period, so the average holds whatever the length of slices.
@@ -8,6 +9,7 @@ use std::cell::Cell;
 use clock::Instant;
 
 use super::Cgroup;
+use crate::sched::fair::{WEIGHT_IDLE, WEIGHT_UNIT};
 
 /// `cpu.max` period unless set, in microseconds.
 pub const PERIOD_US: u64 = 100_000;
@@ -22,8 +24,8 @@ pub struct Cpu {
     pub quota_us: Cell<Option<u64>>,
     /// `cpu.max` period in microseconds.
     pub period_us: Cell<u64>,
-    /// `cpu.weight`, 1 to 10000.
-    pub weight: Cell<u64>,
+    /// `cpu.weight`, as the scheduler counts: [`WEIGHT_UNIT`] stands for 100.
+    pub shares: Cell<u64>,
     /// `cpu.idle`.
     pub idle: Cell<bool>,
     /// `cpu.max.burst` in microseconds: kept only.
@@ -45,7 +47,7 @@ impl Default for Cpu {
             system_ns: Cell::new(0),
             quota_us: Cell::new(None),
             period_us: Cell::new(PERIOD_US),
-            weight: Cell::new(100),
+            shares: Cell::new(WEIGHT_UNIT),
             idle: Cell::new(false),
             burst_us: Cell::new(0),
             periods: Cell::new(0),
@@ -61,9 +63,19 @@ impl Cpu {
     pub(super) fn reset_limits(&self) {
         self.quota_us.set(None);
         self.period_us.set(PERIOD_US);
-        self.weight.set(100);
+        self.shares.set(WEIGHT_UNIT);
         self.idle.set(false);
         self.burst_us.set(0);
+    }
+
+    /// Its share among its siblings.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        if self.idle.get() {
+            WEIGHT_IDLE
+        } else {
+            self.shares.get()
+        }
     }
 
     fn period_end(&self) -> Instant {

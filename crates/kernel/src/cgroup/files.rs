@@ -14,6 +14,7 @@ use super::cpu::PERIOD_US;
 use super::memory::Events;
 use super::{Cgroup, Controllers, io, tasks};
 use crate::Kernel;
+use crate::sched::fair::{WEIGHT_UNIT, nice_weight};
 
 /// Where a file is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,14 +148,14 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(format!("{}\n", c.cpu.burst_us.get())))
         .write(write_cpu_burst),
     FileSpec::of(CPU, "cpu.weight")
-        .read(|_, c| Ok(format!("{}\n", c.cpu.weight.get())))
+        .read(read_cpu_weight)
         .write(write_cpu_weight),
     FileSpec::of(CPU, "cpu.weight.nice")
         .read(read_cpu_nice)
         .write(write_cpu_nice),
     FileSpec::of(CPU, "cpu.idle")
         .read(|_, c| Ok(flag(c.cpu.idle.get())))
-        .write(|_, c, text| parse_flag(text).map(|idle| c.cpu.idle.set(idle))),
+        .write(write_cpu_idle),
     FileSpec::new("io.stat", IO, Everywhere).read(read_io_stat),
     FileSpec::of(MEMORY, "memory.current")
         .read(|_, c| Ok(line(c.memory.account.current().to_string()))),
@@ -336,40 +337,58 @@ fn write_cpu_burst(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()
     Ok(())
 }
 
+/// `cpu.weight` of a share of the scheduler, rounded.
+fn weight_of(shares: u64) -> u64 {
+    (shares * 100 + WEIGHT_UNIT / 2) / WEIGHT_UNIT
+}
+
+fn read_cpu_weight(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
+    let idle = cgroup.cpu.idle.get();
+    let weight = if idle {
+        0
+    } else {
+        weight_of(cgroup.cpu.shares.get())
+    };
+    Ok(format!("{weight}\n"))
+}
+
 fn write_cpu_weight(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
     let weight: u64 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
     if !(1..=10_000).contains(&weight) {
         return Err(Errno::ERANGE);
     }
-    cgroup.cpu.weight.set(weight);
+    set_shares(cgroup, (weight * WEIGHT_UNIT + 50) / 100)
+}
+
+/// A cgroup that is idle has no other weight.
+fn set_shares(cgroup: &Cgroup, shares: u64) -> Result<()> {
+    if cgroup.cpu.idle.get() {
+        return Err(Errno::EINVAL);
+    }
+    cgroup.cpu.shares.set(shares);
     Ok(())
 }
 
-/// Weight of nice -20, and each step is worth 1.25: the kernel's own table, as numbers out of 1024.
-fn weight_of_nice(nice: i64) -> u64 {
-    let mut weight = 1024.0_f64;
-    for _ in 0..nice.abs() {
-        weight = if nice < 0 {
-            weight * 1.25
-        } else {
-            weight / 1.25
-        };
-    }
-    ((weight * 100.0 / 1024.0).round() as u64).clamp(1, 10_000)
-}
-
 fn read_cpu_nice(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
-    let weight = cgroup.cpu.weight.get();
-    let nice = (-20..20).min_by_key(|&nice| weight_of_nice(nice).abs_diff(weight));
+    let weight = cgroup.cpu.weight();
+    let nice = (-20..20).min_by_key(|&nice| nice_weight(nice).abs_diff(weight));
     Ok(format!("{}\n", nice.unwrap_or(0)))
 }
 
 fn write_cpu_nice(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
-    let nice: i64 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
+    let nice: i32 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
     if !(-20..20).contains(&nice) {
         return Err(Errno::ERANGE);
     }
-    cgroup.cpu.weight.set(weight_of_nice(nice));
+    set_shares(cgroup, nice_weight(nice))
+}
+
+/// An idle cgroup that is none any more has the usual weight.
+fn write_cpu_idle(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
+    let idle = parse_flag(text)?;
+    if cgroup.cpu.idle.replace(idle) != idle {
+        cgroup.cpu.shares.set(WEIGHT_UNIT);
+    }
     Ok(())
 }
 
@@ -493,10 +512,11 @@ mod tests {
 
     #[test]
     fn weights_of_nice_values() {
-        assert_eq!(
-            (weight_of_nice(0), weight_of_nice(-20), weight_of_nice(19)),
-            (100, 8674, 1)
-        );
+        let weight = |nice| weight_of(nice_weight(nice));
+        assert_eq!((weight(0), weight(-20), weight(19)), (100, 8668, 1));
+        for weight in [1, 39, 100, 10_000] {
+            assert_eq!(weight_of((weight * WEIGHT_UNIT + 50) / 100), weight);
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::task::Task;
 /// Device number shown in `io.stat`: the first virtio disk.
 pub const DEVICE: (u32, u32) = (254, 0);
 
+/// Bytes that are copied in the time of an instruction.
+const COPY_RATE: u64 = 16;
+
 /// State of the io controller of one cgroup.
 #[derive(Default)]
 pub struct Io {
@@ -52,6 +55,7 @@ fn is_on_device(file: &OpenFile) -> bool {
 
 /// A task read `bytes` from an open file: for `/proc/PID/io` and `io.stat`.
 pub fn count_read(task: &Task, file: &OpenFile, bytes: u64) {
+    task.call_cost.set(task.call_cost.get() + bytes / COPY_RATE);
     let mut io = task.group.io.get();
     io.read_bytes += bytes;
     io.reads += 1;
@@ -63,6 +67,7 @@ pub fn count_read(task: &Task, file: &OpenFile, bytes: u64) {
 
 /// A task wrote `bytes` to an open file.
 pub fn count_write(task: &Task, file: &OpenFile, bytes: u64) {
+    task.call_cost.set(task.call_cost.get() + bytes / COPY_RATE);
     let mut io = task.group.io.get();
     io.written_bytes += bytes;
     io.writes += 1;

@@ -36,6 +36,8 @@ use io::Io;
 use memory::Memory;
 use pids::Pids;
 
+use crate::sched::fair::GroupSched;
+
 bitflags! {
     /// Controllers, as `cgroup.subtree_control` switches them.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,6 +125,8 @@ pub struct Cgroup {
     pub io: Io,
     /// `cgroup.freeze`.
     pub freezer: Freezer,
+    /// Who of it runs next.
+    pub(crate) sched: GroupSched,
 }
 
 impl Cgroup {
@@ -172,6 +176,7 @@ impl Cgroup {
             cpu: Cpu::default(),
             io: Io::default(),
             freezer: Freezer::default(),
+            sched: GroupSched::default(),
         }
     }
 

@@ -71,7 +71,7 @@ pub fn write_procs(kernel: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Resu
     }
     cgroup.may_hold_tasks()?;
     for task in threads {
-        move_task(&task, cgroup)?;
+        move_task(kernel, &task, cgroup)?;
     }
     Ok(())
 }
@@ -123,12 +123,14 @@ fn may_move(kernel: &Kernel, task: &Task, to: &Rc<Cgroup>) -> Result<()> {
 }
 
 /// Moves one task, with its charge.
-pub fn move_task(task: &Rc<Task>, to: &Rc<Cgroup>) -> Result<()> {
-    if task.is_dead() {
+pub fn move_task(kernel: &Kernel, task: &Rc<Task>, to: &Rc<Cgroup>) -> Result<()> {
+    let from = task.cgroup();
+    if task.is_dead() || Rc::ptr_eq(&from, to) {
         return Ok(());
     }
-    task.cgroup().migrate(task.id, to)?;
+    from.migrate(task.id, to)?;
     task.set_cgroup(Rc::clone(to));
+    kernel.run_queue.moved(task, &from, to);
     Ok(())
 }
 

@@ -430,8 +430,12 @@ pub(super) fn sched(view: &View) -> Result<Vec<u8>> {
 
 pub(super) fn schedstat(view: &View) -> Result<Vec<u8>> {
     let usage = view.task.usage();
-    let slices = usage.voluntary_switches + usage.involuntary_switches;
-    Ok(format!("{} 0 {slices}\n", usage.user_ns + usage.system_ns).into_bytes())
+    let (run, waited, slices) = (
+        usage.user_ns + usage.system_ns,
+        usage.waited_ns,
+        usage.slices,
+    );
+    Ok(format!("{run} {waited} {slices}\n").into_bytes())
 }
 
 pub(super) fn children(view: &View) -> Result<Vec<u8>> {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use abi::Errno;
 
+use super::SysResult;
 use super::table::{Arg, Row};
-use super::{Block, Restart, Stop, SysResult};
 use crate::kernel::Kernel;
 use crate::task::Task;
 
@@ -64,16 +64,8 @@ fn target(t: &Rc<Task>, pid: u64) -> Result<Rc<Task>, Errno> {
 }
 
 fn sys_sched_yield(k: &Rc<Kernel>, t: &Rc<Task>, _: &[u64; 6]) -> SysResult {
-    if t.syscall.done.get() == 1 || k.run_queue.is_empty() {
-        return Ok(0);
-    }
-    // Goes to the end of the queue: the call completes when it is run again.
-    t.syscall.done.set(1);
-    t.is_hog.set(true);
-    Err(Stop::Block(Block {
-        deadline: Some(k.clock.now()),
-        restart: Restart::Uninterruptible,
-    }))
+    t.yields.set(!k.run_queue.is_empty());
+    Ok(0)
 }
 
 fn sys_sched_getaffinity(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {

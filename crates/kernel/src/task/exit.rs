@@ -64,6 +64,7 @@ impl Kernel {
             return;
         }
         task.set_state(TaskState::Dead);
+        self.run_queue.dequeue(task);
         task.exit_status.set(Some(status));
         if let Some(timer) = task.sleep_timer.take() {
             self.clock.cancel(timer);

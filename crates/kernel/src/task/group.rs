@@ -151,6 +151,10 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times it was preempted.
     pub involuntary_switches: u64,
+    /// Nanoseconds it could run and waited for its turn.
+    pub waited_ns: u64,
+    /// Times it got its turn.
+    pub slices: u64,
     /// Largest resident set, in KiB.
     pub max_rss_kb: u64,
 }
@@ -166,6 +170,8 @@ impl Usage {
             major_faults: self.major_faults + other.major_faults,
             voluntary_switches: self.voluntary_switches + other.voluntary_switches,
             involuntary_switches: self.involuntary_switches + other.involuntary_switches,
+            waited_ns: self.waited_ns + other.waited_ns,
+            slices: self.slices + other.slices,
             max_rss_kb: self.max_rss_kb.max(other.max_rss_kb),
         }
     }

@@ -161,8 +161,14 @@ pub struct Task {
     comm: Cell<[u8; 16]>,
     state: Cell<TaskState>,
     pub(crate) held: Cell<Held>,
-    /// Used up its last slice: goes to the back of the queue.
-    pub(crate) is_hog: Cell<bool>,
+    /// Its place among those who wait for the processor.
+    pub(crate) sched: crate::sched::fair::Entity,
+    /// Since when it waits for its turn.
+    pub(crate) queued_at: Cell<Instant>,
+    /// `sched_yield(2)`: the slice ends here.
+    pub(crate) yields: Cell<bool>,
+    /// What the system call in progress costs beside being one, in instructions: bytes that were copied.
+    pub(crate) call_cost: Cell<u64>,
     waker: Waker,
     task_waker: Arc<TaskWaker>,
     /// The system call in progress.
