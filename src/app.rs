@@ -59,6 +59,8 @@ pub enum Msg {
     Open(File),
     /// Keep the playground in this browser or not.
     Keep(bool),
+    /// Whether programs' requests go out.
+    Internet(bool),
     /// Time to look whether the playground is to be kept.
     KeepNow,
     /// A request of the service worker for a port.
@@ -211,6 +213,11 @@ impl Component for App {
                     return self.pause_to_save(Place::Browser);
                 }
                 self.forget();
+            }
+            Msg::Internet(on) => {
+                self.preferences.internet = on;
+                self.preferences.save();
+                self.send(ToWorker::Internet { on });
             }
             Msg::KeepNow => {
                 let wanted = self.preferences.keep && self.store.changed;
@@ -378,6 +385,18 @@ impl App {
                 self.terminals.remove(name);
             }
             FromWorker::Panicked { .. } => self.bridge = None,
+            FromWorker::Ready { .. } => {
+                let on = self.preferences.internet;
+                self.send(ToWorker::Internet { on });
+            }
+            FromWorker::NoInternet { name } => {
+                let text = self.preferences.lang.text(Message::NoInternet);
+                self.store.notice(text.replace("{}", name));
+            }
+            FromWorker::NoTls => {
+                let text = self.preferences.lang.text(Message::NoTls);
+                self.store.notice(text.to_owned());
+            }
             _ => {}
         }
         let changed = self.store.apply(message);

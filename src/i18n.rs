@@ -78,6 +78,11 @@ pub enum Message {
     KeepDetail,
     /// With `{}` for the time.
     KeptAt,
+    Internet,
+    InternetDetail,
+    /// With `{}` for the name that was asked for.
+    NoInternet,
+    NoTls,
     Saving,
     NotRestored,
     OtherBuild,
@@ -170,6 +175,16 @@ impl Message {
                 "Kept every half minute, and when the tab is hidden; goes on when the page is loaded again. Closing the session deletes it.",
                 "30초마다, 그리고 탭이 가려질 때 보관하고, 페이지를 다시 열면 이어서 돕니다. 세션을 종료하면 지워집니다."),
             KeptAt => ("Kept at {}", "{}에 보관됨"),
+            Internet => ("Gateway to the Internet", "인터넷 게이트웨이"),
+            InternetDetail => (
+                "Programs' plain http:// requests go out through this browser, to servers that let other sites' pages read them (CORS). HTTPS of programs cannot be passed on.",
+                "프로그램의 http:// 요청을 이 브라우저를 통해 내보냅니다. 다른 사이트의 페이지가 읽도록 허용한(CORS) 서버에만 닿습니다. 프로그램이 직접 맺는 HTTPS는 전달하지 못합니다."),
+            NoInternet => (
+                "{} is on the Internet, and this playground has none. Its machines reach each other, `docker search` lists the images there are, and `apt-get install` installs packages of the playground's own repository. Plain http:// requests can go out through the browser: Settings, “Gateway to the Internet”.",
+                "{} 은(는) 인터넷에 있는 이름인데, 이 플레이그라운드에는 인터넷이 없습니다. 인스턴스끼리는 서로 닿고, `docker search`로 쓸 수 있는 이미지를, `apt-get install`로 플레이그라운드에 담긴 패키지를 쓸 수 있습니다. http:// 요청은 설정의 ‘인터넷 게이트웨이’를 켜면 브라우저를 통해 내보냅니다."),
+            NoTls => (
+                "The gateway passes on plain http:// requests only: HTTPS is encrypted from end to end. Type http:// instead; the browser itself asks the server by HTTPS.",
+                "게이트웨이는 http:// 요청만 전달합니다. HTTPS는 양 끝 사이에서 암호화되어 있기 때문입니다. http://로 바꿔 입력하면 브라우저가 서버에 HTTPS로 대신 묻습니다."),
             Saving => ("Memory", "메모리"),
             NotRestored => ("The saved playground cannot be opened:", "저장한 플레이그라운드를 열 수 없습니다:"),
             OtherBuild => ("Saved by another build of Drydock", "다른 빌드의 Drydock에서 저장한 파일입니다"),

@@ -10,6 +10,7 @@
 pub mod protocol;
 
 pub mod i18n;
+pub mod internet;
 pub mod ports;
 pub mod saved;
 pub mod store;

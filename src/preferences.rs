@@ -1,5 +1,5 @@
 //! What the user chose and the browser keeps: language, font size, screen reader support, whether to keep
-//! the machines.
+//! the machines, whether their requests go out.
 //!
 //! Kept in `localStorage`. A browser that keeps nothing (private windows, blocked storage) gets
 //! the defaults each time; that is no error.
@@ -23,6 +23,8 @@ pub struct Preferences {
     pub screen_reader: bool,
     /// Whether the playground is kept in this browser for when the page is loaded again.
     pub keep: bool,
+    /// Whether programs' plain HTTP requests go out through the browser.
+    pub internet: bool,
 }
 
 impl Preferences {
@@ -37,6 +39,7 @@ impl Preferences {
                 .map_or(FONT_PX_DEFAULT, clamp_font),
             screen_reader: get("screen-reader").is_some_and(|on| on == "true"),
             keep: get("keep").is_some_and(|on| on == "true"),
+            internet: get("internet").is_some_and(|on| on == "true"),
         }
     }
 
@@ -46,6 +49,7 @@ impl Preferences {
         set("font-px", &self.font_px.to_string());
         set("screen-reader", &self.screen_reader.to_string());
         set("keep", &self.keep.to_string());
+        set("internet", &self.internet.to_string());
     }
 
     /// The font `steps` pixels larger.

@@ -54,6 +54,11 @@ pub enum ToWorker {
         /// On or off.
         on: bool,
     },
+    /// Whether plain HTTP requests of programs go out through the browser.
+    Internet {
+        /// On or off.
+        on: bool,
+    },
     /// The terminal has drawn this many more bytes of output (see `flow`).
     Drawn {
         /// The machine.
@@ -160,6 +165,13 @@ pub enum FromWorker {
         /// The oops: message, seed and turn.
         cause: String,
     },
+    /// A program asked for a name of the Internet, and there is none here; told once.
+    NoInternet {
+        /// The name.
+        name: String,
+    },
+    /// A program tried HTTPS, which does not go out; told once.
+    NoTls,
     /// Something else that was asked for could not be done.
     Error {
         /// Why.

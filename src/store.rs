@@ -174,6 +174,8 @@ impl Store {
                 self.notice(text);
             }
             FromWorker::Error { text } => self.notice(text),
+            // The page says it in the user's language.
+            FromWorker::NoInternet { .. } | FromWorker::NoTls => {}
             FromWorker::Panicked { text } => {
                 self.creating = 0;
                 self.phase = Phase::Failed(text);

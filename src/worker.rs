@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::Window;
+use crate::internet::{InternetAnswer, InternetRequest};
 use crate::ports::{PortEvent, PortRequest};
 use crate::protocol::{BUILD, FromWorker, Place, ToWorker};
 
@@ -89,6 +90,12 @@ pub trait Engine {
     fn port_cancel(&mut self, id: u32);
     /// Takes what has become of requests.
     fn port_events(&mut self) -> Vec<PortEvent>;
+    /// Whether programs' requests go out.
+    fn internet(&mut self, on: bool);
+    /// Takes the requests that are to go out.
+    fn internet_requests(&mut self) -> Vec<InternetRequest>;
+    /// What became of one.
+    fn internet_answer(&mut self, id: u32, answer: InternetAnswer);
     /// Time stood still since `turn` was last called: the engine goes on as after a sleep, and tells of its
     /// machines anew, for a page that knows none.
     fn restored(&mut self, now_ns: u64);
@@ -102,6 +109,8 @@ pub trait Host {
     fn now_ms(&self) -> f64;
     /// Starts a download; [`Worker::fetched`] is called with its id.
     fn fetch(&self, request: &FetchRequest);
+    /// Sends a request out; [`Engine::internet_answer`] is called with its id.
+    fn internet(&self, request: InternetRequest);
     /// Tells the browser what became of a request for a port.
     fn port_event(&self, event: PortEvent);
     /// Saves the worker's memory once the call in progress has returned, with `page` beside it.
@@ -201,6 +210,7 @@ impl<H: Host> Worker<H> {
             ToWorker::Input { name, bytes } => engine.input(&name, &bytes),
             ToWorker::Resize { name, cols, rows } => engine.resize(&name, cols, rows),
             ToWorker::Trace { name, on } => engine.trace(&name, on),
+            ToWorker::Internet { on } => engine.internet(on),
             ToWorker::Drawn { name, bytes } => {
                 if let Some(window) = self.windows.get_mut(&name) {
                     window.drawn(bytes);
@@ -313,6 +323,9 @@ impl<H: Host> Worker<H> {
             }
             self.host.post(message);
         }
+        for request in engine.internet_requests() {
+            self.host.internet(request);
+        }
         for event in engine.port_events() {
             self.host.port_event(event);
         }
@@ -424,6 +437,11 @@ mod tests {
         fn port_events(&mut self) -> Vec<PortEvent> {
             Vec::new()
         }
+        fn internet(&mut self, _on: bool) {}
+        fn internet_requests(&mut self) -> Vec<InternetRequest> {
+            Vec::new()
+        }
+        fn internet_answer(&mut self, _id: u32, _answer: InternetAnswer) {}
         fn restored(&mut self, _now_ns: u64) {
             let _ = self.add_instance();
         }
@@ -449,6 +467,7 @@ mod tests {
         fn fetch(&self, request: &FetchRequest) {
             self.fetches.borrow_mut().push(request.id);
         }
+        fn internet(&self, _request: InternetRequest) {}
         fn port_event(&self, _event: PortEvent) {}
         fn save(&self, page: &str, place: Place) {
             self.saved.borrow_mut().push((page.to_owned(), place));

@@ -180,6 +180,48 @@ self.drydock = {
   },
 };
 
+// --- The way out -------------------------------------------------------------------------------
+
+/** Bytes of an answer that go into the program's memory at most. */
+const ANSWER_BYTES_MAX = 64 * 2 ** 20;
+
+/** A request of a program, by HTTPS first: a page that came by HTTPS may ask no other way, and one
+ * that did not may try again only where asking twice does no harm. */
+const sendOut = async ({ method, address, headers }, body) => {
+  const safe = method === "GET" || method === "HEAD";
+  const plain = self.location.protocol === "http:" && safe;
+  const urls = (plain ? ["https:", "http:"] : ["https:"]).map((scheme) => `${scheme}//${address}`);
+  const options = { credentials: "omit", referrerPolicy: "no-referrer" };
+  let failure = "";
+  for (const url of urls) {
+    try {
+      const sent = { ...options, method, headers, body: safe ? undefined : body };
+      const response = await fetch(url, sent);
+      const answer = await readBody(response, (done) => {
+        if (done > ANSWER_BYTES_MAX) throw new Error(`more than ${ANSWER_BYTES_MAX} bytes`);
+      });
+      return [{ Answered: { status: response.status, headers: [...response.headers] } }, answer];
+    } catch (error) {
+      failure = String(error?.message ?? error);
+    }
+  }
+  // The browser does not tell why. Who is there but may not be read answers a request whose
+  // answer nobody sees.
+  for (const url of urls) {
+    const seen = await fetch(url, { ...options, mode: "no-cors" }).catch(() => null);
+    if (seen) return ["Cors", new Uint8Array()];
+  }
+  return [{ Unreachable: { text: failure } }, new Uint8Array()];
+};
+
+self.drydock.internet_start = (text, body) => {
+  const request = JSON.parse(text);
+  sendOut(request, body).then(([answer, bytes]) => {
+    call((program) => program.internet_answer(request.id, JSON.stringify(answer), bytes));
+    wake();
+  });
+};
+
 // --- Ports -------------------------------------------------------------------------------------
 
 /** Where answers to requests for ports go, by the request's number. */

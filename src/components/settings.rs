@@ -50,6 +50,10 @@ pub fn Settings(props: &SettingsProps) -> Html {
         let input = event.target_unchecked_into::<HtmlInputElement>();
         Msg::Keep(input.checked())
     });
+    let internet = act.reform(|event: Event| {
+        let input = event.target_unchecked_into::<HtmlInputElement>();
+        Msg::Internet(input.checked())
+    });
     let save = {
         let (act, close) = (act.clone(), close.clone());
         move |_: MouseEvent| {
@@ -133,6 +137,13 @@ pub fn Settings(props: &SettingsProps) -> Html {
                     }) }
                 </span>
                 <input type="checkbox" checked={preferences.keep} onchange={keep} />
+            </label>
+            <label class="row">
+                <span>
+                    { text(Message::Internet) }
+                    <small>{ text(Message::InternetDetail) }</small>
+                </span>
+                <input type="checkbox" checked={preferences.internet} onchange={internet} />
             </label>
             <h3>{ text(Message::KeysTitle) }</h3>
             <dl class="keys">{ for keys }</dl>

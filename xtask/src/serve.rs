@@ -135,7 +135,12 @@ pub fn stage(_args: &[String]) -> Result<()> {
         setup::say("no images in target/images yet: the page will have none (cargo xtask images)");
         return Ok(());
     }
-    link_tree(&images, &staging.join("v2"))
+    link_tree(&images, &staging.join("v2"))?;
+    let packages = tools::root().join("target/images/packages");
+    if packages.is_dir() {
+        link_tree(&packages, &staging.join("packages"))?;
+    }
+    Ok(())
 }
 
 fn link_tree(from: &Path, to: &Path) -> Result<()> {

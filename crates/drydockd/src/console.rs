@@ -78,6 +78,8 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
             match event {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
+                // The terminal is raw: a line feed alone would not return the carriage.
+                Event::Hint(hint) => eprint!("\r\n{}\r\n", files::hint(&hint)),
                 Event::Added { .. } | Event::Deleted { .. } => {}
             }
         }

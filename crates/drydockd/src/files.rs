@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::bail;
+use playground::internet::Hint;
 use playground::{FetchRequest, Fetched, Playground};
 
 /// Fails with what to do when there are no images.
@@ -27,6 +28,18 @@ pub fn answer(playground: &Playground, images: &Path) -> bool {
         playground.fetched(request.id, answer);
     }
     any
+}
+
+/// What the page says in a notice.
+pub fn hint(hint: &Hint) -> String {
+    match hint {
+        Hint::NoInternet { name } => format!(
+            "drydock: {name} is on the Internet, and a playground has none: its names are its machines and \
+             packages.drydock (apt-get). `docker search` lists the images. The page has a gateway in its \
+             settings; drydockd has not."
+        ),
+        Hint::NoTls => "drydock: HTTPS cannot be passed on".to_string(),
+    }
 }
 
 /// Carries one request out.

@@ -83,6 +83,7 @@ impl World<'_> {
             match event {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
+                Event::Hint(hint) => eprintln!("{}", files::hint(&hint)),
                 Event::Added { .. } | Event::Deleted { .. } => {}
             }
         }

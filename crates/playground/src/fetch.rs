@@ -1,14 +1,12 @@
 //! Downloads: requests that the owner of the playground carries out.
-//!
-//! Nothing of the outside (a promise, a socket) is kept in here; a request is a number, and the answer
-//! comes back with it (design decision 6).
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use clock::WaitQueue;
+
+use crate::calls::Calls;
 
 /// A download to carry out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,13 +39,9 @@ const WHOLE_BYTES_MAX: usize = 192 << 20;
 
 #[derive(Default)]
 struct Inner {
-    next_id: Cell<u32>,
     /// Files whose server sent the whole when asked for a part, the newest last.
     wholes: RefCell<VecDeque<(String, Bytes)>>,
-    queued: RefCell<VecDeque<FetchRequest>>,
-    /// Requests on their way; the answer when it has come.
-    running: RefCell<BTreeMap<u32, Option<Answer>>>,
-    arrived: WaitQueue,
+    calls: Calls<FetchRequest, Answer>,
 }
 
 /// Where downloads are asked for. Clones share it.
@@ -75,34 +69,14 @@ impl Fetcher {
         {
             return Ok(cut(&whole, range));
         }
-        let id = self.0.next_id.get();
-        self.0.next_id.set(id.wrapping_add(1));
-        let label = label.to_string();
-        self.0.running.borrow_mut().insert(id, None);
-        let guard = Forget {
-            fetcher: self.clone(),
-            id,
-        };
-        self.0.queued.borrow_mut().push_back(FetchRequest {
+        let make = |id| FetchRequest {
             id,
             path: path.to_string(),
             range,
             immutable,
-            label,
-        });
-        let answer = self
-            .0
-            .arrived
-            .wait_for(|| {
-                self.0
-                    .running
-                    .borrow_mut()
-                    .get_mut(&id)
-                    .and_then(Option::take)
-            })
-            .await;
-        drop(guard);
-        let fetched = answer?;
+            label: label.to_string(),
+        };
+        let fetched = self.0.calls.ask(make).await?;
         match range {
             Some(range) if fetched.status == 200 => {
                 if immutable {
@@ -134,16 +108,13 @@ impl Fetcher {
     /// Takes the requests that nobody has begun.
     #[must_use]
     pub fn take_requests(&self) -> Vec<FetchRequest> {
-        self.0.queued.borrow_mut().drain(..).collect()
+        self.0.calls.take()
     }
 
     /// Gives the answer to a request; `Err` is why there is none. An answer nobody waits for any more
     /// is dropped.
     pub fn answer(&self, id: u32, answer: Answer) {
-        if let Some(slot) = self.0.running.borrow_mut().get_mut(&id) {
-            *slot = Some(answer);
-        }
-        self.0.arrived.wake_all();
+        self.0.calls.answer(id, answer);
     }
 }
 
@@ -160,23 +131,6 @@ fn cut(whole: &Bytes, (first, last): (u64, u64)) -> Fetched {
     Fetched {
         status: 206,
         body: whole.slice(first as usize..end.max(first) as usize),
-    }
-}
-
-/// Forgets a request that is answered or not wanted any more.
-struct Forget {
-    fetcher: Fetcher,
-    id: u32,
-}
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        let inner = &self.fetcher.0;
-        inner.running.borrow_mut().remove(&self.id);
-        inner
-            .queued
-            .borrow_mut()
-            .retain(|request| request.id != self.id);
     }
 }
 
@@ -229,7 +183,7 @@ mod tests {
             }))
         );
         assert_eq!(gone.take(), Some(Err("offline".into())));
-        assert!(fetcher.0.running.borrow().is_empty());
+        assert!(fetcher.0.calls.is_empty());
         // The server that sent the whole is not asked again.
         let rest = get("b", Some((4, 100)));
         let behind = get("b", Some((6, 7)));

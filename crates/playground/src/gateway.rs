@@ -1,8 +1,9 @@
-//! The playground's own host on the LAN: what the page itself uses to reach machines, and their name server.
+//! The playground's own host on the LAN: what the page itself uses to reach machines, their name server, and
+//! the server of [`crate::web`].
 //!
 //! It has a network and no kernel: sockets are called directly, by futures on the playground's executor.
-//! Names are those of machines. All others get `SERVFAIL`, which programs report as they do on a computer
-//! that is offline: there is no Internet behind this host.
+//! Names are those of machines and of this host. All others get `SERVFAIL`, which programs report as they do
+//! on a computer that is offline: there is no Internet behind this host, unless [`crate::internet`] is on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,17 +14,23 @@ use std::task::{Context, Poll};
 
 use abi::Errno;
 use clock::{Clock, Executor, Instant, WaitQueue};
+use net::link::Scope;
+use net::netfilter::TableName;
 use net::socket::Kind;
-use net::{Endpoint, LinkId, Network, NsId, SocketId};
-use serve::{Io, IoError, IoStream};
+use net::{Cidr, Endpoint, LinkId, Network, NsId, SocketId};
+use serve::{Io, IoError, IoStream, Service, h1};
 use simple_dns::rdata::{A, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
-use crate::lan::{GATEWAY, set_up};
+use crate::internet::{self, Hint, Internet};
+use crate::lan::{GATEWAY, PREFIX, set_up};
 
 /// Seconds a name may be remembered: machines come and go.
 const TTL_S: u32 = 5;
 const DNS_PORT: u16 = 53;
+/// Connections served at a time; more wait in the backlog.
+const CONNECTIONS_MAX: usize = 256;
+const BACKLOG: u32 = 128;
 
 /// See the module's comment.
 pub struct Gateway {
@@ -32,8 +39,18 @@ pub struct Gateway {
     link: LinkId,
     clock: Clock,
     names: RefCell<BTreeMap<String, Ipv4Addr>>,
+    internet: Internet,
     /// Names asked for that are not in the playground.
     strangers: Cell<u64>,
+    hints: Hints,
+}
+
+/// What is to be told, and whether it was told before.
+#[derive(Default)]
+struct Hints {
+    waiting: RefCell<Vec<Hint>>,
+    no_internet: Cell<bool>,
+    no_tls: Cell<bool>,
 }
 
 impl Gateway {
@@ -46,16 +63,24 @@ impl Gateway {
         if let Ok(space) = network.space_mut(ns) {
             // It has no route to anywhere else, and says so at once.
             space.settings.forward_v4 = true;
+            // Who is behind this address cannot be asked by anything but HTTP, and not by ping either.
+            let rule = format!("-A INPUT -d {} -p icmp -j REJECT", internet::ADDRESS);
+            let _ = space.tables_mut(false).command(TableName::Filter, &rule);
         }
+        let second = Cidr::new(internet::ADDRESS.into(), PREFIX);
+        let _ = network.add_address(link, net::address(second, Scope::Global));
         let gateway = Rc::new(Gateway {
             network: RefCell::new(network),
             ns,
             link,
             clock: clock.clone(),
             names: RefCell::default(),
+            internet: Internet::default(),
             strangers: Cell::new(0),
+            hints: Hints::default(),
         });
         executor.spawn(Rc::clone(&gateway).serve_names());
+        gateway.internet.start(&gateway, executor);
         gateway
     }
 
@@ -104,6 +129,34 @@ impl Gateway {
         self.strangers.get()
     }
 
+    /// The way out.
+    #[must_use]
+    pub fn internet(&self) -> &Internet {
+        &self.internet
+    }
+
+    /// Takes what is to be told.
+    pub(crate) fn take_hints(&self) -> Vec<Hint> {
+        self.hints.waiting.take()
+    }
+
+    pub(crate) fn hint_no_tls(&self) {
+        if !self.hints.no_tls.replace(true) {
+            self.hints.waiting.borrow_mut().push(Hint::NoTls);
+        }
+    }
+
+    /// A name that is not in the playground. One without a dot is somebody's typing error, not the Internet's.
+    fn stranger(&self, name: String) {
+        self.strangers.set(self.strangers.get() + 1);
+        if is_of_internet(&name) && !self.hints.no_internet.replace(true) {
+            self.hints
+                .waiting
+                .borrow_mut()
+                .push(Hint::NoInternet { name });
+        }
+    }
+
     fn queue(&self, id: SocketId) -> Option<Rc<WaitQueue>> {
         let network = self.network.borrow();
         network.get(id).ok().map(|socket| Rc::clone(&socket.wait))
@@ -144,6 +197,59 @@ impl Gateway {
         Ok(Io::new(Rc::new(stream)))
     }
 
+    /// Serves HTTP at a port of this host.
+    pub(crate) async fn serve_http(
+        self: Rc<Self>,
+        at: Endpoint,
+        service: Rc<dyn Service>,
+        executor: Executor,
+    ) {
+        let clock = self.clock.clone();
+        let session = move |io| {
+            let (service, clock) = (Rc::clone(&service), clock.clone());
+            async move {
+                // A connection that breaks concerns nobody else.
+                let _ = h1::serve_connection(io, service, || clock.unix_seconds()).await;
+            }
+        };
+        self.serve(at, executor, session).await;
+    }
+
+    /// Runs a `session` with each connection to a port of this host.
+    pub(crate) async fn serve<F: Future<Output = ()> + 'static>(
+        self: Rc<Self>,
+        at: Endpoint,
+        executor: Executor,
+        session: impl Fn(Io) -> F,
+    ) {
+        let bound = self.with(|network| {
+            let id = network.socket(self.ns, Kind::Tcp, false)?;
+            network.bind(id, at, None)?;
+            network.listen(id, BACKLOG)?;
+            Ok::<_, Errno>(id)
+        });
+        let Ok(listener) = bound else { return };
+        let open = Rc::<Connections>::default();
+        loop {
+            let room = || (open.count.get() < CONNECTIONS_MAX).then_some(());
+            open.closed.wait_for(room).await;
+            let accepted =
+                poll_fn(|cx| self.poll_call(cx, listener, |network| network.accept(listener)));
+            let Ok(id) = accepted.await else { return };
+            let stream = Stream {
+                gateway: Rc::clone(&self),
+                id,
+            };
+            open.count.set(open.count.get() + 1);
+            let (served, open) = (session(Io::new(Rc::new(stream))), Rc::clone(&open));
+            executor.spawn(async move {
+                served.await;
+                open.count.set(open.count.get() - 1);
+                open.closed.wake_all();
+            });
+        }
+    }
+
     async fn serve_names(self: Rc<Self>) {
         let bound = self.with(|network| {
             let id = network.socket(self.ns, Kind::Udp, false)?;
@@ -175,7 +281,8 @@ impl Gateway {
         let name = first.qname.to_string().to_ascii_lowercase();
         let record = |data| ResourceRecord::new(first.qname.clone(), CLASS::IN, TTL_S, data);
         let machines = self.names.borrow();
-        if let Some(ip) = machines.get(name.as_str()) {
+        let outside = (self.internet.is_on() && is_of_internet(&name)).then_some(internet::ADDRESS);
+        if let Some(ip) = machines.get(name.as_str()).or(outside.as_ref()) {
             if matches!(first.qtype, QTYPE::TYPE(TYPE::A) | QTYPE::ANY) {
                 let address = u32::from(*ip);
                 reply.answers.push(record(RData::A(A { address })));
@@ -184,12 +291,16 @@ impl Gateway {
             let target = Name::new(known).ok()?.into_owned();
             reply.answers.push(record(RData::PTR(PTR(target))));
         } else {
-            self.strangers.set(self.strangers.get() + 1);
+            self.stranger(name);
             *reply.rcode_mut() = RCODE::ServerFailure;
         }
         reply.questions.push(first);
         reply.build_bytes_vec().ok()
     }
+}
+
+fn is_of_internet(name: &str) -> bool {
+    name.contains('.') && !name.ends_with(".arpa")
 }
 
 fn name_of(machines: &BTreeMap<String, Ipv4Addr>, ip: Ipv4Addr) -> Option<&str> {
@@ -206,6 +317,13 @@ fn reverse(name: &str) -> Option<Ipv4Addr> {
     };
     let [d, c, b, a] = backwards.octets();
     Some(Ipv4Addr::new(a, b, c, d))
+}
+
+/// How many connections are being served.
+#[derive(Default)]
+struct Connections {
+    count: Cell<usize>,
+    closed: WaitQueue,
 }
 
 /// A TCP connection of the gateway. Dropping it closes it.

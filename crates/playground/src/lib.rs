@@ -7,9 +7,10 @@
 //! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
-//! switch between machines) [`gateway`] (the playground's own host on it) and
-//! [`ports`] (OPEN PORT).
+//! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves), [`internet`] (the way
+//! out, usually closed) and [`ports`] (OPEN PORT).
 
+mod calls;
 mod cookies;
 mod playground;
 
@@ -17,12 +18,14 @@ pub mod budget;
 pub mod fetch;
 pub mod gateway;
 pub mod guard;
+pub mod internet;
 pub mod lan;
 pub mod machine;
 pub mod ports;
 pub mod registry;
 pub mod rootfs;
 pub mod socket;
+pub mod web;
 
 pub use fetch::{FetchRequest, Fetched, Fetcher};
 pub use machine::{Machine, MachineConfig};

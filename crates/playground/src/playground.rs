@@ -10,11 +10,13 @@ use vfs::inode::FileSystem;
 use crate::budget::Budget;
 use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
+use crate::internet::Hint;
 use crate::lan::Lan;
 use crate::machine::{Machine, MachineConfig, Turned};
 use crate::ports::Ports;
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
+use crate::web;
 
 /// Machines at most, as in Play with Docker.
 const MACHINES_MAX: usize = 5;
@@ -96,6 +98,8 @@ pub enum Event {
         /// Message, seed and turn.
         cause: String,
     },
+    /// Something about the network that a learner should know.
+    Hint(Hint),
 }
 
 /// Load of a machine.
@@ -151,7 +155,8 @@ impl Playground {
     #[must_use]
     pub fn new(config: Config) -> Playground {
         let (clock, executor) = (Clock::new(config.epoch_ns), Executor::new());
-        let lan = Lan::new(config.seed, &clock, &executor);
+        let (lan, fetcher) = (Lan::new(config.seed, &clock, &executor), Fetcher::new());
+        web::start(lan.gateway(), &fetcher, &executor);
         Playground {
             budget: Budget::new(config.guests, MACHINES_MAX as u64, config.disk),
             ports: Ports::new(lan.gateway(), &executor, &clock),
@@ -159,7 +164,7 @@ impl Playground {
             clock,
             config,
             executor,
-            fetcher: Fetcher::new(),
+            fetcher,
             hosts: BTreeMap::new(),
             starting: BTreeSet::new(),
             loading: None,
@@ -273,6 +278,7 @@ impl Playground {
         self.hosts.retain(|_, host| host.machine.is_some());
         self.events.clear();
         self.ports.cancel_all();
+        self.lan.gateway().internet().cancel_all();
         self.config.epoch_ns = realtime_ns.saturating_sub(self.clock.now().0);
         self.clock.set_realtime(realtime_ns);
         for (name, host) in &self.hosts {
@@ -359,6 +365,8 @@ impl Playground {
         // What machines asked of the playground's own tasks (downloads) is begun before anybody sleeps,
         // and what those brought is told in the next turn.
         self.executor.run_until_stalled();
+        let hints = self.lan.gateway().take_hints().into_iter();
+        self.events.extend(hints.map(Event::Hint));
         busy |= self.loading.as_ref().is_some_and(JoinHandle::is_finished);
         busy |= self
             .image

@@ -11,7 +11,7 @@ use crate::fetch::Fetcher;
 
 /// Bytes of a blob that are fetched at a time, so that a download has a progress and a connection
 /// that breaks costs one part.
-const PART_BYTES: u64 = 2 << 20;
+pub(crate) const PART_BYTES: u64 = 2 << 20;
 
 /// A registry over a [`Fetcher`]. Docker Hub's names lead to the static tree, other registries' below
 /// their domain; what is not there cannot be reached from here and fails as on an offline host.
@@ -127,7 +127,13 @@ fn media_type(path: &str, body: &[u8]) -> Option<HeaderValue> {
 }
 
 /// Sends the first part and fetches the others, until one is short.
-async fn parts(fetcher: &Fetcher, file: &str, label: &str, first: Bytes, to: BodySender) {
+pub(crate) async fn parts(
+    fetcher: &Fetcher,
+    file: &str,
+    label: &str,
+    first: Bytes,
+    to: BodySender,
+) {
     let mut offset = first.len() as u64;
     if to.send(first).await.is_err() {
         return;
@@ -151,7 +157,7 @@ async fn parts(fetcher: &Fetcher, file: &str, label: &str, first: Bytes, to: Bod
     }
 }
 
-fn plain(status: StatusCode, text: String) -> Response {
+pub(crate) fn plain(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response

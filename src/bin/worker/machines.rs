@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use clock::Instant;
+use playground::internet::{self, Hint};
 use playground::{Config, Event, Playground, ports};
 
+use drydock::internet::{InternetAnswer, InternetRequest};
 use drydock::ports::{PortEvent, PortRequest};
 use drydock::protocol::FromWorker;
 use drydock::worker::{Engine, FetchRequest, Fetched, Slice};
@@ -75,6 +77,8 @@ impl Machines {
                 self.names.retain(|known| *known != name);
                 FromWorker::Crashed { name, cause }
             }
+            Event::Hint(Hint::NoInternet { name }) => FromWorker::NoInternet { name },
+            Event::Hint(Hint::NoTls) => FromWorker::NoTls,
         }
     }
 
@@ -220,6 +224,42 @@ impl Engine for Machines {
             ports::PortEvent::Failed { id, text } => PortEvent::Failed { id, text },
         };
         events.map(event).collect()
+    }
+
+    fn internet(&mut self, on: bool) {
+        self.playground.lan().gateway().internet().switch(on);
+    }
+
+    fn internet_requests(&mut self) -> Vec<InternetRequest> {
+        let requests = self.playground.lan().gateway().internet().take_requests();
+        let requests = requests.into_iter();
+        requests
+            .map(|request| InternetRequest {
+                id: request.id,
+                method: request.method,
+                address: request.address,
+                headers: request.headers,
+                body: request.body,
+            })
+            .collect()
+    }
+
+    fn internet_answer(&mut self, id: u32, answer: InternetAnswer) {
+        let answer = match answer {
+            InternetAnswer::Answered {
+                status,
+                headers,
+                body,
+            } => Ok(internet::InternetResponse {
+                status,
+                headers,
+                body,
+            }),
+            InternetAnswer::Cors => Err(internet::Refusal::Cors),
+            InternetAnswer::Unreachable { text } => Err(internet::Refusal::Unreachable(text)),
+        };
+        let gateway = self.playground.lan().gateway();
+        gateway.internet().answer(id, answer);
     }
 
     fn restored(&mut self, now_ns: u64) {

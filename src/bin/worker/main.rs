@@ -13,6 +13,7 @@ mod browser {
     use std::cell::RefCell;
 
     use crate::machines;
+    use drydock::internet::{InternetAnswer, InternetRequest};
     use drydock::ports::PortEvent;
     use drydock::protocol::{FromWorker, Place, ToWorker};
     use drydock::worker::{FetchRequest, Fetched, Host, Worker};
@@ -34,6 +35,9 @@ mod browser {
         /// `range` is a `Range` header's value, or empty for the whole.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn fetch_start(id: u32, path: &str, range: &str, immutable: bool);
+        /// Sends a request out, as JSON and its body.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn internet_start(text: &str, body: Uint8Array);
         /// What became of a request for a port.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn port_event(text: &str, bytes: Option<Uint8Array>);
@@ -66,6 +70,11 @@ mod browser {
                 None => String::new(),
             };
             fetch_start(request.id, &request.path, &range, request.immutable);
+        }
+
+        fn internet(&self, request: InternetRequest) {
+            let (text, body) = request.split();
+            internet_start(&text, Uint8Array::from(body.as_slice()));
         }
 
         fn port_event(&self, event: PortEvent) {
@@ -139,6 +148,17 @@ mod browser {
             (Some(engine), Ok(request)) => engine.port_request(id, request, body),
             (None, _) => failed(id, "the engine has not started"),
             (_, Err(error)) => failed(id, &error.to_string()),
+        });
+    }
+
+    /// What became of a request that went out, as JSON and the body of an answer.
+    #[wasm_bindgen]
+    pub fn internet_answer(id: u32, text: &str, body: Vec<u8>) {
+        let answer = InternetAnswer::join(text, body);
+        with(|worker| {
+            worker
+                .engine()
+                .map(|engine| engine.internet_answer(id, answer))
         });
     }
 

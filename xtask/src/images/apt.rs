@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-const SUITE: &str = "trixie";
-const ARCHITECTURE: &str = "riscv64";
+/// Debian 13.
+pub const SUITE: &str = "trixie";
+/// The machines'.
+pub const ARCHITECTURE: &str = "riscv64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A private apt root.

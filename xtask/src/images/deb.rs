@@ -3,7 +3,7 @@
 //! The archive format is left to the host's `dpkg-deb`, which writes plain tar whatever the
 //! package is compressed with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -176,16 +176,17 @@ pub fn member_path(bytes: &[u8]) -> anyhow::Result<String> {
 }
 
 /// Writes `/var/lib/dpkg` as if `packages` had been installed, so that `dpkg -l`, `dpkg -L`,
-/// `dpkg -S` and apt's resolver tell the truth about the image.
-pub fn write_dpkg_records(tree: &mut Tree, packages: &[&Package]) {
+/// `dpkg -S` and apt's resolver tell the truth about the image. What was left out is no dependency:
+/// the packages work without it as they are used here, and apt refuses to do anything in a system
+/// whose dependencies are not met.
+pub fn write_dpkg_records(tree: &mut Tree, packages: &[&Package], left_out: &BTreeSet<&str>) {
     let mut packages: Vec<&&Package> = packages.iter().collect();
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     let mut status = String::new();
+    let mut triggers: BTreeMap<String, String> = BTreeMap::new();
     for package in packages {
-        let (name, rest) = package
-            .control
-            .split_once('\n')
-            .unwrap_or((&package.control, ""));
+        let control = without_dependencies(&package.control, left_out);
+        let (name, rest) = control.split_once('\n').unwrap_or((&control, ""));
         status.push_str(&format!("{name}\nStatus: install ok installed\n{rest}\n\n"));
         let base = format!("var/lib/dpkg/info/{}", package.record_name());
         let mut list = String::from("/.\n");
@@ -194,6 +195,13 @@ pub fn write_dpkg_records(tree: &mut Tree, packages: &[&Package]) {
         }
         tree.file(&format!("{base}.list"), 0o644, list);
         for (record, (mode, bytes)) in &package.records {
+            if record == "triggers" {
+                interests(
+                    &String::from_utf8_lossy(bytes),
+                    &package.record_name(),
+                    &mut triggers,
+                );
+            }
             // Templates are debconf's source text, which it would have copied already.
             if record != "templates" {
                 tree.file(&format!("{base}.{record}"), mode & 0o755, bytes);
@@ -209,6 +217,89 @@ pub fn write_dpkg_records(tree: &mut Tree, packages: &[&Package]) {
     for dir in ["alternatives", "parts", "triggers", "updates"] {
         tree.dir(&format!("var/lib/dpkg/{dir}"), 0o755);
     }
+    // Without these dpkg takes the records for those of a dpkg that knew no triggers, and runs them all.
+    tree.file("var/lib/dpkg/triggers/Lock", 0o600, "");
+    tree.file("var/lib/dpkg/triggers/Unincorp", 0o644, "");
+    for (name, text) in triggers {
+        tree.file(&format!("var/lib/dpkg/triggers/{name}"), 0o644, text);
+    }
     tree.file("var/lib/dpkg/lock", 0o640, "");
     tree.file("var/lib/dpkg/lock-frontend", 0o640, "");
+}
+
+/// A control paragraph without the dependencies that packages left out would have met.
+fn without_dependencies(control: &str, left_out: &BTreeSet<&str>) -> String {
+    let named = |alternative: &str| {
+        let name = alternative.trim().split([' ', ':', '(']).next();
+        name.is_some_and(|name| left_out.contains(name))
+    };
+    let mut lines = Vec::new();
+    for line in control.lines() {
+        let Some((field @ ("Depends" | "Pre-Depends"), clauses)) = line.split_once(':') else {
+            lines.push(line.to_string());
+            continue;
+        };
+        let clauses = clauses.split(',').map(str::trim);
+        let kept: Vec<&str> = clauses
+            .filter(|clause| !clause.split('|').any(named))
+            .collect();
+        if !kept.is_empty() {
+            lines.push(format!("{field}: {}", kept.join(", ")));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Files under `/var/lib/dpkg/triggers` what a package's `triggers` file says it is interested in: paths in
+/// `File`, names in files of their own.
+fn interests(text: &str, package: &str, to: &mut BTreeMap<String, String>) {
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(directive), Some(name)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let suffix = match directive {
+            "interest" | "interest-await" => "",
+            "interest-noawait" => "/noawait",
+            _ => continue,
+        };
+        if name.starts_with('/') {
+            let file = to.entry("File".to_string()).or_default();
+            file.push_str(&format!("{name} {package}{suffix}\n"));
+        } else {
+            let file = to.entry(name.to_string()).or_default();
+            file.push_str(&format!("{package}{suffix}\n"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_no_dependency() {
+        let control = "Package: a\nPre-Depends: debconf (>= 0.5) | debconf-2.0\n\
+                       Depends: libc6 (>= 2.38), perl:any, perl-base | perl, x\nDescription: b\n perl: c";
+        let left_out = BTreeSet::from(["debconf", "perl"]);
+        assert_eq!(
+            without_dependencies(control, &left_out),
+            "Package: a\nDepends: libc6 (>= 2.38), x\nDescription: b\n perl: c"
+        );
+        assert_eq!(without_dependencies(control, &BTreeSet::new()), control);
+    }
+
+    #[test]
+    fn interests_are_filed_by_kind() {
+        let text =
+            "# comment\ninterest-noawait ldconfig\ninterest /usr/share/man\nactivate-noawait x\n";
+        let mut filed = BTreeMap::new();
+        interests(text, "libc-bin", &mut filed);
+        let expected = [
+            ("File", "/usr/share/man libc-bin\n"),
+            ("ldconfig", "libc-bin/noawait\n"),
+        ];
+        let expected = expected.map(|(name, text)| (name.to_string(), text.to_string()));
+        assert_eq!(filed, BTreeMap::from(expected));
+    }
 }

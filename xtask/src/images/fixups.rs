@@ -37,7 +37,6 @@ const PRUNED: &[&str] = &[
     "usr/share/initramfs-tools",
     "usr/share/polkit-1",
     "usr/share/apport",
-    "usr/share/perl5/Debian",
     "usr/lib/systemd",
     "usr/lib/mime",
     "usr/lib/sysusers.d",
@@ -105,6 +104,7 @@ pub fn debian_base(tree: &mut Tree) -> anyhow::Result<()> {
         tree.file(to, 0o644, bytes);
     }
     // Group numbers are Debian's: shadow is 42, mail is 8, utmp is 43.
+    package_manager(tree)?;
     shadow_files(tree)?;
     for (path, mode, group) in [
         ("proc", 0o555, 0),
@@ -170,6 +170,26 @@ pub fn debian_base(tree: &mut Tree) -> anyhow::Result<()> {
     pam(tree);
     alternatives(tree);
     certificates(tree)
+}
+
+/// Where apt finds packages, the account it fetches them as, and how it and dpkg are set in Debian's
+/// own container images: no manual pages, no copies of what was installed, no services started.
+fn package_manager(tree: &mut Tree) -> anyhow::Result<()> {
+    let passwd = tree.read_text("etc/passwd")?;
+    let line = "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n";
+    tree.file("etc/passwd", 0o644, passwd + line);
+    tree.file("usr/sbin/policy-rc.d", 0o755, "#!/bin/sh\nexit 101\n");
+    for (path, text) in [
+        (
+            "apt/sources.list.d/debian.sources",
+            include_str!("files/apt-sources"),
+        ),
+        ("apt/apt.conf.d/drydock", include_str!("files/apt-conf")),
+        ("dpkg/dpkg.cfg.d/drydock", include_str!("files/dpkg-cfg")),
+    ] {
+        tree.file(&format!("etc/{path}"), 0o644, text);
+    }
+    Ok(())
 }
 
 /// Locked passwords for every account, as in Debian's own images.

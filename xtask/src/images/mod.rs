@@ -8,7 +8,7 @@
 //! The result is `target/images/v2`, a registry as plain files (`oci::static_path` has the
 //! layout), with `sources.json` beside it: the Debian packages in every image and the source
 //! packages they come from. The same packages give the same bytes: `--check` builds again from
-//! nothing and compares.
+//! nothing and compares. Beside the images lies the repository that `apt` in them installs from (`packages`).
 
 mod apt;
 mod deb;
@@ -18,6 +18,7 @@ mod extra_fixups;
 mod extras;
 mod fixups;
 mod hello;
+mod packages;
 mod pyc;
 mod recipe;
 mod registry;
@@ -63,6 +64,9 @@ const SOURCES: &[&str] = &[
     include_str!("pyc.rs"),
     include_str!("recipe.rs"),
     include_str!("tree.rs"),
+    include_str!("files/apt-conf"),
+    include_str!("files/apt-sources"),
+    include_str!("files/dpkg-cfg"),
     include_str!("files/node-bash.bashrc"),
     include_str!("files/node-bashrc"),
     include_str!("files/node-motd"),
@@ -228,6 +232,9 @@ fn build(options: &Options) -> anyhow::Result<()> {
     let mut builder = Builder::new(options, &options.out, true)?;
     builder.build_all()?;
     let lines = builder.finish()?;
+    if !builder.partial {
+        packages::publish(&builder.apt_root, &options.out, options.update, options.all)?;
+    }
     if builder.built > 0 {
         print_sizes(&lines);
     }
@@ -471,7 +478,7 @@ impl Builder {
             .iter()
             .filter(|file| !below.contains(file))
             .filter_map(|file| self.packages.get(&file.file))
-            .filter(|package| !recipe.left_out.contains(&package.name.as_str()))
+            .filter(|package| !recipe.leaves_out(&package.name))
             .map(|package| PackageRecord {
                 package: package.name.clone(),
                 version: package.version.clone(),
@@ -489,6 +496,22 @@ impl Builder {
             entries: layer.entries,
             packages,
         })
+    }
+
+    /// Whether a package of the closure is not in the image: the recipe that brought it says so.
+    fn leaves_out(
+        &self,
+        index: usize,
+        package: &Package,
+        file: &PackageFile,
+    ) -> anyhow::Result<bool> {
+        let recipe = &self.recipes[index];
+        match recipe::base_index(&self.recipes, recipe)? {
+            Some(base) if self.closures[base].contains(file) => {
+                self.leaves_out(base, package, file)
+            }
+            _ => Ok(recipe.leaves_out(&package.name)),
+        }
     }
 
     /// Makes the whole root file system of a recipe, its base's first.
@@ -509,7 +532,7 @@ impl Builder {
         if recipe.merged_usr && base.is_none() {
             fixups::merged_usr(&mut tree);
         }
-        let used = |package: &&Package| !recipe.left_out.contains(&package.name.as_str());
+        let used = |package: &&Package| !recipe.leaves_out(&package.name);
         for file in self.closures[index]
             .iter()
             .filter(|file| !below.contains(file))
@@ -544,12 +567,17 @@ impl Builder {
             seed::grow(&mut tree, seed, &self.out, &self.out.join("scratch"))?;
         }
         if recipe.dpkg_records && !recipe.packages.is_empty() {
-            let packages: Vec<&Package> = self.closures[index]
-                .iter()
-                .filter_map(|file| self.packages.get(&file.file))
-                .filter(used)
-                .collect();
-            deb::write_dpkg_records(&mut tree, &packages);
+            let (mut packages, mut left_out) = (Vec::new(), BTreeSet::new());
+            for file in &self.closures[index] {
+                let package = self.packages.get(&file.file);
+                let package = package.context("a package was not read")?;
+                if self.leaves_out(index, package, file)? {
+                    left_out.insert(package.name.as_str());
+                } else {
+                    packages.push(package);
+                }
+            }
+            deb::write_dpkg_records(&mut tree, &packages, &left_out);
         }
         tree.clamp_times(tree::EPOCH);
         let unmet = elf::unmet(&tree);

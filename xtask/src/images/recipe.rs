@@ -65,6 +65,11 @@ impl Recipe {
     pub fn has_layer(&self) -> bool {
         self.base.is_none() || !self.packages.is_empty() || self.identity.is_some() || self.server
     }
+
+    /// Whether a package that comes along is not unpacked.
+    pub fn leaves_out(&self, package: &str) -> bool {
+        self.left_out.contains(&package)
+    }
 }
 
 /// The step after unpacking.
@@ -202,9 +207,6 @@ const DEBIAN: &[&str] = &[
     "debian-archive-keyring",
 ];
 
-/// Packages that do nothing in an image: questions, service start, compiler notes.
-pub const NEVER_RUN: &[&str] = &["debconf", "init-system-helpers"];
-
 const NODE: &[&str] = &[
     "?essential",
     "mount",
@@ -316,7 +318,6 @@ pub fn all() -> Vec<Recipe> {
                 "wheezy",
             ]),
             packages: DEBIAN.to_vec(),
-            left_out: NEVER_RUN,
             merged_usr: true,
             dpkg_records: true,
             fixup: fixups::debian_base,
@@ -365,7 +366,6 @@ pub fn all() -> Vec<Recipe> {
             ]),
             base: Some(("library/debian", "latest")),
             packages: vec!["python3", "ca-certificates", "netbase"],
-            left_out: NEVER_RUN,
             merged_usr: true,
             dpkg_records: true,
             python_bytecode: true,
@@ -384,7 +384,6 @@ pub fn all() -> Vec<Recipe> {
             tags: strings(&["latest", "5", "5.40", "slim", "5-slim"]),
             base: Some(("library/debian", "latest")),
             packages: vec!["perl"],
-            left_out: NEVER_RUN,
             merged_usr: true,
             dpkg_records: true,
             fixup: |tree| {

@@ -7,7 +7,7 @@
 use oci::ContainerConfig;
 
 use super::fixups;
-use super::recipe::{NEVER_RUN, Recipe, command, keys, recipe, strings};
+use super::recipe::{Recipe, command, keys, recipe, strings};
 use super::server_fixups as fixup;
 
 /// The texts that `server_fixups` puts into images: when one changes, servers are built anew.
@@ -26,8 +26,6 @@ pub const FILES: &[&str] = &[
 
 /// What comes with packages for their maintainer scripts, among it a second, full Perl.
 const LEFT_OUT: &[&str] = &[
-    "debconf",
-    "init-system-helpers",
     "adduser",
     "ucf",
     "sensible-utils",
@@ -101,7 +99,7 @@ fn nginx() -> Recipe {
         tags,
         stand_in_tags,
         packages: vec!["nginx", "curl", "ca-certificates", "gettext-base"],
-        left_out: NEVER_RUN,
+        left_out: &[],
         fixup: fixup::nginx,
         config: ContainerConfig {
             entrypoint: entrypoint(&["/docker-entrypoint.sh"]),
@@ -159,7 +157,7 @@ fn redis() -> Recipe {
         tags,
         stand_in_tags,
         packages: vec!["redis-server", "redis-tools"],
-        left_out: NEVER_RUN,
+        left_out: &[],
         fixup: fixup::redis,
         config: ContainerConfig {
             entrypoint: entrypoint(&["docker-entrypoint.sh"]),

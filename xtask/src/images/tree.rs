@@ -369,6 +369,9 @@ pub const EPOCH: u64 = 1_793_491_200;
 /// [`EPOCH`] in RFC 3339, for image configs.
 pub const EPOCH_TEXT: &str = "2026-11-01T00:00:00Z";
 
+/// [`EPOCH`] as mail has dates, for package lists.
+pub const EPOCH_DATE: &str = "Sun, 01 Nov 2026 00:00:00 UTC";
+
 fn directory(mode: u32, mtime: u64) -> Node {
     Node {
         kind: Kind::Dir,

@@ -1,0 +1,315 @@
+//! The repository of Debian packages inside the playground: what `apt-get` in a machine or a container finds.
+//!
+//! Static files below `target/images/packages`, beside the registry: packages exactly as Debian built them, in
+//! a pool, with lists of our own selection. The lists are not signed: whoever builds the page would have to
+//! publish the key together with what it signs, and everything comes from the playground's own folder, as the
+//! machines do. So the images' sources say `Trusted: yes`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::apt::{ARCHITECTURE, Apt, PackageFile, SUITE};
+use super::recipe::{self, Recipe};
+use super::registry::write_if_changed;
+use super::tree::EPOCH_DATE;
+use super::{megabytes, sources_digest};
+
+/// What tutorials install; dependencies come along.
+const PACKAGES: &[&str] = &[
+    "apt-transport-https",
+    "bc",
+    "bind9-dnsutils",
+    "bzip2",
+    "ca-certificates",
+    "curl",
+    "dialog",
+    "dnsutils",
+    "figlet",
+    "file",
+    "fortune-mod",
+    "gettext-base",
+    "hello",
+    "htop",
+    "iproute2",
+    "iputils-ping",
+    "jq",
+    "less",
+    "lsb-release",
+    "make",
+    "nano",
+    "net-tools",
+    "netcat-openbsd",
+    "netcat-traditional",
+    "nginx",
+    "openssh-client",
+    "openssl",
+    "patch",
+    "procps",
+    "psmisc",
+    "python3",
+    "sl",
+    "socat",
+    "sqlite3",
+    "stress",
+    "tcpdump",
+    "telnet",
+    "tmux",
+    "traceroute",
+    "tree",
+    "unzip",
+    "vim",
+    "vim-tiny",
+    "wget",
+    "xz-utils",
+    "zip",
+];
+
+/// What is there besides after `cargo xtask images --all`: large, or seldom installed.
+const MORE: &[&str] = &[
+    "apache2",
+    "apache2-utils",
+    "apt-utils",
+    "bash-completion",
+    "cowsay",
+    "cron",
+    "default-mysql-client",
+    "gawk",
+    "git",
+    "gnupg",
+    "haproxy",
+    "iperf3",
+    "iptables",
+    "lighttpd",
+    "locales",
+    "lolcat",
+    "lsof",
+    "man-db",
+    "mariadb-client",
+    "memcached",
+    "nmap",
+    "openssh-server",
+    "perl",
+    "php-cli",
+    "postgresql-client",
+    "python3-flask",
+    "python3-pip",
+    "python3-venv",
+    "redis-server",
+    "redis-tools",
+    "rsync",
+    "screen",
+    "siege",
+    "strace",
+    "sudo",
+    "supervisor",
+];
+
+/// What was published, so that a second run has nothing to do.
+#[derive(Default, Serialize, Deserialize)]
+struct Record {
+    key: String,
+    more: bool,
+    files: Vec<String>,
+}
+
+/// Makes the repository below `out`, unless it is there. Once made with `more`, it stays so.
+pub fn publish(apt_root: &Path, out: &Path, update: bool, more: bool) -> anyhow::Result<()> {
+    let record_path = out.join("packages.json");
+    let record: Record = std::fs::read(&record_path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let more = more || record.more;
+    let names: Vec<&str> = match more {
+        true => [PACKAGES, MORE].concat(),
+        false => PACKAGES.to_vec(),
+    };
+    let key = format!(
+        "{} {names:?}",
+        sources_digest(&[include_str!("packages.rs")])
+    );
+    let root = out.join("packages/debian");
+    let there = |file: &String| root.join(file).is_file();
+    if record.key == key && !update && record.files.iter().all(there) {
+        return Ok(());
+    }
+    let apt = Apt::open(apt_root, false)?;
+    let packages = select(&apt, &names)?;
+    let bytes: u64 = packages.iter().map(|package| package.size).sum();
+    println!(
+        "  {} packages in the repository: {}",
+        packages.len(),
+        megabytes(bytes)
+    );
+    let files = write(&apt, &packages, &root)?;
+    sweep(&root, &files)?;
+    let record = Record { key, more, files };
+    write_if_changed(&record_path, &serde_json::to_vec_pretty(&record)?)
+}
+
+/// The packages themselves: all that `names` need but what every machine and every image has.
+fn select(apt: &Apt, names: &[&str]) -> anyhow::Result<Vec<PackageFile>> {
+    let recipes = recipe::all();
+    let of = |repository: &str| -> anyhow::Result<(BTreeSet<PackageFile>, Vec<&str>)> {
+        let found = recipes
+            .iter()
+            .find(|r: &&Recipe| r.repository == repository);
+        let recipe = found.with_context(|| format!("no recipe for {repository}"))?;
+        let left_out = |file: &PackageFile| {
+            let name = file.file.split('_').next().unwrap_or_default();
+            recipe.left_out.contains(&name)
+        };
+        let mut closure = apt.closure(&recipe.packages)?;
+        closure.retain(|file| !left_out(file));
+        Ok((closure.into_iter().collect(), recipe.packages.clone()))
+    };
+    let (base, base_names) = of("library/debian")?;
+    let (node, _) = of("drydock/node")?;
+    let all = [base_names.as_slice(), names].concat();
+    let mut packages = apt.closure(&all)?;
+    packages.retain(|file| !(base.contains(file) && node.contains(file)));
+    let have = |file: &PackageFile| {
+        std::fs::metadata(apt.path(file)).is_ok_and(|metadata| metadata.len() == file.size)
+    };
+    if !packages.iter().all(have) {
+        apt.download(&all)?;
+    }
+    if let Some(file) = packages.iter().find(|file| !have(file)) {
+        bail!(
+            "{} is no longer on the mirror; run again with --update",
+            file.file
+        );
+    }
+    Ok(packages)
+}
+
+/// Writes the pool, `Packages` and `Release`; gives the files' paths below `root`.
+fn write(apt: &Apt, packages: &[PackageFile], root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut files = Vec::new();
+    let mut stanzas = BTreeMap::new();
+    for package in packages {
+        let source = apt.path(package);
+        let output = Command::new("dpkg-deb")
+            .arg("--field")
+            .arg(&source)
+            .output();
+        let output = output.context("dpkg-deb does not run")?;
+        let control = String::from_utf8(output.stdout)?;
+        let bytes = std::fs::read(&source).with_context(|| format!("reading {}", package.file))?;
+        let name = control
+            .lines()
+            .find_map(|line| line.strip_prefix("Package: "));
+        let name = name.with_context(|| format!("{} names no package", package.file))?;
+        let file = pool_path(name, &package.file);
+        let stanza = format!(
+            "{}\nFilename: {file}\nSize: {}\nSHA256: {}\n",
+            control.trim_end(),
+            bytes.len(),
+            Digest::of(&bytes).hex(),
+        );
+        stanzas.insert(name.to_string(), stanza);
+        write_if_changed(&root.join(&file), &bytes)?;
+        files.push(file);
+    }
+    let stanzas: Vec<String> = stanzas.into_values().collect();
+    let list = stanzas.join("\n");
+    let path = format!("main/binary-{ARCHITECTURE}/Packages");
+    let release = release(&path, list.as_bytes());
+    for (path, text) in [(path, list), ("Release".to_string(), release)] {
+        let path = format!("dists/{SUITE}/{path}");
+        write_if_changed(&root.join(&path), text.as_bytes())?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// Where a package is, as in Debian's archive: below the first letter of its name. Some hosts read a `+` in a
+/// path as a blank, so only plain characters stay.
+fn pool_path(name: &str, file: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let file = file.replace("%3a", "_");
+    let (name, file): (String, String) = (
+        name.chars().map(plain).collect(),
+        file.chars().map(plain).collect(),
+    );
+    let letters = if name.starts_with("lib") { 4 } else { 1 };
+    let letters = name.get(..letters).unwrap_or(&name);
+    format!("pool/main/{letters}/{name}/{file}")
+}
+
+/// The list is not compressed: static hosts that compress do so on the way, and take a file that already is for
+/// one that is to be unpacked.
+fn release(path: &str, list: &[u8]) -> String {
+    format!(
+        "Origin: Drydock\nLabel: Drydock\nSuite: stable\nCodename: {SUITE}\nDate: {EPOCH_DATE}\n\
+         Architectures: {ARCHITECTURE}\nComponents: main\n\
+         Description: Debian 13 packages, a selection for this playground\n\
+         SHA256:\n {} {} {path}\n",
+        Digest::of(list).hex(),
+        list.len(),
+    )
+}
+
+/// Removes what is not of this repository.
+fn sweep(root: &Path, files: &[String]) -> anyhow::Result<()> {
+    let kept: BTreeSet<PathBuf> = files.iter().map(|file| root.join(file)).collect();
+    let mut dirs = vec![root.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if !kept.contains(&path) {
+                std::fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pool_paths_are_plain() {
+        let cases = [
+            (
+                "curl",
+                "curl_8.14.1-2+deb13u2_riscv64.deb",
+                "pool/main/c/curl/curl_8.14.1-2_deb13u2_riscv64.deb",
+            ),
+            (
+                "libc6",
+                "libc6_2.41~1_riscv64.deb",
+                "pool/main/libc/libc6/libc6_2.41_1_riscv64.deb",
+            ),
+            (
+                "vim",
+                "vim_2%3a9.1-2_riscv64.deb",
+                "pool/main/v/vim/vim_2_9.1-2_riscv64.deb",
+            ),
+        ];
+        for (name, file, path) in cases {
+            assert_eq!(pool_path(name, file), path);
+        }
+    }
+
+    #[test]
+    fn names_are_there_once() {
+        let all = [PACKAGES, MORE].concat();
+        let set: BTreeSet<&&str> = all.iter().collect();
+        assert_eq!(set.len(), all.len());
+    }
+}
