@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use playground::Fault;
+use playground::internet::Hint;
 use playground::ports::{PortEvent, PortRequest};
 use world::World;
 
@@ -43,6 +44,8 @@ fn machines_reach_each_other_by_address_and_name_and_nobody_else() {
         printed.contains("Could not resolve host: example.org"),
         "{printed}"
     );
+    let name = "example.org".to_string();
+    assert_eq!(world.hints, [Hint::NoInternet { name }]);
     assert!(printed.contains("192.0.2.7"), "{printed}");
     assert!(!printed.contains("timed out"), "{printed}");
     assert!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clock::Instant;
+use playground::internet::Hint;
 use playground::machine::Command;
 use playground::{Config, ConsoleMode, Event, Fetched, Playground};
 
@@ -24,6 +25,7 @@ pub struct World {
     ranges: bool,
     pub downloads: usize,
     pub crashed: Vec<String>,
+    pub hints: Vec<Hint>,
 }
 
 impl World {
@@ -46,6 +48,7 @@ impl World {
             ranges,
             downloads: 0,
             crashed: Vec::new(),
+            hints: Vec::new(),
         };
         world.add_machine();
         world
@@ -64,6 +67,7 @@ impl World {
         for event in self.playground.take_events() {
             match event {
                 Event::Crashed { name, cause } => self.crashed.push(format!("{name}: {cause}")),
+                Event::Hint(hint) => self.hints.push(hint),
                 event => assert!(matches!(event, Event::Added { .. }), "{event:?}"),
             }
         }
