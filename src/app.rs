@@ -12,11 +12,13 @@ use wasm_bindgen::prelude::*;
 use web_sys::File;
 use yew::prelude::*;
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::components::Refused;
 use crate::i18n::{Lang, Message};
+use crate::network::CaptureStep;
 use crate::pages::{Closed, Failed, Session};
-use crate::port_worker::{Forward, PortWorker};
+use crate::panels::Content;
+use crate::port_worker::{Access, Forward, PortWorker};
 use crate::preferences::{self, Preferences};
 use crate::protocol::{FromWorker, Place, Refusal, ToWorker};
 use crate::saved::SavedPage;
@@ -63,8 +65,16 @@ pub enum Msg {
     Internet(bool),
     /// Time to look whether the playground is to be kept.
     KeepNow,
-    /// A request of the service worker for a port.
+    /// A request of the service worker, or of a panel, for a port.
     Port(Forward),
+    /// How pages of ports can be had is known.
+    Access(Access),
+    /// A panel is to be there.
+    Show(Content),
+    /// A panel is to be there, or not if it is.
+    Toggle(Content),
+    /// A panel is to go.
+    ClosePanel(u32),
     /// The list of a refused playground's commands has been read.
     DismissRefused,
 }
@@ -85,6 +95,7 @@ pub struct App {
     restored: SavedPage,
     /// OPEN PORT's service worker, where there can be one.
     ports: Option<Rc<PortWorker>>,
+    access: Access,
     /// What a playground that another build saved had done.
     refused: Option<SavedPage>,
     /// Looks now and then, and when the page is hidden, whether to keep the playground.
@@ -120,9 +131,18 @@ impl Component for App {
             saving: None,
             restored: SavedPage::default(),
             refused: None,
-            ports: PortWorker::start(ctx.link().callback(Msg::Port)).map(Rc::new),
+            ports: None,
+            access: Access::Unknown,
             _keeper: keeper(ctx.link().callback(|()| Msg::KeepNow)),
         };
+        app.ports = PortWorker::start(
+            ctx.link().callback(Msg::Port),
+            ctx.link().callback(Msg::Access),
+        )
+        .map(Rc::new);
+        if app.ports.is_none() {
+            app.access = Access::Direct;
+        }
         app.show_language();
         app.start(ctx, None);
         app
@@ -229,6 +249,13 @@ impl Component for App {
                 }
                 return false;
             }
+            Msg::Access(access) => self.access = access,
+            Msg::Show(content) => self.store.panels.open(content),
+            Msg::Toggle(content) => match self.store.panels.find(&content) {
+                Some(id) => self.close_panel(id),
+                None => self.store.panels.open(content),
+            },
+            Msg::ClosePanel(id) => self.close_panel(id),
             Msg::DismissRefused => self.refused = None,
         }
         true
@@ -250,6 +277,7 @@ impl Component for App {
                     preferences={self.preferences.clone()}
                     terminals={self.terminals.clone()}
                     ports={self.ports.clone()}
+                    access={self.access}
                     act={ctx.link().callback(|message| message)}
                 />
             },
@@ -384,6 +412,7 @@ impl App {
             FromWorker::InstanceDeleted { name } => {
                 self.terminals.remove(name);
             }
+            FromWorker::CaptureFile { name, link, bytes } => self.save_capture(name, *link, bytes),
             FromWorker::Panicked { .. } => self.bridge = None,
             FromWorker::Ready { .. } => {
                 let on = self.preferences.internet;
@@ -411,6 +440,38 @@ impl App {
         self.store.kept = None;
         preferences::tab_keeps(false);
         self.send(ToWorker::Forget);
+    }
+
+    /// Takes a panel away. What it had captured goes with it.
+    fn close_panel(&mut self, id: u32) {
+        let Some(Content::Capture { name }) = self.store.panels.close(id) else {
+            return;
+        };
+        let captures = self
+            .store
+            .find(&name)
+            .map(|instance| std::mem::take(&mut instance.captures));
+        for link in captures.into_iter().flatten().map(|(link, _)| link) {
+            let (name, step) = (name.clone(), CaptureStep::Discard);
+            self.send(ToWorker::Capture { name, link, step });
+        }
+    }
+
+    /// Hands a capture to the user as a file that says whose it is.
+    fn save_capture(&mut self, name: &str, link: u32, bytes: &[u8]) {
+        let interfaces = self
+            .store
+            .find(name)
+            .map(|instance| instance.interfaces.clone());
+        let mut interfaces = interfaces.iter().flat_map(|all| all.iter());
+        let interface = interfaces
+            .find(|it| it.link == link)
+            .map(|it| match &it.container {
+                Some(container) => format!("{container}-{}", it.name),
+                None => it.name.clone(),
+            });
+        let interface = interface.unwrap_or_else(|| link.to_string());
+        bridge::save_file(bytes, &format!("{name}-{interface}.pcap"));
     }
 
     fn new_terminal(&self, ctx: &Context<Self>, name: &str) -> Terminal {

@@ -135,19 +135,30 @@ impl Drop for Bridge {
     }
 }
 
-/// Hands a saved playground to the user, as any download.
+/// Hands a file of this program's making to the user.
+pub fn save_file(bytes: &[u8], name: &str) {
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    if let Ok(file) = Blob::new_with_u8_array_sequence(&parts) {
+        offer(&file, name);
+    }
+}
+
+/// Hands a saved playground to the user.
 fn download(file: &Blob) {
+    let now = String::from(js_sys::Date::new_0().to_iso_string());
+    let name = format!("drydock-{}.playground", now[..19].replace(':', "-"));
+    offer(file, &name);
+}
+
+/// As any download of the browser's.
+fn offer(file: &Blob, name: &str) {
     let document = web_sys::window().and_then(|window| window.document());
     let link = document
         .and_then(|document| document.create_element("a").ok())
         .and_then(|element| element.dyn_into::<HtmlAnchorElement>().ok());
     if let (Some(link), Ok(url)) = (link, Url::create_object_url_with_blob(file)) {
         link.set_href(&url);
-        let now = String::from(js_sys::Date::new_0().to_iso_string());
-        link.set_download(&format!(
-            "drydock-{}.playground",
-            now[..19].replace(':', "-")
-        ));
+        link.set_download(name);
         link.click();
         // The browser has begun to read it.
         let _ = Url::revoke_object_url(&url);

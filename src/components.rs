@@ -1,22 +1,30 @@
 //! The parts the pages are made of. Each shows what it is given and reports through callbacks;
 //! none keeps state of the session.
 
+mod capture_panel;
 mod dialog;
+mod dock;
 mod downloads;
 mod header;
 mod instance_card;
 mod instance_list;
+mod lan_panel;
 mod notices;
+mod port_panel;
 mod refused;
 mod settings;
 mod terminal_view;
 
+pub use capture_panel::CapturePanel;
 pub use dialog::Dialog;
+pub use dock::{Dock, PanelFrame};
 pub use downloads::Downloads;
 pub use header::Header;
 pub use instance_card::InstanceCard;
 pub use instance_list::InstanceList;
+pub use lan_panel::LanPanel;
 pub use notices::Notices;
+pub use port_panel::PortPanel;
 pub use refused::Refused;
 pub use settings::Settings;
 pub use terminal_view::TerminalView;
@@ -37,6 +45,18 @@ pub fn use_text() -> impl Fn(Message) -> &'static str + Copy {
 pub enum Icon {
     /// A cross.
     Close,
+    /// An arrow out of a box.
+    Out,
+    /// A circle with an arrow.
+    Reload,
+    /// A box divided from left to right.
+    Beside,
+    /// A box divided from top to bottom.
+    Below,
+    /// A plug that is out.
+    Unplugged,
+    /// A clock.
+    Slow,
     /// Four corners.
     Fullscreen,
     /// A head and shoulders.
@@ -50,6 +70,12 @@ impl Icon {
     pub fn html(self) -> Html {
         let path = match self {
             Icon::Close => "M5 5l14 14M19 5L5 19",
+            Icon::Out => "M14 4h6v6M20 4L10 14M9 5H4v15h15v-5",
+            Icon::Reload => "M20 12a8 8 0 1 1-2.4-5.7M20 3v4h-4",
+            Icon::Beside => "M3 5h18v14H3zM14 5v14",
+            Icon::Below => "M3 5h18v14H3zM3 13h18",
+            Icon::Unplugged => "M4 20l4-4M7 11l6 6 2-2-6-6zM20 4l-4 4M11 7l6 6 2-2-6-6z",
+            Icon::Slow => "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2",
             Icon::Fullscreen => "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
             Icon::Person => {
                 "M12 12.2a4.2 4.2 0 1 0 0-8.4 4.2 4.2 0 0 0 0 8.4zM3.5 21c.6-4.6 4-7 8.5-7s7.9 2.4 8.5 7z"

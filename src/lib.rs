@@ -11,6 +11,8 @@ pub mod protocol;
 
 pub mod i18n;
 pub mod internet;
+pub mod network;
+pub mod panels;
 pub mod ports;
 pub mod saved;
 pub mod store;

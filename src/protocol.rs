@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::{Cable, CaptureStep, Captured, Interface, Packet};
+
 /// The build both sides must come from.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
@@ -65,6 +67,29 @@ pub enum ToWorker {
         name: String,
         /// Bytes since the last such message.
         bytes: u32,
+    },
+    /// Something is done to a machine's cable. Answered by `Cable`.
+    Cable {
+        /// The machine.
+        name: String,
+        /// How it is to be.
+        cable: Cable,
+    },
+    /// Whether the page wants to be told of a machine's interfaces: `Interfaces`, now and then.
+    Watch {
+        /// The machine.
+        name: String,
+        /// On or off.
+        on: bool,
+    },
+    /// Something is done with the capture of an interface.
+    Capture {
+        /// The machine.
+        name: String,
+        /// The interface.
+        link: u32,
+        /// What.
+        step: CaptureStep,
     },
     /// Stop all machines between two instructions. Answered by `Paused`, after which there is no output
     /// until `Save`.
@@ -152,6 +177,41 @@ pub enum FromWorker {
         name: String,
         /// In order.
         ports: Vec<u16>,
+    },
+    /// How a machine's cable is.
+    Cable {
+        /// The machine.
+        name: String,
+        /// Its cable.
+        cable: Cable,
+    },
+    /// The interfaces of a machine and of its containers.
+    Interfaces {
+        /// The machine.
+        name: String,
+        /// Its own first.
+        interfaces: Vec<Interface>,
+    },
+    /// Packets that were captured since the last such message; the newest, if they were many.
+    Packets {
+        /// The machine.
+        name: String,
+        /// The interface.
+        link: u32,
+        /// In order.
+        packets: Vec<Packet>,
+        /// What there is in all.
+        captured: Captured,
+    },
+    /// A capture as a pcap file.
+    CaptureFile {
+        /// The machine.
+        name: String,
+        /// The interface.
+        link: u32,
+        /// The file.
+        #[serde(skip)]
+        bytes: Vec<u8>,
     },
     /// A machine is gone.
     InstanceDeleted {
@@ -258,7 +318,9 @@ impl FromWorker {
     /// The message as it is posted: JSON, and the bytes that travel beside it.
     pub fn split(mut self) -> (String, Option<Vec<u8>>) {
         let bytes = match &mut self {
-            FromWorker::Output { bytes, .. } => Some(std::mem::take(bytes)),
+            FromWorker::Output { bytes, .. } | FromWorker::CaptureFile { bytes, .. } => {
+                Some(std::mem::take(bytes))
+            }
             _ => None,
         };
         (json(&self), bytes)
@@ -267,7 +329,9 @@ impl FromWorker {
     /// The opposite of [`FromWorker::split`].
     pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<FromWorker, serde_json::Error> {
         let mut message = serde_json::from_str(text)?;
-        if let FromWorker::Output { bytes, .. } = &mut message {
+        if let FromWorker::Output { bytes, .. } | FromWorker::CaptureFile { bytes, .. } =
+            &mut message
+        {
             *bytes = beside.unwrap_or_default();
         }
         Ok(message)

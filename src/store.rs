@@ -4,6 +4,11 @@
 //! that what the page shows can be tested without a page. Terminal contents are not here: bytes
 //! go straight from the bridge to the terminal.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::network::{Cable, Captured, Interface, Packet};
+use crate::panels::Panels;
 use crate::protocol::{BUILD, FromWorker};
 
 /// Where the session stands.
@@ -59,6 +64,32 @@ pub struct Instance {
     pub tracing: bool,
     /// TCP ports that can be opened.
     pub ports: Vec<u16>,
+    /// What is done to its cable.
+    pub cable: Cable,
+    /// Its interfaces and those of its containers, as long as somebody looks.
+    pub interfaces: Rc<Vec<Interface>>,
+    /// Captures by interface.
+    pub captures: BTreeMap<u32, Capture>,
+}
+
+/// Packets of a capture that are shown; all that are kept are in its file.
+pub const PACKETS_SHOWN_MAX: usize = 300;
+
+/// The capture of an interface.
+#[derive(Clone, Debug, Default)]
+pub struct Capture {
+    /// The newest packets.
+    pub packets: Rc<VecDeque<Rc<Packet>>>,
+    /// What there is in all.
+    pub captured: Captured,
+}
+
+impl PartialEq for Capture {
+    fn eq(&self, other: &Capture) -> bool {
+        // Packets are added, never changed: the last says all.
+        let last = |capture: &Capture| capture.packets.back().map(|packet| packet.number);
+        self.captured == other.captured && last(self) == last(other)
+    }
 }
 
 /// Something being downloaded.
@@ -101,6 +132,8 @@ pub struct Store {
     pub saving: Option<(u64, u64)>,
     /// When the playground was last kept in this browser, as the user's language writes it.
     pub kept: Option<String>,
+    /// What is shown beside the terminal.
+    pub panels: Panels,
     /// Whether anything may have changed since the playground was last kept.
     pub changed: bool,
 }
@@ -163,6 +196,23 @@ impl Store {
                 Some(instance) if instance.ports != ports => instance.ports = ports,
                 _ => return false,
             },
+            FromWorker::Cable { name, cable } => match self.find(&name) {
+                Some(instance) if instance.cable != cable => instance.cable = cable,
+                _ => return false,
+            },
+            FromWorker::Interfaces { name, interfaces } => match self.find(&name) {
+                Some(instance) if *instance.interfaces != interfaces => {
+                    instance.interfaces = Rc::new(interfaces);
+                }
+                _ => return false,
+            },
+            FromWorker::Packets {
+                name,
+                link,
+                packets,
+                captured,
+            } => self.captured(&name, link, packets, captured),
+            FromWorker::CaptureFile { .. } => return false,
             FromWorker::InstanceDeleted { name } => self.deleted(&name),
             FromWorker::Crashed { name, cause } => {
                 if let Some(instance) = self.find(&name) {
@@ -219,6 +269,12 @@ impl Store {
             .find(|instance| instance.name == name)
     }
 
+    /// All instances by name, with their addresses.
+    pub fn hosts(&self) -> Vec<(String, String)> {
+        let host = |instance: &Instance| (instance.name.clone(), instance.ip.clone());
+        self.instances.iter().map(host).collect()
+    }
+
     /// Takes a notice off the screen.
     pub fn dismiss(&mut self, index: usize) {
         if index < self.notices.len() {
@@ -254,6 +310,21 @@ impl Store {
         }
     }
 
+    fn captured(&mut self, name: &str, link: u32, new: Vec<Packet>, captured: Captured) {
+        let Some(instance) = self.find(name) else {
+            return;
+        };
+        let capture = instance.captures.entry(link).or_default();
+        capture.captured = captured;
+        let packets = Rc::make_mut(&mut capture.packets);
+        if captured.frames == 0 {
+            packets.clear();
+        }
+        packets.extend(new.into_iter().map(Rc::new));
+        let surplus = packets.len().saturating_sub(PACKETS_SHOWN_MAX);
+        packets.drain(..surplus);
+    }
+
     fn added(&mut self, name: String, ip: String, hostname: String) {
         self.creating = self.creating.saturating_sub(1);
         self.selected = Some(name.clone());
@@ -265,6 +336,9 @@ impl Store {
             stats: None,
             tracing: false,
             ports: Vec::new(),
+            cable: Cable::default(),
+            interfaces: Rc::default(),
+            captures: BTreeMap::new(),
         });
         // node10 comes after node9.
         self.instances
@@ -280,6 +354,7 @@ impl Store {
             return;
         };
         self.instances.remove(index);
+        self.panels.forget(name);
         if self.selected.as_deref() == Some(name) {
             let next = index.min(self.instances.len().saturating_sub(1));
             self.selected = self.instances.get(next).map(|next| next.name.clone());
@@ -371,6 +446,40 @@ mod tests {
         assert_eq!(store.downloads.len(), 1);
         assert!(!store.downloads[0].running());
         assert_eq!(store.downloaded_bytes(), 9);
+    }
+
+    #[test]
+    fn a_capture_shows_its_newest_packets_and_a_new_one_begins_empty() {
+        let mut store = Store::default();
+        store.apply(added("node1"));
+        let packets = |numbers: std::ops::Range<u64>, running| FromWorker::Packets {
+            name: "node1".into(),
+            link: 2,
+            captured: Captured {
+                running,
+                frames: numbers.end,
+                ..Captured::default()
+            },
+            packets: numbers
+                .map(|number| Packet {
+                    number,
+                    after_us: 0,
+                    sent: false,
+                    length: 60,
+                    source: String::new(),
+                    destination: String::new(),
+                    protocol: "ARP".into(),
+                    info: String::new(),
+                })
+                .collect(),
+        };
+        store.apply(packets(0..200, true));
+        store.apply(packets(200..400, true));
+        let shown = &store.instances[0].captures[&2].packets;
+        assert_eq!(shown.len(), PACKETS_SHOWN_MAX);
+        assert_eq!(shown.front().unwrap().number, 100);
+        store.apply(packets(0..0, true));
+        assert!(store.instances[0].captures[&2].packets.is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::flow::Window;
 use crate::internet::{InternetAnswer, InternetRequest};
+use crate::network::{Cable, CaptureStep};
 use crate::ports::{PortEvent, PortRequest};
 use crate::protocol::{BUILD, FromWorker, Place, ToWorker};
 
@@ -70,6 +71,12 @@ pub trait Engine {
     fn resize(&mut self, name: &str, cols: u16, rows: u16);
     /// System call tracing.
     fn trace(&mut self, name: &str, on: bool);
+    /// Something is done to a machine's cable; `Cable` follows as an event.
+    fn set_cable(&mut self, name: &str, cable: Cable);
+    /// Whether `Interfaces` of a machine is wanted as an event.
+    fn watch(&mut self, name: &str, on: bool);
+    /// A step of a capture; what is captured follows as events.
+    fn capture(&mut self, name: &str, link: u32, step: CaptureStep) -> Result<(), String>;
     /// Takes the downloads that are to be started.
     fn requests(&mut self) -> Vec<FetchRequest>;
     /// The answer to `FetchRequest { id, .. }`, or why there is none.
@@ -211,6 +218,9 @@ impl<H: Host> Worker<H> {
             ToWorker::Resize { name, cols, rows } => engine.resize(&name, cols, rows),
             ToWorker::Trace { name, on } => engine.trace(&name, on),
             ToWorker::Internet { on } => engine.internet(on),
+            ToWorker::Cable { name, cable } => engine.set_cable(&name, cable),
+            ToWorker::Watch { name, on } => engine.watch(&name, on),
+            ToWorker::Capture { name, link, step } => engine.capture(&name, link, step)?,
             ToWorker::Drawn { name, bytes } => {
                 if let Some(window) = self.windows.get_mut(&name) {
                     window.drawn(bytes);
@@ -397,6 +407,11 @@ mod tests {
         }
         fn resize(&mut self, _name: &str, _cols: u16, _rows: u16) {}
         fn trace(&mut self, _name: &str, _on: bool) {}
+        fn set_cable(&mut self, _name: &str, _cable: Cable) {}
+        fn watch(&mut self, _name: &str, _on: bool) {}
+        fn capture(&mut self, name: &str, _link: u32, _step: CaptureStep) -> Result<(), String> {
+            Err(format!("no such instance: {name}"))
+        }
         fn requests(&mut self) -> Vec<FetchRequest> {
             std::mem::take(&mut self.requests)
         }

@@ -3,9 +3,11 @@
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
+use super::lan_panel::CableState;
 use super::{Dialog, Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
+use crate::panels::{Content, Panels};
 use crate::store::{Condition, Instance};
 use crate::terminal::Wish;
 use crate::units;
@@ -17,6 +19,8 @@ pub struct InstanceCardProps {
     pub instance: Instance,
     /// The address of the page of an instance's port; `None` where there can be none.
     pub address: Option<PortAddress>,
+    /// What is shown beside the terminal.
+    pub panels: Panels,
     /// What the user does.
     pub act: Callback<Msg>,
 }
@@ -31,15 +35,35 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
     let InstanceCardProps {
         instance,
         address,
+        panels,
         act,
     } = props;
-    let chips = address.iter().flat_map(|address| {
-        let chip = |&port: &u16| {
-            let href = address.emit((instance.ip.clone(), port));
-            html! { <a class="port" {href} target="_blank" key={port}>{ port }</a> }
-        };
-        instance.ports.iter().map(chip)
+    let toggle = |content: Content| act.reform(move |_: MouseEvent| Msg::Toggle(content.clone()));
+    let shown = |content: &Content| panels.find(content).is_some().to_string();
+    let chips = instance.ports.iter().map(|&port| {
+        let content = port_of(instance, port);
+        let href = address
+            .as_ref()
+            .map(|address| address.emit((instance.ip.clone(), port)));
+        let tab = format!("{port}: {}", text(Message::OpenTab));
+        html! {
+            <span class="port" key={port}>
+                <button
+                    aria-pressed={shown(&content)}
+                    title={text(Message::OpenHere)}
+                    onclick={toggle(content)}
+                >{ port }</button>
+                if let Some(href) = href {
+                    <a {href} target="_blank" aria-label={tab.clone()} title={tab}>
+                        { Icon::Out.html() }
+                    </a>
+                }
+            </span>
+        }
     });
+    let capture = Content::Capture {
+        name: instance.name.clone(),
+    };
     let asking = use_state(|| false);
     let port = use_state(|| false);
     let set = |state: &UseStateHandle<bool>, on: bool| {
@@ -93,6 +117,14 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                 </button>
                 <span class="ports">{ for chips }</span>
                 <button
+                    aria-pressed={shown(&capture)}
+                    disabled={!running}
+                    onclick={toggle(capture)}
+                >{ text(Message::Capture) }</button>
+                <button aria-pressed={shown(&Content::Lan)} onclick={toggle(Content::Lan)}>
+                    { text(Message::Lan) }
+                </button>
+                <button
                     aria-pressed={instance.tracing.to_string()}
                     title={text(Message::TraceDetail)}
                     disabled={!running}
@@ -113,14 +145,16 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
             <dl class="measures">
                 <div><dt>{ text(Message::Memory) }</dt><dd>{ memory }</dd></div>
                 <div><dt>{ text(Message::Cpu) }</dt><dd>{ cpu }</dd></div>
+                <CableState cable={instance.cable} />
             </dl>
             if *port {
                 <Dialog title={text(Message::OpenPort)} close={set(&port, false)}>
-                    if let Some(address) = address {
-                        <OpenPort ip={instance.ip.clone()} address={address.clone()} />
-                    } else {
-                        <p>{ text(Message::OpenPortNever) }</p>
-                    }
+                    <OpenPort
+                        instance={instance.clone()}
+                        address={address.clone()}
+                        act={act.clone()}
+                        close={set(&port, false)}
+                    />
                 </Dialog>
             }
             if *asking {
@@ -138,11 +172,21 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
     }
 }
 
+fn port_of(instance: &Instance, port: u16) -> Content {
+    Content::Port {
+        name: instance.name.clone(),
+        ip: instance.ip.clone(),
+        port,
+    }
+}
+
 /// Properties of [`OpenPort`].
 #[derive(Properties, PartialEq)]
 struct OpenPortProps {
-    ip: String,
-    address: PortAddress,
+    instance: Instance,
+    address: Option<PortAddress>,
+    act: Callback<Msg>,
+    close: Callback<()>,
 }
 
 /// Asks for a port that is not among the chips.
@@ -157,17 +201,39 @@ fn OpenPort(props: &OpenPortProps) -> Html {
             port.set(value.parse().ok().filter(|&port| port > 0));
         })
     };
-    let href = port.map(|port| props.address.emit((props.ip.clone(), port)));
+    let content = port.map(|port| port_of(&props.instance, port));
+    let here = {
+        let (act, close, content) = (props.act.clone(), props.close.clone(), content.clone());
+        move |event: SubmitEvent| {
+            event.prevent_default();
+            if let Some(content) = content.clone() {
+                act.emit(Msg::Show(content));
+                close.emit(());
+            }
+        }
+    };
+    let tab = props.address.as_ref().map(|address| {
+        let href = port.map(|port| address.emit((props.instance.ip.clone(), port)));
+        html! { <a class="button" {href} target="_blank">{ text(Message::OpenTab) }</a> }
+    });
     html! {
-        <>
+        <form onsubmit={here}>
             <p>{ text(Message::OpenPortDetail) }</p>
+            if props.address.is_none() {
+                <p>{ text(Message::OpenPortDirect) }</p>
+            }
             <div class="row">
                 <label>
                     { text(Message::PortNumber) }{ " " }
                     <input type="number" min="1" max="65535" oninput={typed} autofocus=true />
                 </label>
-                <a class="button" {href} target="_blank">{ text(Message::Open) }</a>
             </div>
-        </>
+            <div class="buttons">
+                { tab }
+                <button class="primary" disabled={content.is_none()}>
+                    { text(Message::OpenHere) }
+                </button>
+            </div>
+        </form>
     }
 }

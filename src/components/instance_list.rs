@@ -5,6 +5,7 @@ use yew::prelude::*;
 use super::{Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
+use crate::network::Cable;
 use crate::store::{Condition, Instance};
 
 /// Properties of [`InstanceList`].
@@ -51,6 +52,19 @@ pub fn InstanceList(props: &InstanceListProps) -> Html {
                         <span class="ip">{ &instance.ip }</span>
                         <span class="hostname">{ &instance.hostname }</span>
                     </span>
+                    if !crashed && instance.cable != Cable::default() {
+                        <span
+                            class={classes!("mark", "cable-mark")}
+                            role="img"
+                            aria-label={text(if instance.cable.plugged {
+                                Message::LanChanged
+                            } else {
+                                Message::LanUnplugged
+                            })}
+                        >
+                            { if instance.cable.plugged { Icon::Slow } else { Icon::Unplugged }.html() }
+                        </span>
+                    }
                     if crashed {
                         <span class="mark" role="img" aria-label={text(Message::Crashed)}>
                             { "!" }

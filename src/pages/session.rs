@@ -6,10 +6,12 @@ use yew::prelude::*;
 
 use crate::app::{Msg, Terminals};
 use crate::components::{
-    Downloads, Header, InstanceCard, InstanceList, Notices, TerminalView, use_text,
+    CapturePanel, Dock, Downloads, Header, InstanceCard, InstanceList, LanPanel, Notices,
+    PortPanel, TerminalView, use_text,
 };
 use crate::i18n::Message;
-use crate::port_worker::PortWorker;
+use crate::panels::{Content, Panel};
+use crate::port_worker::{Access, PortWorker};
 use crate::preferences::Preferences;
 use crate::store::{Condition, Phase, Store};
 
@@ -24,6 +26,8 @@ pub struct SessionProps {
     pub terminals: Terminals,
     /// OPEN PORT's service worker, where there can be one.
     pub ports: Option<Rc<PortWorker>>,
+    /// How pages of ports can be had.
+    pub access: Access,
     /// What the user does.
     pub act: Callback<Msg>,
 }
@@ -31,7 +35,9 @@ pub struct SessionProps {
 impl PartialEq for SessionProps {
     fn eq(&self, other: &SessionProps) -> bool {
         // A terminal changes by itself; it comes and goes with its instance, which is in the store.
-        self.store == other.store && self.preferences == other.preferences
+        self.store == other.store
+            && self.preferences == other.preferences
+            && self.access == other.access
     }
 }
 
@@ -44,19 +50,23 @@ pub fn Session(props: &SessionProps) -> Html {
         preferences,
         terminals,
         ports,
+        access,
         act,
     } = props;
     let ready = store.phase == Phase::Ready;
     let savable = !store.instances.is_empty();
+    let root = ports.as_ref().map(|ports| ports.root());
     let address = ports
         .clone()
+        .filter(|_| *access != Access::Direct)
         .map(|ports| Callback::from(move |(ip, port): (String, u16)| ports.address(&ip, port)));
     let card = match store.current() {
         Some(instance) => html! {
             <InstanceCard
                 key={instance.name.clone()}
                 instance={instance.clone()}
-                {address}
+                address={address.clone()}
+                panels={store.panels.clone()}
                 act={act.clone()}
             />
         },
@@ -91,6 +101,47 @@ pub fn Session(props: &SessionProps) -> Html {
         },
         _ => html! {},
     };
+    let panels = store.panels.iter().filter_map(|Panel { id, content }| {
+        let id = *id;
+        let close = act.reform(move |()| Msg::ClosePanel(id));
+        Some(match content {
+            Content::Port { name, port, ip } => html! {
+                <PortPanel
+                    key={id}
+                    name={name.clone()}
+                    ip={ip.clone()}
+                    port={*port}
+                    access={*access}
+                    root={root.clone().unwrap_or_default()}
+                    address={address.clone()}
+                    hosts={store.hosts()}
+                    act={act.clone()}
+                    {close}
+                />
+            },
+            Content::Capture { name } => html! {
+                <CapturePanel
+                    key={id}
+                    instance={store.instances.iter().find(|it| it.name == *name)?.clone()}
+                    act={act.clone()}
+                    {close}
+                />
+            },
+            Content::Lan => html! {
+                <LanPanel
+                    key={id}
+                    instances={store.instances.clone()}
+                    act={act.clone()}
+                    {close}
+                />
+            },
+        })
+    });
+    let terminals = html! {
+        <div class={classes!("terminals", store.current().is_none().then_some("empty"))}>
+            { for screens }
+        </div>
+    };
     html! {
         <div class="session">
             <Header {ready} {savable} kept={store.kept.clone()} preferences={preferences.clone()} act={act.clone()} />
@@ -109,9 +160,7 @@ pub fn Session(props: &SessionProps) -> Html {
                     <Notices notices={store.notices.clone()} act={act.clone()} />
                     { card }
                     { crashed }
-                    <div class={classes!("terminals", store.current().is_none().then_some("empty"))}>
-                        { for screens }
-                    </div>
+                    <Dock {terminals} panels={panels.collect::<Vec<_>>()} />
                 </main>
             </div>
         </div>

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use playground::Fault;
+use playground::capture::{self, Packet};
 use playground::internet::Hint;
 use playground::ports::{PortEvent, PortRequest};
+use playground::{Cable, Fault};
 use world::World;
 
 mod world;
@@ -81,6 +82,248 @@ fn a_file_crosses_a_bad_cable_whole_and_an_unplugged_machine_is_alone() {
     world.playground.lan().plug("node2", true);
     let (_, printed) = world.sh("ping -c1 -W5 192.168.0.14");
     assert!(printed.contains("1 received"), "{printed}");
+}
+
+/// `20 packets transmitted, 13 received, 35% packet loss`: the numbers.
+fn statistics(printed: &str) -> [f64; 3] {
+    let line = printed
+        .lines()
+        .find(|line| line.contains("packets transmitted"));
+    let line = line.unwrap_or_else(|| panic!("no statistics: {printed}"));
+    let digits = |word: &str| word.trim_end_matches('%').parse().ok();
+    let numbers: Vec<f64> = line.split(' ').filter_map(digits).collect();
+    [numbers[0], numbers[1], numbers[2]]
+}
+
+#[test]
+fn a_ping_stops_while_a_machine_is_unplugged_and_goes_on_after() {
+    let mut world = two_machines();
+    let ping = world.start("node1", "ping -i 0.2 -c 40 192.168.0.14");
+    let replies = |ping: &playground::machine::Command| {
+        let printed = String::from_utf8_lossy(&ping.stdout.borrow()).into_owned();
+        printed.matches("bytes from 192.168.0.14").count()
+    };
+    while replies(&ping) < 10 {
+        world.step();
+    }
+    let unplugged = Cable {
+        plugged: false,
+        ..Cable::default()
+    };
+    world.playground.lan().set_cable("node2", unplugged);
+    assert_eq!(world.playground.lan().cable("node2"), Some(unplugged));
+    world.sh("sleep 3");
+    assert_eq!(replies(&ping), 10);
+    world.playground.lan().set_cable("node2", Cable::default());
+    while ping.status().is_none() {
+        world.step();
+    }
+    let printed = String::from_utf8_lossy(&ping.stdout.borrow()).into_owned();
+    let [sent, received, _] = statistics(&printed);
+    assert_eq!(sent, 40.0);
+    assert!((20.0..=28.0).contains(&received), "{printed}");
+    assert!(printed.contains("icmp_seq=40"), "{printed}");
+}
+
+#[test]
+fn loss_and_delay_of_a_cable_are_in_the_statistics_of_ping() {
+    let mut world = two_machines();
+    let bad = Cable {
+        fault: Fault {
+            loss_ppm: 200_000,
+            delay_ns: 30_000_000,
+            ..Fault::default()
+        },
+        ..Cable::default()
+    };
+    world.playground.lan().set_cable("node2", bad);
+    // The neighbour's address is asked for over the bad cable too.
+    let ping = "ping -q -c 200 -i 0.1 192.168.0.14";
+    let (_, printed) = world.sh(&format!("ping -c 3 192.168.0.14 >/dev/null; {ping}"));
+    let [_, _, loss] = statistics(&printed);
+    // One frame in five is lost on the way there, and on the way back.
+    assert!((26.0..=46.0).contains(&loss), "{printed}");
+    let times = printed.split("rtt min/avg/max/mdev = ").nth(1);
+    let times: Vec<f64> = times
+        .unwrap_or_default()
+        .split(['/', ' '])
+        .filter_map(|time| time.parse().ok())
+        .collect();
+    // A frame enters the cable at the beginning of the turn it was sent in.
+    assert!(times[0] > 55.0 && times[2] < 65.0, "{printed}");
+    world.playground.lan().set_cable("node2", Cable::default());
+    let (_, printed) = world.sh("ping -q -c 20 -i 0.1 192.168.0.14");
+    assert_eq!(statistics(&printed), [20.0, 20.0, 0.0]);
+}
+
+#[test]
+fn parts_of_a_divided_lan_do_not_hear_each_other_but_know_names() {
+    let mut world = two_machines();
+    world.add_machine();
+    let part = |group| Cable {
+        group,
+        ..Cable::default()
+    };
+    world.playground.lan().set_cable("node2", part(1));
+    world.playground.lan().set_cable("node3", part(1));
+    let (_, printed) = world.sh("ping -c1 -W1 node2");
+    assert!(printed.contains("PING node2 (192.168.0.14)"), "{printed}");
+    assert!(printed.contains("100% packet loss"), "{printed}");
+    let (_, printed) = world.sh_on("node2", "ping -c1 -W1 node3; ip link show eth0");
+    assert!(printed.contains("1 received"), "{printed}");
+    assert!(!printed.contains("NO-CARRIER"), "{printed}");
+    world.playground.lan().set_cable("node2", part(0));
+    let (_, printed) = world.sh("ping -c1 -W5 node2; ping -c1 -W1 node3");
+    assert!(printed.contains("1 received"), "{printed}");
+    assert!(printed.contains("100% packet loss"), "{printed}");
+}
+
+/// Record headers of a pcap file, and what it says of itself (draft-ietf-opsawg-pcap).
+fn pcap_records(file: &[u8]) -> Vec<(f64, usize)> {
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes"));
+    assert_eq!(word(0), 0xa1b2_3c4d, "little-endian, nanoseconds");
+    assert_eq!(file[4..8], [2, 0, 4, 0], "version 2.4");
+    assert_eq!(word(20), 1, "Ethernet");
+    let (mut records, mut at) = (Vec::new(), 24);
+    while at < file.len() {
+        let (captured, length) = (word(at + 8) as usize, word(at + 12) as usize);
+        assert!(captured <= length && captured <= word(16) as usize);
+        records.push((f64::from(word(at)) + f64::from(word(at + 4)) / 1e9, length));
+        at += 16 + captured;
+    }
+    assert_eq!(at, file.len());
+    records
+}
+
+#[test]
+fn what_goes_through_a_link_is_captured_told_and_saved() {
+    let mut world = two_machines();
+    let (status, printed) = world.sh(
+        "docker run -d --name web -p 8080:80 busybox \
+         sh -c 'echo hello > index.html; httpd -f -p 80'; until curl -so/dev/null 172.17.0.2; do sleep .1; done",
+    );
+    assert_eq!(status, 0, "{printed}");
+    let machine = world.playground.machine("node1").expect("booted");
+    let links = capture::interfaces(machine);
+    let find = |container: Option<&str>, name: &str| {
+        let mut all = links.iter();
+        let found =
+            all.find(|link| link.container.as_deref() == container && link.name.starts_with(name));
+        found.unwrap_or_else(|| panic!("no {name} of {container:?} in {links:?}"))
+    };
+    let (wire, bridge) = (find(None, "eth0").link, find(None, "docker0").link);
+    let inside = find(Some("web"), "eth0");
+    assert!(inside.running && inside.addresses.contains(&"172.17.0.2/16".to_string()));
+    assert_eq!(find(None, "lo").kind, "loopback");
+    assert_eq!(find(None, "veth").kind, "veth");
+    let inside = inside.link;
+    for link in [wire, bridge, inside] {
+        world
+            .playground
+            .start_capture("node1", link)
+            .expect("a link");
+    }
+    assert!(world.playground.start_capture("node1", 9999).is_err());
+    world.sh_on("node2", "curl -s http://node1:8080/; ping -c1 node1");
+    let lines = |world: &mut World, link| -> Vec<Packet> {
+        world.playground.captures().take_lines("node1", link, 1000)
+    };
+    let told = lines(&mut world, wire);
+    let has = |told: &[Packet], protocol: &str, source: &str, info: &str| {
+        let found = |packet: &&Packet| {
+            packet.line.protocol == protocol
+                && packet.line.source == source
+                && packet.line.info.contains(info)
+        };
+        assert!(
+            told.iter().any(|packet| found(&packet)),
+            "{protocol} {info}: {told:#?}"
+        );
+    };
+    has(&told, "TCP", "192.168.0.14", "→ 8080 [SYN] seq=");
+    has(&told, "HTTP", "192.168.0.14", "GET / HTTP/1.1");
+    has(&told, "HTTP", "192.168.0.13", "HTTP/1.1 200 OK");
+    has(&told, "ICMP", "192.168.0.14", "echo request");
+    assert!(told.iter().any(|packet| packet.sent) && told.iter().any(|packet| !packet.sent));
+    // Before and after the destination was translated; the bridge does not see it twice.
+    let bridged = lines(&mut world, bridge);
+    has(&bridged, "HTTP", "192.168.0.14", "GET / HTTP/1.1");
+    has(
+        &lines(&mut world, inside),
+        "HTTP",
+        "192.168.0.14",
+        "GET / HTTP/1.1",
+    );
+    assert_eq!(lines(&mut world, wire), []);
+
+    world.playground.stop_capture("node1", wire);
+    world.sh_on("node2", "ping -c1 node1");
+    assert_eq!(lines(&mut world, wire), []);
+    let kept = world.playground.captures().kept("node1", wire);
+    assert_eq!((kept.frames, kept.dropped), (told.len(), 0));
+    let file = world
+        .playground
+        .captures()
+        .file("node1", wire)
+        .expect("captured");
+    let records = pcap_records(&file);
+    let lengths: Vec<usize> = records.iter().map(|record| record.1).collect();
+    let expected: Vec<usize> = told.iter().map(|packet| packet.length).collect();
+    assert_eq!(lengths, expected);
+    assert!(records.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+    // Where the machine this runs on has the tool, it reads the file too.
+    if let Some(read) = tcpdump(&file) {
+        assert_eq!(read.lines().count(), records.len(), "{read}");
+        assert!(read.contains("GET / HTTP/1.1"), "{read}");
+        assert!(
+            !read.contains("bad cksum") && !read.contains("incorrect"),
+            "{read}"
+        );
+    }
+    world.playground.captures().discard("node1", wire);
+    assert_eq!(world.playground.captures().file("node1", wire), None);
+}
+
+/// What tcpdump reads in a file, if this machine has it.
+fn tcpdump(file: &[u8]) -> Option<String> {
+    let path = std::env::temp_dir().join(format!("drydock-{}.pcap", std::process::id()));
+    std::fs::write(&path, file).expect("writable");
+    let run = std::process::Command::new("tcpdump")
+        .args(["-n", "-vv", "-r"])
+        .arg(&path)
+        .output();
+    std::fs::remove_file(&path).expect("just written");
+    let output = run.ok()?;
+    assert!(output.status.success(), "{output:?}");
+    // Further lines of a packet are indented.
+    let text = String::from_utf8_lossy(&output.stdout)
+        .replace("\n    ", " ")
+        .replace("\n\t", " ");
+    Some(text)
+}
+
+#[test]
+fn a_capture_holds_so_much_and_no_more() {
+    let mut world = World::boot(BTreeMap::new());
+    let machine = world.playground.machine("node1").expect("booted");
+    let links = capture::interfaces(machine);
+    let lo = links
+        .iter()
+        .find(|link| link.name == "lo")
+        .expect("lo")
+        .link;
+    world.playground.start_capture("node1", lo).expect("a link");
+    let (_, printed) =
+        world.sh("nc -lN 9 >/dev/null & sleep 1; head -c 30000000 /dev/zero | nc -N localhost 9");
+    let kept = world.playground.captures().kept("node1", lo);
+    assert!(
+        kept.bytes <= 8 << 20 && kept.bytes > 4 << 20,
+        "{kept:?} {printed}"
+    );
+    assert!(kept.dropped > 0, "{kept:?}");
+    let told = world.playground.captures().take_lines("node1", lo, 10);
+    assert_eq!(told.len(), 10);
+    assert_eq!(told[9].number, kept.dropped + kept.frames as u64);
 }
 
 impl World {

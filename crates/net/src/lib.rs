@@ -41,6 +41,7 @@
 
 mod address;
 pub mod bridge;
+pub mod dissect;
 pub mod fault;
 mod fragment;
 mod icmp;
@@ -63,5 +64,5 @@ pub use fault::Fault;
 pub use namespace::{Endpoint, Namespace, Settings, Snmp};
 pub use network::{Event, Network, address};
 pub use packet::Mac;
-pub use switch::Switch;
+pub use switch::{Cable, EVERY_GROUP, Switch};
 pub use types::{Cidr, LinkId, NsId, PortId, SocketId, flags, is_link_local};

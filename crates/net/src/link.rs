@@ -13,6 +13,7 @@ use crate::types::{Cidr, LinkId, NsId, flags};
 pub const NAME_BYTES_MAX: usize = 15;
 /// Frames that wait in a capture at most, and their bytes.
 const CAPTURE_FRAMES_MAX: usize = 4096;
+const CAPTURE_BYTES_MAX: usize = 4 << 20;
 /// MTU of loopback; an IPv4 packet can have one byte less.
 pub const LOOPBACK_MTU: u32 = 65_536;
 /// MTU of everything else until somebody sets another.
@@ -134,21 +135,27 @@ pub struct Captured {
 #[derive(Default, Debug)]
 pub struct Capture {
     frames: VecDeque<Captured>,
+    bytes: usize,
     /// Frames that did not fit.
     pub missed: u64,
 }
 
 impl Capture {
     fn add(&mut self, captured: Captured) {
-        if self.frames.len() == CAPTURE_FRAMES_MAX {
-            self.frames.pop_front();
+        self.bytes += captured.bytes.len();
+        self.frames.push_back(captured);
+        while self.frames.len() > CAPTURE_FRAMES_MAX || self.bytes > CAPTURE_BYTES_MAX {
+            let Some(oldest) = self.frames.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes.len();
             self.missed += 1;
         }
-        self.frames.push_back(captured);
     }
 
     /// Takes what has been captured.
     pub fn take(&mut self) -> Vec<Captured> {
+        self.bytes = 0;
         self.frames.drain(..).collect()
     }
 }

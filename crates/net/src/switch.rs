@@ -16,13 +16,34 @@ use crate::types::{LinkId, PortId};
 /// Frames under way at most, per port.
 const QUEUE_MAX: usize = 1024;
 
+/// The group of a port that hears all groups, and is heard by all.
+pub const EVERY_GROUP: u32 = u32::MAX;
+
+/// What is done to a port's cable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cable {
+    /// It is plugged in.
+    pub plugged: bool,
+    /// Ports of different groups do not hear each other: a partition.
+    pub group: u32,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl Default for Cable {
+    fn default() -> Self {
+        Cable {
+            plugged: true,
+            group: 0,
+            fault: Fault::default(),
+        }
+    }
+}
+
 /// A port of the switch and the cable in it.
 #[derive(Debug)]
 struct Port {
-    plugged: bool,
-    /// Ports of different groups do not hear each other: a partition.
-    group: u32,
-    fault: Fault,
+    cable: Cable,
     /// When the cable is free again, if its rate is limited.
     free_at: Instant,
     waiting: usize,
@@ -64,9 +85,7 @@ impl Switch {
         self.ports.insert(
             port,
             Port {
-                plugged: true,
-                group: 0,
-                fault: Fault::default(),
+                cable: Cable::default(),
                 free_at: Instant(0),
                 waiting: 0,
             },
@@ -86,7 +105,7 @@ impl Switch {
         let Some(port) = self.ports.get_mut(&id) else {
             return;
         };
-        port.plugged = plugged;
+        port.cable.plugged = plugged;
         if !plugged {
             port.waiting = 0;
             self.known.forget(LinkId(id.0));
@@ -99,15 +118,21 @@ impl Switch {
     /// Makes the cable of a port bad, or good again.
     pub fn set_fault(&mut self, port: PortId, fault: Fault) {
         if let Some(port) = self.ports.get_mut(&port) {
-            port.fault = fault;
+            port.cable.fault = fault;
         }
     }
 
     /// Puts a port into a group; only ports of one group hear each other.
     pub fn set_group(&mut self, port: PortId, group: u32) {
         if let Some(port) = self.ports.get_mut(&port) {
-            port.group = group;
+            port.cable.group = group;
         }
+    }
+
+    /// What was done to the cable of a port.
+    #[must_use]
+    pub fn cable(&self, port: PortId) -> Option<Cable> {
+        self.ports.get(&port).map(|port| port.cable)
     }
 
     /// A frame comes in at a port.
@@ -115,11 +140,11 @@ impl Switch {
         let Some(port) = self.ports.get(&from) else {
             return;
         };
-        if !port.plugged || bytes.len() < ETHERNET_BYTES {
+        if !port.cable.plugged || bytes.len() < ETHERNET_BYTES {
             self.lost += 1;
             return;
         }
-        let group = port.group;
+        let group = port.cable.group;
         let frame = Frame::new(bytes);
         self.known.learn(frame.mac(6), LinkId(from.0), now);
         let known = self
@@ -148,10 +173,15 @@ impl Switch {
         group: u32,
         bytes: &[u8],
     ) -> Vec<(Instant, Vec<u8>)> {
-        let may_hear = self
-            .ports
-            .get(&to)
-            .is_some_and(|port| port.plugged && port.group == group && port.waiting < QUEUE_MAX);
+        let may_hear = self.ports.get(&to).is_some_and(|port| {
+            let Cable {
+                plugged,
+                group: other,
+                ..
+            } = port.cable;
+            let together = [group, other].contains(&EVERY_GROUP) || group == other;
+            plugged && together && port.waiting < QUEUE_MAX
+        });
         if !may_hear {
             self.lost += u64::from(self.ports.contains_key(&to));
             return Vec::new();
@@ -163,7 +193,11 @@ impl Switch {
             };
             let mut after = Vec::new();
             for (at, bytes) in copies {
-                match port.fault.fate(&self.rng, at, bytes, &mut port.free_at) {
+                match port
+                    .cable
+                    .fault
+                    .fate(&self.rng, at, bytes, &mut port.free_at)
+                {
                     Fate::Lost => self.lost += 1,
                     Fate::Arrives(mut arriving) => after.append(&mut arriving),
                 }

@@ -12,7 +12,7 @@ use clock::{Clock, Executor, Instant};
 use kernel::Kernel;
 use net::route::{Add, Route};
 use net::socket::TcpState;
-use net::{Cidr, Fault, LinkId, Mac, Network, NsId, PortId, Switch};
+use net::{Cable, Cidr, EVERY_GROUP, Fault, LinkId, Mac, Network, NsId, PortId, Switch};
 
 use crate::gateway::Gateway;
 use crate::guard::{self, Guard};
@@ -77,6 +77,8 @@ impl Lan {
     pub fn new(seed: u64, clock: &Clock, executor: &Executor) -> Lan {
         let mut switch = Switch::new(seed);
         let gateway_port = switch.add_port();
+        // Names and OPEN PORT go on in every part of a divided LAN; only pulling the cable ends them.
+        switch.set_group(gateway_port, EVERY_GROUP);
         Lan {
             switch: RefCell::new(switch),
             stations: RefCell::default(),
@@ -147,6 +149,29 @@ impl Lan {
         if let Some(port) = self.port_of(name) {
             self.switch.borrow_mut().set_fault(port, fault);
         }
+    }
+
+    /// What was done to a machine's cable.
+    #[must_use]
+    pub fn cable(&self, name: &str) -> Option<Cable> {
+        let port = self.port_of(name)?;
+        self.switch.borrow().cable(port)
+    }
+
+    /// Makes a machine's cable so: plugged in or not, in a part of a divided LAN, bad or good.
+    pub fn set_cable(&self, name: &str, cable: Cable) {
+        let Some(port) = self.port_of(name) else {
+            return;
+        };
+        if self
+            .cable(name)
+            .is_some_and(|now| now.plugged != cable.plugged)
+        {
+            self.plug(name, cable.plugged);
+        }
+        let mut switch = self.switch.borrow_mut();
+        switch.set_group(port, cable.group);
+        switch.set_fault(port, cable.fault);
     }
 
     /// The address of a machine.

@@ -8,13 +8,15 @@
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
 //! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves), [`internet`] (the way
-//! out, usually closed) and [`ports`] (OPEN PORT).
+//! out, usually closed), [`ports`] (OPEN PORT) and [`capture`] (what goes through the links of machines, in the
+//! lines of [`dissect`]).
 
 mod calls;
 mod cookies;
 mod playground;
 
 pub mod budget;
+pub mod capture;
 pub mod fetch;
 pub mod gateway;
 pub mod guard;
@@ -29,5 +31,5 @@ pub mod web;
 
 pub use fetch::{FetchRequest, Fetched, Fetcher};
 pub use machine::{Machine, MachineConfig};
-pub use net::Fault;
+pub use net::{Cable, Fault};
 pub use playground::{Config, ConsoleMode, Event, Playground, Stats, Turn};

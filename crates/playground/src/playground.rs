@@ -8,6 +8,7 @@ use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
 use vfs::inode::FileSystem;
 
 use crate::budget::Budget;
+use crate::capture::Captures;
 use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
 use crate::internet::Hint;
@@ -138,6 +139,7 @@ pub struct Playground {
     budget: Budget,
     lan: Lan,
     ports: Rc<Ports>,
+    captures: Captures,
     hosts: BTreeMap<String, Host>,
     /// Machines that wait for the image.
     starting: BTreeSet<String>,
@@ -161,6 +163,7 @@ impl Playground {
             budget: Budget::new(config.guests, MACHINES_MAX as u64, config.disk),
             ports: Ports::new(lan.gateway(), &executor, &clock),
             lan,
+            captures: Captures::default(),
             clock,
             config,
             executor,
@@ -191,6 +194,24 @@ impl Playground {
     #[must_use]
     pub fn ports(&self) -> &Rc<Ports> {
         &self.ports
+    }
+
+    /// What is captured of the links of machines.
+    pub fn captures(&mut self) -> &mut Captures {
+        &mut self.captures
+    }
+
+    /// Begins to capture what goes through a link of a machine, or anew.
+    pub fn start_capture(&mut self, name: &str, link: u32) -> Result<(), String> {
+        let machine = self.hosts.get(name).and_then(|host| host.machine.as_ref());
+        let machine = machine.ok_or_else(|| format!("no such instance: {name}"))?;
+        self.captures.start(machine, link, self.config.epoch_ns)
+    }
+
+    /// Captures no more; what was captured stays.
+    pub fn stop_capture(&mut self, name: &str, link: u32) {
+        let machine = self.hosts.get(name).and_then(|host| host.machine.as_ref());
+        self.captures.stop(name, machine, link);
     }
 
     /// The TCP ports that somebody on a machine listens on, as others on the LAN reach them.
@@ -242,6 +263,7 @@ impl Playground {
             let host = self.hosts.remove(name);
             let host = host.ok_or_else(|| format!("no such instance: {name}"))?;
             self.lan.leave(name);
+            self.captures.forget(name);
             // A machine that is being deleted can do no more harm: what ends its end is nobody's business.
             let _ = guard::run(self.config.guard, || drop(host));
         }
@@ -279,6 +301,10 @@ impl Playground {
         self.events.clear();
         self.ports.cancel_all();
         self.lan.gateway().internet().cancel_all();
+        // Who looked is gone with the page it was.
+        for (name, host) in &self.hosts {
+            self.captures.end(name, host.machine.as_ref());
+        }
         self.config.epoch_ns = realtime_ns.saturating_sub(self.clock.now().0);
         self.clock.set_realtime(realtime_ns);
         for (name, host) in &self.hosts {
@@ -353,6 +379,9 @@ impl Playground {
             }
         }
         let carried = self.lan.carry(now, self.config.guard);
+        let hosts = &self.hosts;
+        self.captures
+            .collect(|name| hosts.get(name)?.machine.as_ref());
         busy |= carried.any;
         for (name, text) in carried.crashed {
             let machine = self.hosts.get(&name).and_then(|host| host.machine.as_ref());

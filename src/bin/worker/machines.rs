@@ -11,10 +11,12 @@ use playground::internet::{self, Hint};
 use playground::{Config, Event, Playground, ports};
 
 use drydock::internet::{InternetAnswer, InternetRequest};
+use drydock::network::{Cable, CaptureStep};
 use drydock::ports::{PortEvent, PortRequest};
 use drydock::protocol::FromWorker;
 use drydock::worker::{Engine, FetchRequest, Fetched, Slice};
 
+use crate::looks::{self, Looks};
 use crate::trace::Trace;
 
 /// How often the page is told of memory and CPU.
@@ -28,6 +30,8 @@ pub struct Machines {
     names: Vec<String>,
     /// Of machines that are or were traced.
     traces: BTreeMap<String, Trace>,
+    /// Of the network, as far as the page looks at it.
+    looks: Looks,
     measured: Instant,
     /// The last instant a turn was called for.
     turned: Instant,
@@ -48,6 +52,7 @@ pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
         epoch_ns: now_ns,
         names: Vec::new(),
         traces: BTreeMap::new(),
+        looks: Looks::default(),
         measured: Instant(0),
         turned: Instant(0),
     }))
@@ -58,6 +63,7 @@ impl Machines {
         match event {
             Event::Added { name, ip } => {
                 self.names.push(name.clone());
+                self.looks.tell_cable(&self.playground, &name);
                 FromWorker::InstanceAdded {
                     // A machine is called what it is named.
                     hostname: name.clone(),
@@ -71,6 +77,7 @@ impl Machines {
             Event::Deleted { name } => {
                 self.names.retain(|known| *known != name);
                 self.traces.remove(&name);
+                self.looks.forget(&name);
                 FromWorker::InstanceDeleted { name }
             }
             Event::Crashed { name, cause } => {
@@ -129,6 +136,19 @@ impl Engine for Machines {
         }
     }
 
+    fn set_cable(&mut self, name: &str, cable: Cable) {
+        self.playground.lan().set_cable(name, looks::to_net(cable));
+        self.looks.tell_cable(&self.playground, name);
+    }
+
+    fn watch(&mut self, name: &str, on: bool) {
+        self.looks.watch(&self.playground, name, on);
+    }
+
+    fn capture(&mut self, name: &str, link: u32, step: CaptureStep) -> Result<(), String> {
+        self.looks.capture(&mut self.playground, name, link, step)
+    }
+
     fn fetched(&mut self, id: u32, answer: Result<Fetched, String>) {
         let answer = answer.map(|fetched| playground::Fetched {
             status: fetched.status,
@@ -159,7 +179,12 @@ impl Engine for Machines {
         }
         // Idle machines are measured too.
         let measure = (!self.names.is_empty()).then(|| self.measured.plus(STATS_NS));
-        match [turn.next_deadline, measure].into_iter().flatten().min() {
+        let packets = self.looks.next_deadline(&mut self.playground);
+        match [turn.next_deadline, measure, packets]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             Some(deadline) => Slice::Until(self.epoch_ns.saturating_add(deadline.0)),
             None => Slice::Idle,
         }
@@ -267,6 +292,7 @@ impl Engine for Machines {
         self.epoch_ns = now_ns.saturating_sub(self.turned.0);
         self.names.clear();
         self.traces.clear();
+        self.looks = Looks::default();
         self.playground.resume(now_ns);
     }
 
@@ -280,7 +306,10 @@ impl Engine for Machines {
         if now.since(self.measured) >= STATS_NS {
             self.measured = now;
             self.measure(&mut messages);
+            self.looks.tell_interfaces(&self.playground);
         }
+        self.looks.tell_packets(&mut self.playground, now);
+        messages.append(&mut self.looks.take());
         messages
     }
 }

@@ -4,6 +4,8 @@
 //! `static/worker_loader.js`, which calls the methods below and offers the functions above them.
 
 #[cfg(target_arch = "wasm32")]
+mod looks;
+#[cfg(target_arch = "wasm32")]
 mod machines;
 #[cfg(target_arch = "wasm32")]
 mod trace;

@@ -222,6 +222,19 @@ impl Engine {
         })
     }
 
+    /// The running containers that have a network namespace of their own, by name, with a task in it.
+    #[must_use]
+    pub fn sandboxes(&self) -> Vec<(String, TaskId)> {
+        let named = |container: Rc<Container>| {
+            let task = container.sandbox.borrow().as_ref()?.task?;
+            Some((container.data.borrow().name.clone(), task))
+        };
+        self.all_containers()
+            .into_iter()
+            .filter_map(named)
+            .collect()
+    }
+
     /// Running containers on a network, with how they are on it.
     pub(crate) fn endpoints_of(&self, network: &str) -> Vec<(Rc<Container>, Endpoint)> {
         let mut found = Vec::new();
