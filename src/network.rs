@@ -8,21 +8,22 @@ use serde::{Deserialize, Serialize};
 /// Parts a LAN can be divided into: one for each machine there may be.
 pub const PARTS: u32 = 5;
 
-/// What is done to an instance's cable.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What is done to an instance's cable. The numbers are whole ones, in the smallest unit of each: programs that
+/// read and write floating point are large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cable {
     /// It is plugged in.
     pub plugged: bool,
     /// Instances of different parts do not hear each other.
     pub part: u32,
-    /// Milliseconds that a frame takes, each way.
-    pub delay_ms: f64,
+    /// Microseconds that a frame takes, each way.
+    pub delay_us: u32,
     /// At most this much more, at random.
-    pub jitter_ms: f64,
-    /// Frames of a hundred that are lost, each way.
-    pub loss_percent: f64,
-    /// Kilobits per second; 0 is no limit.
-    pub rate_kbit: f64,
+    pub jitter_us: u32,
+    /// Frames of a million that are lost, each way.
+    pub loss_ppm: u32,
+    /// Bits per second; 0 is no limit.
+    pub rate_bps: u32,
 }
 
 impl Default for Cable {
@@ -30,10 +31,10 @@ impl Default for Cable {
         Cable {
             plugged: true,
             part: 0,
-            delay_ms: 0.0,
-            jitter_ms: 0.0,
-            loss_percent: 0.0,
-            rate_kbit: 0.0,
+            delay_us: 0,
+            jitter_us: 0,
+            loss_ppm: 0,
+            rate_bps: 0,
         }
     }
 }
@@ -41,13 +42,13 @@ impl Default for Cable {
 /// A number of a cable that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knob {
-    /// `delay_ms`.
+    /// `delay_us`.
     Delay,
-    /// `jitter_ms`.
+    /// `jitter_us`.
     Jitter,
-    /// `loss_percent`.
+    /// `loss_ppm`.
     Loss,
-    /// `rate_kbit`.
+    /// `rate_bps`.
     Rate,
 }
 
@@ -55,50 +56,52 @@ impl Knob {
     /// All, in the order they are shown.
     pub const ALL: [Knob; 4] = [Knob::Delay, Knob::Jitter, Knob::Loss, Knob::Rate];
 
-    /// What it is counted in.
-    pub fn unit(self) -> &'static str {
+    /// What people count it in, and how many of the cable's units that is.
+    pub fn unit(self) -> (&'static str, u32) {
         match self {
-            Knob::Delay | Knob::Jitter => "ms",
-            Knob::Loss => "%",
-            Knob::Rate => "kbit/s",
+            Knob::Delay | Knob::Jitter => ("ms", 1000),
+            Knob::Loss => ("%", 10_000),
+            Knob::Rate => ("kbit/s", 1000),
         }
     }
 
-    /// The largest value.
-    pub fn max(self) -> f64 {
+    /// The largest value, in that unit.
+    pub fn max(self) -> u32 {
         match self {
-            Knob::Delay | Knob::Jitter => 10_000.0,
-            Knob::Loss => 100.0,
-            Knob::Rate => 1_000_000.0,
+            Knob::Delay | Knob::Jitter => 10_000,
+            Knob::Loss => 100,
+            Knob::Rate => 1_000_000,
         }
     }
 }
 
 impl Cable {
-    /// The value of a knob.
-    pub fn get(&self, knob: Knob) -> f64 {
-        match knob {
-            Knob::Delay => self.delay_ms,
-            Knob::Jitter => self.jitter_ms,
-            Knob::Loss => self.loss_percent,
-            Knob::Rate => self.rate_kbit,
+    /// The value of a knob as it is shown.
+    pub fn get(&self, knob: Knob) -> String {
+        let value = match knob {
+            Knob::Delay => self.delay_us,
+            Knob::Jitter => self.jitter_us,
+            Knob::Loss => self.loss_ppm,
+            Knob::Rate => self.rate_bps,
+        };
+        let (_, scale) = knob.unit();
+        if value % scale == 0 {
+            return (value / scale).to_string();
         }
+        let digits = format!("{:04}", value % scale * (10_000 / scale));
+        format!("{}.{}", value / scale, digits.trim_end_matches('0'))
     }
 
     /// With a knob set as somebody typed it; nothing typed is 0, and what is no number changes nothing.
     pub fn with(mut self, knob: Knob, typed: &str) -> Cable {
-        let value = match typed.trim() {
-            "" => 0.0,
-            typed => match typed.parse::<f64>() {
-                Ok(value) if value.is_finite() => value.clamp(0.0, knob.max()),
-                _ => return self,
-            },
+        let Some(value) = parse_decimal(typed.trim(), knob) else {
+            return self;
         };
         match knob {
-            Knob::Delay => self.delay_ms = value,
-            Knob::Jitter => self.jitter_ms = value,
-            Knob::Loss => self.loss_percent = value,
-            Knob::Rate => self.rate_kbit = value,
+            Knob::Delay => self.delay_us = value,
+            Knob::Jitter => self.jitter_us = value,
+            Knob::Loss => self.loss_ppm = value,
+            Knob::Rate => self.rate_bps = value,
         }
         self
     }
@@ -107,6 +110,22 @@ impl Cable {
     pub fn part_name(part: u32) -> char {
         char::from(b'A' + (part % 26) as u8)
     }
+}
+
+/// A decimal number in a knob's unit, no larger than its largest value.
+fn parse_decimal(typed: &str, knob: Knob) -> Option<u32> {
+    let (whole, fraction) = typed.split_once('.').unwrap_or((typed, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let (_, scale) = knob.unit();
+    // More digits than fit are more than the largest value.
+    let whole: u64 = format!("0{whole}").parse().unwrap_or(u64::from(u32::MAX));
+    let fraction = &format!("{fraction}0000")[..4];
+    let parts = fraction.parse::<u64>().ok()? * u64::from(scale) / 10_000;
+    let most = u64::from(knob.max()) * u64::from(scale);
+    u32::try_from((whole * u64::from(scale) + parts).min(most)).ok()
 }
 
 /// An interface of an instance, or of a container in it.
@@ -160,9 +179,10 @@ impl Packet {
 
     /// Some part of it has this text, in whatever case. Nothing is in everything.
     pub fn has(&self, text: &str) -> bool {
-        let text = text.trim().to_lowercase();
+        let text = text.trim().to_ascii_lowercase();
+        let has = |part: &String| part.to_ascii_lowercase().contains(&text);
         let parts = [&self.source, &self.destination, &self.protocol, &self.info];
-        text.is_empty() || parts.iter().any(|part| part.to_lowercase().contains(&text))
+        text.is_empty() || parts.into_iter().any(has)
     }
 }
 
@@ -222,16 +242,25 @@ mod tests {
 
     #[test]
     fn what_is_typed_becomes_a_cable() {
-        let cable = Cable::default()
-            .with(Knob::Loss, " 12.5 ")
-            .with(Knob::Delay, "1e9");
-        assert_eq!((cable.loss_percent, cable.delay_ms), (12.5, 10_000.0));
-        for nonsense in ["x", "NaN", "inf", "1,5"] {
+        let shown = |knob, typed| Cable::default().with(knob, typed).get(knob);
+        for (knob, typed, expected) in [
+            (Knob::Loss, " 12.5 ", "12.5"),
+            (Knob::Loss, "0.0001", "0.0001"),
+            (Knob::Loss, "101", "100"),
+            (Knob::Delay, "1.0005", "1"),
+            (Knob::Delay, ".25", "0.25"),
+            (Knob::Delay, "99999999999999999999999", "10000"),
+            (Knob::Rate, "64", "64"),
+            (Knob::Rate, "", "0"),
+        ] {
+            assert_eq!(shown(knob, typed), expected, "{typed}");
+        }
+        let cable = Cable::default().with(Knob::Loss, "5");
+        assert_eq!(cable.loss_ppm, 50_000);
+        for nonsense in ["x", "NaN", "1e3", "1,5", "-3"] {
             assert_eq!(cable.with(Knob::Loss, nonsense), cable, "{nonsense}");
         }
-        assert_eq!(cable.with(Knob::Loss, "-3").get(Knob::Loss), 0.0);
-        let back = cable.with(Knob::Loss, "").with(Knob::Delay, "0");
-        assert_eq!(back, Cable::default());
+        assert_eq!(cable.with(Knob::Loss, ""), Cable::default());
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn Packets(props: &PacketsProps) -> Html {
         .map(|packet| {
             let direction = if packet.sent { "↑" } else { "↓" };
             html! {
-                <tr key={packet.number} class={packet.protocol.to_lowercase()}>
+                <tr key={packet.number} class={packet.protocol.to_ascii_lowercase()}>
                     <td class="number">{ packet.number }</td>
                     <td class="number">{ packet.seconds() }</td>
                     <td>{ direction }</td>

@@ -53,24 +53,10 @@ pub fn LanPanel(props: &LanPanelProps) -> Html {
         });
         let knobs = Knob::ALL.into_iter().map(|knob| {
             let name = name.clone();
-            let turn = props.act.reform(move |event: Event| {
-                let typed = event.target_unchecked_into::<HtmlInputElement>().value();
-                set(&name, cable.with(knob, &typed))
-            });
-            html! {
-                <label>
-                    <span>{ text(knob_text(knob)) }</span>
-                    <input
-                        type="number"
-                        min="0"
-                        max={knob.max().to_string()}
-                        step="any"
-                        value={cable.get(knob).to_string()}
-                        onchange={turn}
-                    />
-                    <small>{ knob.unit() }</small>
-                </label>
-            }
+            let turn = props
+                .act
+                .reform(move |typed: String| set(&name, cable.with(knob, &typed)));
+            html! { <KnobField {knob} value={cable.get(knob)} {turn} /> }
         });
         let reset = {
             let name = name.clone();
@@ -106,6 +92,52 @@ pub fn LanPanel(props: &LanPanelProps) -> Html {
     }
 }
 
+#[derive(Properties, PartialEq)]
+struct KnobFieldProps {
+    knob: Knob,
+    value: String,
+    turn: Callback<String>,
+}
+
+/// A knob. What is shown changes with the cable and at no other time: somebody may be typing.
+#[component]
+fn KnobField(props: &KnobFieldProps) -> Html {
+    let text = use_text();
+    let node = use_node_ref();
+    let show = {
+        let node = node.clone();
+        move |value: &String| {
+            if let Some(field) = node.cast::<HtmlInputElement>() {
+                field.set_value(value);
+            }
+        }
+    };
+    use_effect_with(props.value.clone(), show.clone());
+    let turn = {
+        let (turn, value) = (props.turn.clone(), props.value.clone());
+        move |event: Event| {
+            let typed = event.target_unchecked_into::<HtmlInputElement>().value();
+            // What comes of it is shown when it is something else than before.
+            show(&value);
+            turn.emit(typed);
+        }
+    };
+    html! {
+        <label>
+            <span>{ text(knob_text(props.knob)) }</span>
+            <input
+                ref={node}
+                type="number"
+                min="0"
+                max={props.knob.max().to_string()}
+                step="any"
+                onchange={turn}
+            />
+            <small>{ props.knob.unit().0 }</small>
+        </label>
+    }
+}
+
 /// What a knob is called.
 pub fn knob_text(knob: Knob) -> Message {
     match knob {
@@ -138,8 +170,9 @@ pub fn CableState(props: &CableStateProps) -> Html {
     }
     for knob in Knob::ALL {
         let value = cable.get(knob);
-        if value > 0.0 {
-            words.push(format!("{} {value} {}", text(knob_text(knob)), knob.unit()));
+        if value != "0" {
+            let (unit, _) = knob.unit();
+            words.push(format!("{} {value} {unit}", text(knob_text(knob))));
         }
     }
     let class = classes!("cable-state", (!cable.plugged).then_some("unplugged"));

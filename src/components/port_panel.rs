@@ -51,9 +51,19 @@ pub fn PortPanel(props: &PortPanelProps) -> Html {
     let first = format!("{}:{}/", props.ip, props.port);
     // Where to go, and the how manieth time; where it is; what was left out of the page.
     let going = use_state(|| (1u32, first.clone()));
-    let at = use_state(|| first);
+    let at = use_state_eq(|| first);
+    let line = use_node_ref();
     let left_out = use_state(Vec::<String>::new);
     use_effect_with((), |()| load_script());
+    {
+        // Written when it changes and at no other time: somebody may be typing.
+        let line = line.clone();
+        use_effect_with((*at).clone(), move |at| {
+            if let Some(line) = line.cast::<HtmlInputElement>() {
+                line.set_value(at);
+            }
+        });
+    }
     {
         let (at, left_out, act) = (at.clone(), left_out.clone(), props.act.clone());
         use_effect_with(node.clone(), move |node| {
@@ -83,28 +93,21 @@ pub fn PortPanel(props: &PortPanelProps) -> Html {
         move |address: String| going.set((going.0 + 1, address))
     };
     let submit = {
-        let (go, node, at, hosts) = (go.clone(), node.clone(), at.clone(), props.hosts.clone());
+        let (go, line, at, hosts) = (go.clone(), line.clone(), at.clone(), props.hosts.clone());
         move |event: SubmitEvent| {
             event.prevent_default();
-            let line = node.cast::<Element>().and_then(|frame| {
-                let panel = frame.closest(".panel").ok().flatten()?;
-                let line = panel.query_selector("input.line").ok().flatten()?;
-                line.dyn_into::<HtmlInputElement>().ok()
-            });
-            let typed = line
-                .as_ref()
-                .map(HtmlInputElement::value)
-                .unwrap_or_default();
+            let Some(line) = line.cast::<HtmlInputElement>() else {
+                return;
+            };
             let ip_of = |wanted: &str| {
                 let mut all = hosts.iter();
                 let found = all.find(|(name, ip)| [name, ip].iter().any(|it| *it == wanted));
                 found.map(|(_, ip)| ip.clone())
             };
-            match (parse_address(&typed, &at, ip_of), line) {
-                (Some(address), _) => go(address),
+            match parse_address(&line.value(), &at, ip_of) {
+                Some(address) => go(address),
                 // There is no such place: the line says again where we are.
-                (None, Some(line)) => line.set_value(&at),
-                (None, None) => {}
+                None => line.set_value(&at),
             }
         }
     };
@@ -123,8 +126,7 @@ pub fn PortPanel(props: &PortPanelProps) -> Html {
         <>
             <form class="address-line" onsubmit={submit}>
                 <input
-                    class="line"
-                    value={(*at).clone()}
+                    ref={line}
                     aria-label={text(Message::Address)}
                     spellcheck="false"
                     autocomplete="off"

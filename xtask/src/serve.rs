@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{hints, images, setup, tools};
+use crate::{hints, images, setup, test, tools};
 
 const USAGE: &str =
     "usage: cargo xtask serve [--port N] [--base /PATH/] [--no-images] [--no-build] [--measure]
@@ -102,7 +102,7 @@ pub fn build_page() -> Result<()> {
 
 /// `cargo xtask stage`, which Trunk calls before it moves a build into place: puts the images
 /// into it (links, not copies: they are large and never change), hints the worker's branches, drops
-/// the names of its functions and tells its loader how large its program is, and which one it is.
+/// the names of functions of both programs and tells its loader how large its program is, and which one it is.
 pub fn stage(_args: &[String]) -> Result<()> {
     let staging = std::env::var_os("TRUNK_STAGING_DIR");
     let staging = PathBuf::from(staging.context("TRUNK_STAGING_DIR is not set: Trunk calls this")?);
@@ -112,6 +112,10 @@ pub fn stage(_args: &[String]) -> Result<()> {
     let hinted = hints::without_names(&hinted)?;
     fs::write(&program, &hinted).with_context(|| format!("writing {}", program.display()))?;
     let program = hinted;
+    let page = staging.join(test::wasm_of(&staging, "drydock-")?);
+    let built = fs::read(&page).with_context(|| format!("reading {}", page.display()))?;
+    fs::write(&page, hints::without_names(&built)?)
+        .with_context(|| format!("writing {}", page.display()))?;
     let loader = staging.join("worker_loader.js");
     let mut text = fs::read_to_string(&loader).context("reading worker_loader.js")?;
     for (unknown, known) in [

@@ -70,7 +70,7 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
     let keys = keyboard();
     let started = std::time::Instant::now();
     let mut size = (0, 0);
-    let mut traced = false;
+    let (mut traced, mut attached) = (false, false);
     loop {
         let now = Instant(started.elapsed().as_nanos() as u64);
         let turn = playground.turn(now, FUEL);
@@ -89,6 +89,10 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
             Some(deadline) => Duration::from_nanos(deadline.since(now)).min(SLEEP_MAX),
             None => SLEEP_MAX,
         };
+        if !attached && playground.machine(&name).is_some() {
+            attached = true;
+            options.wire.attach(&mut playground, &name)?;
+        }
         if let Some(machine) = playground.machine(&name) {
             if options.strace && !std::mem::replace(&mut traced, true) {
                 machine.trace(Some(Box::new(|line| eprint!("{line}\r\n"))));
@@ -107,6 +111,7 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
                 .and_then(|()| std::io::stdout().flush())?;
             if let Some(status) = machine.console_ended() {
                 drop(raw);
+                options.wire.save(&mut playground, &name)?;
                 return Ok(status.code() as u8);
             }
             if !output.is_empty() {

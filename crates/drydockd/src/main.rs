@@ -6,6 +6,7 @@
 mod console;
 mod files;
 mod run;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,10 @@ options:
                  (default: $DRYDOCK_IMAGES, else target/images of the checkout)
   --seed N       seed of everything random (default 1)
   --memory MIB   memory of the machine (default 1024)
+  --cable LIST   what is wrong with the machine's cable: delay=MS,jitter=MS,loss=PERCENT,rate=KBIT
+                 (those that are to be set)
+  --pcap FILE    write what goes through the machine's eth0 to FILE, for Wireshark and tcpdump -r;
+                 of much traffic the last 8 MiB
   --strace       print the system calls of the machine's programs to standard error
   --backend NAME `emulated`; `linux` is not in this version
 ";
@@ -35,6 +40,7 @@ pub struct Options {
     seed: u64,
     memory: u64,
     strace: bool,
+    wire: wire::Wire,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +59,7 @@ fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
         seed: 1,
         memory: 1 << 30,
         strace: false,
+        wire: wire::Wire::default(),
     };
     let mut arguments = arguments.into_iter();
     let command = loop {
@@ -73,6 +80,8 @@ fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
                     .checked_mul(1 << 20)
                     .context("--memory is too large")?;
             }
+            "--cable" => options.wire.cable = wire::parse_cable(&value()?)?,
+            "--pcap" => options.wire.pcap = Some(value()?.into()),
             "--strace" => options.strace = true,
             "--backend" => match value()?.as_str() {
                 "emulated" => {}

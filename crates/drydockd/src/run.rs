@@ -40,6 +40,7 @@ pub fn run(options: &Options, commands: &str) -> anyhow::Result<u8> {
             .read_to_end(&mut stdin)
             .context("reading standard input")?;
     }
+    options.wire.attach(&mut world.playground, &name)?;
     let machine = world
         .playground
         .machine(&name)
@@ -59,6 +60,7 @@ pub fn run(options: &Options, commands: &str) -> anyhow::Result<u8> {
             bail!("deadlock: every program waits and nothing can wake one");
         }
     };
+    options.wire.save(&mut world.playground, &name)?;
     Ok(status.code() as u8)
 }
 

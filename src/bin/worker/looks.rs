@@ -11,7 +11,6 @@ use drydock::store::PACKETS_SHOWN_MAX;
 
 /// How often packets are told: a list that moves faster cannot be read.
 const PACKETS_NS: u64 = 200_000_000;
-const MILLION: f64 = 1e6;
 
 /// See the module's comment.
 #[derive(Default)]
@@ -165,10 +164,10 @@ pub fn to_net(cable: Cable) -> playground::Cable {
         plugged: cable.plugged,
         group: cable.part,
         fault: Fault {
-            delay_ns: (cable.delay_ms * MILLION) as u64,
-            jitter_ns: (cable.jitter_ms * MILLION) as u64,
-            loss_ppm: (cable.loss_percent / 100.0 * MILLION).round() as u32,
-            rate_bps: (cable.rate_kbit * 1000.0) as u64,
+            delay_ns: u64::from(cable.delay_us) * 1000,
+            jitter_ns: u64::from(cable.jitter_us) * 1000,
+            loss_ppm: cable.loss_ppm,
+            rate_bps: cable.rate_bps.into(),
             ..Fault::default()
         },
     }
@@ -179,9 +178,9 @@ fn from_net(cable: playground::Cable) -> Cable {
     Cable {
         plugged: cable.plugged,
         part: cable.group,
-        delay_ms: fault.delay_ns as f64 / MILLION,
-        jitter_ms: fault.jitter_ns as f64 / MILLION,
-        loss_percent: f64::from(fault.loss_ppm) / MILLION * 100.0,
-        rate_kbit: fault.rate_bps as f64 / 1000.0,
+        delay_us: (fault.delay_ns / 1000) as u32,
+        jitter_us: (fault.jitter_ns / 1000) as u32,
+        loss_ppm: fault.loss_ppm,
+        rate_bps: fault.rate_bps as u32,
     }
 }
