@@ -44,6 +44,23 @@ self.addEventListener("fetch", (event) => {
   if (from) event.respondWith(answer(request, { ...from, path: url.pathname, search: url.search }));
 });
 
+/** What our own pages say, in the browser's language as far as we speak it. */
+const WORDS = {
+  en: {
+    gone: "The playground is not there",
+    goneDetail: "The tab with this machine has been closed or loaded anew. Open the port from the playground again.",
+    silent: "The port does not answer",
+    closed: "the connection was closed",
+  },
+  ko: {
+    gone: "플레이그라운드가 없습니다",
+    goneDetail: "이 머신이 있던 탭이 닫혔거나 새로 열렸습니다. 플레이그라운드에서 포트를 다시 여세요.",
+    silent: "포트가 응답하지 않습니다",
+    closed: "연결이 닫혔습니다",
+  },
+};
+const words = WORDS[/^ko\b/i.test(self.navigator.language) ? "ko" : "en"];
+
 /** A page of our own about what went wrong. */
 const failure = (status, title, text) => {
   const safe = text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
@@ -70,12 +87,11 @@ const answer = async (request, at) => {
   };
   const channel = await playgroundOf(message);
   if (!channel) {
-    return failure(502, "The playground is not there", "The tab with this machine has been closed or loaded anew. Open the port from the playground again.");
+    return failure(502, words.gone, words.goneDetail);
   }
   const first = await next(channel);
   if (!first.Head) {
-    const why = first.Failed?.text ?? "the connection was closed";
-    return failure(502, "The port does not answer", why);
+    return failure(502, words.silent, first.Failed?.text ?? words.closed);
   }
   return response(request, at, first.Head, channel);
 };
@@ -117,6 +133,12 @@ const response = (request, at, { status, headers }, channel) => {
   for (const [name, value] of headers) {
     // The body is already unchunked, and the connection is not the browser's.
     if (!/^(connection|transfer-encoding|keep-alive)$/i.test(name)) given.append(name, value);
+  }
+  // A page that wants to be in nobody's frame is shown in our panel all the same: that is a window to it.
+  if (request.destination === "iframe") {
+    if (/^\s*deny\b/i.test(given.get("x-frame-options") ?? "")) given.set("x-frame-options", "SAMEORIGIN");
+    const policy = given.get("content-security-policy");
+    if (policy) given.set("content-security-policy", policy.replace(/frame-ancestors[^;,]*/gi, "frame-ancestors 'self'"));
   }
   const location = given.get("location");
   if (location && status >= 300 && status < 400) {

@@ -68,6 +68,9 @@ test("ports are shown in panels, side by side", async ({ page }) => {
   await first.line.fill("/large");
   await first.line.press("Enter");
   await expect(first.site.locator("body")).toContainText("0123456789");
+  await first.line.fill("/frameless");
+  await first.line.press("Enter");
+  await expect(first.site.locator("h1")).toHaveText("frameless");
   await first.line.fill("node1:81");
   await first.line.press("Enter");
   await expect(first.site.locator("body")).toContainText("192.168.0.13:81: Connection refused");
@@ -148,7 +151,7 @@ for (const [how, refuse] of Object.entries(REFUSALS)) {
     await line.press("Enter");
     await expect(site.locator("body")).toContainText("192.168.0.13:81: Connection refused");
     // A page may try to go out by itself: it gets nowhere.
-    await line.fill("/");
+    await line.fill("node1:8080");
     await line.press("Enter");
     await expect(site.getByRole("heading", { name: "home" })).toBeVisible();
     await site.locator("h1").evaluate(() => {

@@ -36,6 +36,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/api?n=1": return self.answer("text/plain", b"api of " + self.headers["Host"].encode())
         if path == "/large": return self.answer("text/plain", b"0123456789" * 300000)
         if path == "/login": return self.answer("text/plain", b"", 302, Location="/who", Set_Cookie="who=me; Path=/; HttpOnly")
+        if path == "/frameless": return self.answer("text/html", b"<h1>frameless</h1>", X_Frame_Options="DENY", Content_Security_Policy="frame-ancestors 'none'")
         if path == "/who": return self.answer("text/html", b"<h1>who: %s</h1>" % str(self.headers.get("Cookie")).encode())
         if path == "/events":
             self.send_response(200)

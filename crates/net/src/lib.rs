@@ -41,7 +41,6 @@
 
 mod address;
 pub mod bridge;
-pub mod dissect;
 pub mod fault;
 mod fragment;
 mod icmp;

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use clock::Instant;
 use net::link::{Captured, Link, LinkKind};
-use net::{LinkId, Network, NsId, dissect, pcap};
+use net::{LinkId, Network, NsId, pcap};
 
+use crate::dissect;
 use crate::machine::Machine;
 
 /// Frames kept of a link.

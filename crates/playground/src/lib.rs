@@ -17,6 +17,7 @@ mod playground;
 
 pub mod budget;
 pub mod capture;
+pub mod dissect;
 pub mod fetch;
 pub mod gateway;
 pub mod guard;

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::packet::{
+use net::packet::{
     ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame, Ip, Mac, proto,
 };
 
@@ -378,7 +378,7 @@ fn name(message: &[u8], start: usize) -> Option<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{IpSpec, build};
+    use net::packet::{IpSpec, build};
 
     const DNS_ANSWER: &[u8] = b"\x12\x34\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00\
         \x03www\x05node2\x00\x00\x01\x00\x01\
