@@ -525,11 +525,11 @@ mod tests {
         ];
         for frame in frames {
             for cut in 0..frame.len() {
-                dissect(&frame[..cut]);
+                let _ = dissect(&frame[..cut]);
                 for value in [0, 0xff, 0xc0] {
                     let mut broken = frame.clone();
                     broken[cut] = value;
-                    dissect(&broken);
+                    let _ = dissect(&broken);
                 }
             }
         }
