@@ -18,6 +18,7 @@
 //! out, end the borrow, call. Inside one subsystem borrows nest only in this order:
 //! task table → thread group → task → mm (vmas → space) → leaf objects (queues, tables).
 
+pub mod census;
 pub mod kernel;
 pub mod sched;
 pub mod turn;

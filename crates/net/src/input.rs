@@ -285,7 +285,7 @@ impl Network {
         }
         self.count(ns, |snmp| snmp.ip_forw_datagrams += 1);
         let mtu = self.links.get(&hop.link).map_or(1500, |link| link.mtu);
-        if ip.end > mtu as usize && (ip.dont_fragment || ip.is_v6()) {
+        if frame.largest(&ip) > mtu as usize && (ip.dont_fragment || ip.is_v6()) {
             self.icmp_error(ns, Some(id), &frame, &ip, Problem::TooBig(mtu));
             return;
         }
@@ -305,7 +305,7 @@ impl Network {
     pub(crate) fn emit(&mut self, ns: NsId, mut frame: Frame, ip: &Ip, hop: &Hop) {
         frame.track = None;
         let mtu = self.links.get(&hop.link).map_or(1500, |link| link.mtu) as usize;
-        if ip.end <= mtu {
+        if frame.largest(ip) <= mtu {
             self.send_to_neighbour(ns, hop.link, hop.neighbour, frame);
             return;
         }

@@ -32,6 +32,8 @@
 //! *Checksums* of packets made here are filled in when they leave the machine or are captured
 //! ([`packet::Frame::partial`]); inside it they could not go wrong.
 //!
+//! *Large segments* stand for many until they leave the machine (`segment`).
+//!
 //! *Time* is an argument: [`Network::at`] and [`Network::poll`] take `now`, [`Network::poll_at`] says when
 //! something is due. Nothing blocks: `EAGAIN`, and a wait queue that is woken. Every queue and table has a bound.
 //! Frames are hostile input: whatever they hold, nothing panics (`fuzz/`).
@@ -41,6 +43,7 @@
 
 mod address;
 pub mod bridge;
+mod census;
 pub mod fault;
 mod fragment;
 mod icmp;
@@ -55,7 +58,9 @@ pub mod packet;
 pub mod pcap;
 mod resolve;
 pub mod route;
+mod segment;
 pub mod socket;
+mod sweep;
 mod switch;
 mod types;
 

@@ -137,6 +137,8 @@ pub struct Namespace {
     /// Connections that are over but may still be talked to.
     pub(crate) time_wait: BTreeMap<(Endpoint, Endpoint), TimeWait>,
     pub(crate) time_wait_order: std::collections::VecDeque<(Instant, (Endpoint, Endpoint))>,
+    /// When what is over is forgotten.
+    pub(crate) sweep: Option<Instant>,
     /// Sockets bound to ports.
     pub(crate) tcp_ports: BTreeMap<u16, Vec<SocketId>>,
     pub(crate) udp_ports: BTreeMap<u16, Vec<SocketId>>,
@@ -169,6 +171,19 @@ impl Namespace {
             self.settings.forward_v6
         } else {
             self.settings.forward_v4
+        }
+    }
+
+    /// Forgets ends of connections that nobody talks to any more, and the oldest when there are too many.
+    pub(crate) fn forget_time_waits(&mut self, now: Instant, max: usize) {
+        while let Some(&(at, key)) = self.time_wait_order.front()
+            && (at <= now || self.time_wait_order.len() >= max)
+        {
+            self.time_wait_order.pop_front();
+            let known = self.time_wait.get(&key);
+            if known.is_some_and(|old| old.expires == at) {
+                self.time_wait.remove(&key);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ pub enum Event {
 pub(crate) enum Timer {
     Socket(SocketId),
     Neighbour(NsId, LinkId, IpAddr),
+    Sweep(NsId),
 }
 
 /// The network of one machine.
@@ -103,6 +104,7 @@ impl Network {
             match timer {
                 Timer::Socket(socket) => self.socket_timer(socket),
                 Timer::Neighbour(ns, link, ip) => self.neighbour_timer(ns, link, ip),
+                Timer::Sweep(ns) => self.sweep(ns),
             }
             self.run();
         }
@@ -278,7 +280,15 @@ impl Network {
                 _ => self.forget_link(id),
             }
         }
-        self.spaces.remove(&ns);
+        let space = self.spaces.remove(&ns);
+        if let Some(at) = space.and_then(|space| space.sweep) {
+            self.disarm(at, Timer::Sweep(ns));
+        }
+    }
+
+    /// How much is planned.
+    pub(crate) fn timer_count(&self) -> usize {
+        self.timers.len()
     }
 
     /// A namespace.

@@ -63,7 +63,7 @@ impl Network {
         let mtu = out
             .and_then(|link| self.links.get(&link))
             .map_or(1500, |link| link.mtu as usize);
-        if ip.end > mtu && ip.dont_fragment && !ip.is_v6() {
+        if frame.largest(&ip) > mtu && ip.dont_fragment && !ip.is_v6() {
             return Err(Errno::EMSGSIZE);
         }
         match hop.kind {
@@ -202,7 +202,7 @@ impl Network {
             return;
         }
         // A longer frame than the link takes is lost, as on any bridge between links of different sizes.
-        if frame.packet().len() > link.mtu as usize {
+        if frame.packet().len() > link.mtu as usize && !fits(&frame, link.mtu as usize) {
             link.counters.tx_dropped += 1;
             return;
         }
@@ -218,11 +218,12 @@ impl Network {
             }
             LinkKind::Bridge(_) => self.bridge_forward(id, None, frame),
             LinkKind::Ethernet { .. } => {
-                frame.complete();
-                if !self.transmit_outside(id, frame.bytes)
-                    && let Some(link) = self.links.get_mut(&id)
-                {
-                    link.counters.tx_dropped += 1;
+                for segment in frame.into_segments() {
+                    if !self.transmit_outside(id, segment.bytes)
+                        && let Some(link) = self.links.get_mut(&id)
+                    {
+                        link.counters.tx_dropped += 1;
+                    }
                 }
             }
         }
@@ -252,6 +253,9 @@ impl Network {
             match space.conntrack.track(frame.packet(), ip, now) {
                 Some(track) => frame.track = Some(track),
                 None => return Filtered::Drop,
+            }
+            if frame.track.is_some_and(|track| track.state == CtState::New) {
+                self.sweep_soon(ns);
             }
         }
         let before = ip.dst;
@@ -417,6 +421,11 @@ impl Network {
             _ => None,
         }
     }
+}
+
+/// The segments that a large frame stands for fit a link.
+fn fits(frame: &Frame, mtu: usize) -> bool {
+    Ip::parse(frame.packet()).is_some_and(|ip| frame.largest(&ip) <= mtu)
 }
 
 fn address_type(routes: &Routes, ip: IpAddr) -> AddressType {

@@ -46,6 +46,8 @@ pub struct Frame {
     pub track: Option<Track>,
     /// The firewall mark.
     pub mark: u32,
+    /// Bytes of data in each of the TCP segments it stands for ([`crate::segment`]); 0: it is one.
+    pub segment: u16,
 }
 
 impl Frame {
@@ -57,6 +59,7 @@ impl Frame {
             partial: false,
             track: None,
             mark: 0,
+            segment: 0,
         }
     }
 

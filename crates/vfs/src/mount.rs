@@ -250,6 +250,18 @@ impl MountTable {
             .collect()
     }
 
+    /// Mounts and file systems there are, also those that hang nowhere any more but are in use.
+    #[must_use]
+    pub fn living(&self) -> (usize, usize) {
+        fn alive<T>(list: &[Weak<T>]) -> usize {
+            list.iter().filter(|weak| weak.strong_count() > 0).count()
+        }
+        (
+            alive(&self.all.borrow()),
+            alive(&self.super_blocks.borrow()),
+        )
+    }
+
     /// The mounts that hang on `dentry`, in any namespace.
     pub(crate) fn mounts_on(&self, dentry: &Rc<Dentry>) -> Vec<Rc<Mount>> {
         let known = self.mounted_on.borrow();

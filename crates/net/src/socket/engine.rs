@@ -8,13 +8,19 @@
 //! What smoltcp's socket has not, and [`super::stream`] adds: backlog and accept queue, errors (it only knows
 //! "closed"), timeouts that run while something is unanswered and not on idle connections, what happens
 //! after `close(2)`, TIME-WAIT without buffers, path MTU.
+//!
+//! smoltcp waits a second at least before it sends something again, Linux 200 ms. That cannot be set; so once
+//! a connection stands, time goes five times as fast for its engine, and what is measured in seconds takes
+//! five times as many. The handshake keeps real time: there both wait a second.
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 
 use clock::Instant;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{
-    Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken,
+    Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken,
+    TxToken,
 };
 use smoltcp::socket::tcp::{self, CongestionControl, SocketBuffer};
 use smoltcp::time::Duration;
@@ -27,6 +33,8 @@ pub use smoltcp::socket::tcp::State as TcpState;
 
 /// Bytes of a send or receive buffer.
 pub(crate) const BUFFER_BYTES: usize = 128 * 1024;
+/// The largest packet.
+const LARGEST: Option<NonZeroUsize> = NonZeroUsize::new(65_535);
 /// Segments that one call sends at most.
 const SEGMENTS_MAX: usize = 512;
 
@@ -56,14 +64,29 @@ impl RxToken for Incoming {
     }
 }
 
-struct Outgoing<'a>(&'a mut Vec<Frame>);
+struct Outgoing<'a> {
+    frames: &'a mut Vec<Frame>,
+    /// Bytes of data per segment, if the packet stands for several.
+    segment: u16,
+}
+
+impl Outgoing<'_> {
+    fn new(frames: &mut Vec<Frame>) -> Outgoing<'_> {
+        Outgoing { frames, segment: 0 }
+    }
+}
 
 impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut frame = Frame::for_packet(len);
+        frame.segment = self.segment;
         let result = f(frame.packet_mut());
-        self.0.push(frame);
+        self.frames.push(frame);
         result
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment = meta.segmentation_offload_size.map_or(0, Into::into);
     }
 }
 
@@ -73,11 +96,11 @@ impl Device for Wire {
 
     fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Incoming, Outgoing<'_>)> {
         let frame = self.input.take()?;
-        Some((Incoming(frame), Outgoing(&mut self.output)))
+        Some((Incoming(frame), Outgoing::new(&mut self.output)))
     }
 
     fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(&mut self.output))
+        Some(Outgoing::new(&mut self.output))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -88,6 +111,8 @@ impl Device for Wire {
         caps.medium = Medium::Ip;
         caps.max_transmission_unit = self.mtu;
         caps.checksum = checksum;
+        // One packet for many segments, which are cut where they leave the machine.
+        (caps.segmentation.tcpv4, caps.segmentation.tcpv6) = (LARGEST, LARGEST);
         caps
     }
 }
@@ -100,6 +125,10 @@ pub(crate) struct Engine {
     wire: Wire,
     local: IpAddr,
     seed: u64,
+    /// Since when time goes faster.
+    stands_since: Option<Instant>,
+    /// Seconds of silence after which a sign of life is asked for.
+    keep_alive_s: Option<u64>,
     /// The last segment sent, as TIME-WAIT needs it.
     last: Vec<u8>,
 }
@@ -109,6 +138,11 @@ impl std::fmt::Debug for Engine {
         write!(f, "Engine({:?})", self.state())
     }
 }
+
+/// How much faster time goes for the engine of a connection that stands.
+const PACE: u64 = 5;
+/// How long an acknowledgement may wait for company, in milliseconds.
+const ACK_DELAY_MS: u64 = 10;
 
 fn instant(now: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros((now.0 / 1000) as i64)
@@ -140,7 +174,7 @@ impl Engine {
             input: None,
             output: Vec::new(),
         };
-        let interface = interface(&mut wire, spec.local.ip, spec.seed, now);
+        let interface = interface(&mut wire, spec.local.ip, spec.seed, instant(now));
         Engine {
             interface,
             sockets,
@@ -148,6 +182,8 @@ impl Engine {
             wire,
             local: spec.local.ip,
             seed: spec.seed,
+            stands_since: None,
+            keep_alive_s: None,
             last: Vec::new(),
         }
     }
@@ -185,11 +221,19 @@ impl Engine {
 
     /// Takes a packet in, does what is due, and gives the packets that go out.
     pub(crate) fn step(&mut self, input: Option<Frame>, now: Instant) -> Vec<Frame> {
-        let now = instant(now);
+        let real = now;
+        let mut now = self.time(real);
         if input.is_some() {
             self.wire.input = input;
             self.interface
                 .poll_ingress_single(now, &mut self.wire, &mut self.sockets);
+        }
+        if self.stands_since.is_none() && self.state() == TcpState::Established {
+            self.stands_since = Some(real);
+            now = self.time(real);
+            self.socket_mut()
+                .set_ack_delay(Some(Duration::from_millis(ACK_DELAY_MS * PACE)));
+            self.set_keep_alive(self.keep_alive_s);
         }
         for _ in 0..SEGMENTS_MAX {
             let sent = self
@@ -208,18 +252,38 @@ impl Engine {
         std::mem::take(&mut self.wire.output)
     }
 
+    /// The time as the engine has it.
+    fn time(&self, now: Instant) -> smoltcp::time::Instant {
+        match self.stands_since {
+            Some(since) => instant(since.plus(now.since(since).saturating_mul(PACE))),
+            None => instant(now),
+        }
+    }
+
+    /// How much faster it goes.
+    fn pace(&self) -> u64 {
+        self.stands_since.map_or(1, |_| PACE)
+    }
+
     /// When [`Engine::step`] has something to do.
     pub(crate) fn poll_at(&mut self, now: Instant) -> Option<Instant> {
-        let at = self.interface.poll_at(instant(now), &self.sockets)?;
-        // Rounded up, or it would be a moment too early.
-        Some(Instant((at.total_micros().max(0) as u64) * 1000).max(now))
+        let time = self.time(now);
+        let at = self.interface.poll_at(time, &self.sockets)?;
+        let at = Instant((at.total_micros().max(0) as u64) * 1000);
+        let real = match self.stands_since {
+            // Rounded up, or it would be a moment too early.
+            Some(since) => since.plus(at.since(since).div_ceil(PACE)),
+            None => at,
+        };
+        Some(real.max(now))
     }
 
     /// The largest packet on the path is another.
     pub(crate) fn set_mtu(&mut self, mtu: usize, now: Instant) {
         if mtu != self.wire.mtu && mtu >= 68 {
             self.wire.mtu = mtu.min(65_535);
-            self.interface = interface(&mut self.wire, self.local, self.seed, now);
+            let time = self.time(now);
+            self.interface = interface(&mut self.wire, self.local, self.seed, time);
         }
     }
 
@@ -229,9 +293,18 @@ impl Engine {
 
     /// Sets how long the peer may leave something unanswered.
     pub(crate) fn set_timeout(&mut self, seconds: Option<u64>) {
-        let timeout = seconds.map(Duration::from_secs);
+        let timeout = seconds.map(|seconds| Duration::from_secs(seconds * self.pace()));
         if self.socket().timeout() != timeout {
             self.socket_mut().set_timeout(timeout);
+        }
+    }
+
+    /// Sets after how many seconds of silence a sign of life is asked for.
+    pub(crate) fn set_keep_alive(&mut self, seconds: Option<u64>) {
+        self.keep_alive_s = seconds;
+        let interval = seconds.map(|seconds| Duration::from_secs(seconds * self.pace()));
+        if self.socket().keep_alive() != interval {
+            self.socket_mut().set_keep_alive(interval);
         }
     }
 
@@ -244,10 +317,10 @@ impl Engine {
     }
 }
 
-fn interface(wire: &mut Wire, local: IpAddr, seed: u64, now: Instant) -> Interface {
+fn interface(wire: &mut Wire, local: IpAddr, seed: u64, now: smoltcp::time::Instant) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
-    let mut interface = Interface::new(config, wire, instant(now));
+    let mut interface = Interface::new(config, wire, now);
     let prefix = if local.is_ipv4() { 32 } else { 128 };
     interface.update_ip_addrs(|addresses| {
         let _ = addresses.push(IpCidr::new(local.into(), prefix));

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use abi::{Errno, Result};
-use smoltcp::time::Duration;
 
 use super::super::engine::{Engine, EngineSpec, TcpState};
 use super::super::{Socket, State};
@@ -389,12 +388,8 @@ impl Network {
         let tcp = engine.socket_mut();
         tcp.set_nagle_enabled(!options.no_delay);
         tcp.set_hop_limit(options.ttl.filter(|&ttl| ttl > 0));
-        let keep_alive = options
-            .keep_alive
-            .then(|| Duration::from_secs(u64::from(options.keep_alive_s.0.max(1))));
-        if tcp.keep_alive() != keep_alive {
-            tcp.set_keep_alive(keep_alive);
-        }
+        let idle = u64::from(options.keep_alive_s.0.max(1));
+        engine.set_keep_alive(options.keep_alive.then_some(idle));
     }
 }
 

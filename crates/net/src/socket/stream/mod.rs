@@ -183,7 +183,8 @@ impl Network {
     // ---- what arrives ----
 
     pub(crate) fn tcp_input(&mut self, ns: NsId, link: LinkId, frame: Frame, ip: &Ip) {
-        self.count(ns, |snmp| snmp.tcp_in_segs += 1);
+        let segments = frame.segment_count();
+        self.count(ns, |snmp| snmp.tcp_in_segs += segments);
         let segment = ip.payload(frame.packet());
         let (Some((src, dst)), true) = (ip.ports(frame.packet()), segment.len() >= 20) else {
             self.count(ns, |snmp| snmp.tcp_in_errs += 1);
@@ -414,7 +415,8 @@ impl Network {
             engine.socket().send_queue(),
         );
         let at = engine.poll_at(now);
-        self.count(ns, |snmp| snmp.tcp_out_segs += out.len() as u64);
+        let segments = out.iter().map(Frame::segment_count).sum::<u64>();
+        self.count(ns, |snmp| snmp.tcp_out_segs += segments);
         for mut frame in out {
             frame.mark = mark;
             if let Err(errno) = self.output(ns, frame, only) {
@@ -543,21 +545,11 @@ impl Network {
         else {
             return;
         };
-        while let Some(&(at, key)) = space.time_wait_order.front()
-            && (at <= self.now || space.time_wait_order.len() >= TIME_WAIT_MAX)
-        {
-            space.time_wait_order.pop_front();
-            if space
-                .time_wait
-                .get(&key)
-                .is_some_and(|old| old.expires == at)
-            {
-                space.time_wait.remove(&key);
-            }
-        }
+        space.forget_time_waits(self.now, TIME_WAIT_MAX);
         let key = (local, remote);
         space.time_wait_order.push_back((expires, key));
         space.time_wait.insert(key, engine.into_time_wait(expires));
+        self.sweep_soon(ns);
     }
 
     fn drop_socket_with(&mut self, id: SocketId, ends: (Option<Endpoint>, Option<Endpoint>)) {
