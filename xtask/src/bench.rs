@@ -11,8 +11,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::{images, serve, setup, test, tools};
 
-const USAGE: &str =
-    "usage: cargo xtask bench [--native]\n\n  --native   leave out the page and the browser";
+const USAGE: &str = "usage: cargo xtask bench [--native]
+
+  --native   leave out the page and the browser
+
+Images that are there are used as they are; `cargo xtask images` brings them up to date.";
 
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
@@ -21,9 +24,10 @@ pub fn run(args: &[String]) -> Result<()> {
         [flag] if flag == "--native" => true,
         _ => bail!("{USAGE}"),
     };
-    setup::qemu()?;
-    images::run(&[])?;
+    setup::native_tests()?;
+    images::ensure(&["drydock/node", "library/busybox", "library/nginx", "library/redis"])?;
     images::tree("busybox")?;
+    guest()?;
     let mut report = String::new();
     let _ = writeln!(
         report,
@@ -31,6 +35,7 @@ pub fn run(args: &[String]) -> Result<()> {
         first_line("git", &["rev-parse", "--short", "HEAD"])
     );
     let _ = writeln!(report, "processor\t{}", processor());
+    let _ = writeln!(report, "load average at the start\t{}", load());
     setup::say("bench: native (a machine, its Docker, the interpreter beside qemu-user)");
     let bench = [
         "bench",
@@ -223,6 +228,22 @@ fn first_line(program: &str, arguments: &[&str]) -> String {
         .ok()
         .and_then(|text| text.lines().next().map(str::to_owned))
         .unwrap_or_default()
+}
+
+/// Compiles the program that both a machine and qemu-user run.
+fn guest() -> Result<()> {
+    let folder = tools::root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let program = folder.join("guest");
+    let mut compiler = tools::command("riscv64-linux-gnu-gcc", &["-static", "-O2", "-o"])?;
+    compiler.arg(program).arg("benches/guest/bench.c");
+    tools::run(compiler)
+}
+
+/// How busy others kept the computer: above all rates say little then, ratios something.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn processor() -> String {

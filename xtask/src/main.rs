@@ -10,6 +10,7 @@ mod hints;
 mod images;
 mod serve;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -49,6 +50,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         about: "measure, and keep the results",
         run: bench::run,
+    },
+    Command {
+        name: "soak",
+        about: "fifty servers under load and attack for an hour of playground time",
+        run: soak::run,
     },
     Command {
         name: "ci",

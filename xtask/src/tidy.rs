@@ -19,7 +19,7 @@ const LONG: &[(&str, &str)] = &[];
 
 /// Packages that may name `kernel`: the composition, the programs above it, and fuzzing. All others know
 /// the machine only through crate `os` (design §3).
-const ABOVE_KERNEL: [&str; 5] = ["playground", "drydockd", "xtask", "drydock", "fuzz"];
+const ABOVE_KERNEL: [&str; 6] = ["playground", "drydockd", "sim", "xtask", "drydock", "fuzz"];
 
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {

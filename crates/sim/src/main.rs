@@ -41,6 +41,7 @@ fn start() -> Result<()> {
         servers: 50,
         clients: 4,
         heap: true,
+        warm_up: true,
         verbose: true,
     };
     let mut arguments = std::env::args().skip(1);

@@ -30,6 +30,9 @@ pub struct Options {
     pub clients: usize,
     /// The program's allocator is [`crate::heap_unsafe::Counting`]: what it counts is compared, too.
     pub heap: bool,
+    /// Everything is done once before the first count. Without that nothing is compared: for runs that are
+    /// compared with each other.
+    pub warm_up: bool,
     /// Steps are printed as they happen.
     pub verbose: bool,
 }
@@ -101,7 +104,9 @@ pub fn run(options: &Options) -> Result<Report> {
 
 impl Soak {
     fn whole(&mut self) -> Result<Report> {
-        self.warm_up().context("warming up")?;
+        if self.options.warm_up {
+            self.warm_up().context("warming up")?;
+        }
         let (before, heap_before) = (check::census(&self.world)?, Heap::now());
         self.note(&format!("before: {before:?}"));
         self.set_up(self.options.servers, self.options.clients)?;
@@ -122,12 +127,12 @@ impl Soak {
         let after = check::census(&self.world)?;
         self.note(&format!("after: {after:?}"));
         let leaks = check::leaks(&before, &after);
-        if !leaks.is_empty() {
+        if !leaks.is_empty() && self.options.warm_up {
             bail!("left behind:\n{leaks}");
         }
         let heap_after = Heap::now();
         let growth = heap_after.growth(&heap_before);
-        if self.options.heap {
+        if self.options.heap && self.options.warm_up {
             let code = decoded(&after) - decoded(&before);
             let grown = heap_after.bytes - heap_before.bytes - code.clamp(0, CODE_BYTES);
             if grown > HEAP_BYTES {
@@ -147,10 +152,8 @@ impl Soak {
     /// Everything once, and away again: what is made at first use is there when it is counted.
     fn warm_up(&mut self) -> Result<()> {
         self.set_up(self.options.machines * Kind::ALL.len(), 1)?;
-        for _ in 0..2 {
-            for (_, name, step) in STEPS {
-                self.do_step(name, step)?;
-            }
+        for (_, name, step) in STEPS {
+            self.do_step(name, step)?;
         }
         self.mend()?;
         self.tear_down()

@@ -137,6 +137,21 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
+/// Builds those of these images that are missing. One that is there is used as it is, even if its recipe has
+/// changed since: for measurements, which are not about images.
+pub fn ensure(names: &[&str]) -> anyhow::Result<()> {
+    let made = registry::repositories(&default_out());
+    let missing: Vec<String> = names
+        .iter()
+        .filter(|name| !made.contains(**name))
+        .flat_map(|name| ["--only".to_owned(), (*name).to_owned()])
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(&missing)
+}
+
 /// An image as a tree on the disk, below `target/images/trees`: made when it is missing or when the
 /// image has changed since. For tests and benchmarks that need a program of it.
 pub fn tree(name: &str) -> anyhow::Result<PathBuf> {

@@ -52,6 +52,7 @@ fn main() {
     docker(&mut world);
     work(&mut world);
     idle(&mut world);
+    network::run(&mut world);
 }
 
 fn report(name: &str, value: f64, unit: &str) {
@@ -98,21 +99,25 @@ struct World {
 
 impl World {
     fn boot(images: PathBuf) -> World {
-        let mut playground = Playground::new(Config {
+        let config = Config {
             console: ConsoleMode::None,
             memory: 4 << 30,
             ..Config::default()
-        });
-        let name = playground.add_instance().expect("the first machine");
+        };
         let mut world = World {
-            playground,
+            playground: Playground::new(config),
             images,
             now: Instant(0),
         };
-        while world.playground.machine(&name).is_none() {
-            world.step();
-        }
+        world.add_machine();
         world
+    }
+
+    fn add_machine(&mut self) {
+        let name = self.playground.add_instance().expect("room for a machine");
+        while self.playground.machine(&name).is_none() {
+            self.step();
+        }
     }
 
     fn step(&mut self) {
@@ -133,7 +138,13 @@ impl World {
 
     /// Runs commands; gives their output.
     fn sh_with(&mut self, commands: &str, stdin: Vec<u8>) -> String {
-        let command = self.machine().run(commands, stdin);
+        self.sh_on("node1", commands, stdin)
+    }
+
+    /// Runs commands on a machine; gives their output.
+    fn sh_on(&mut self, node: &str, commands: &str, stdin: Vec<u8>) -> String {
+        let machine = self.playground.machine(node).expect("booted");
+        let command = machine.run(commands, stdin);
         while command.status().is_none() {
             self.step();
         }
@@ -295,12 +306,12 @@ fn work(world: &mut World) {
     }
 }
 
-fn best_qemu(busybox: &Path, arguments: &[&str], input: &[u8]) -> Option<f64> {
+fn best_qemu(program: &Path, arguments: &[&str], input: &[u8]) -> Option<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..RUNS {
         let before = children();
         let mut child = Command::new("qemu-riscv64")
-            .arg(busybox)
+            .arg(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -352,6 +363,8 @@ fn bytes(count: usize) -> Vec<u8> {
     bytes
 }
 
-#[path = "../src/files.rs"]
+mod network;
+
+#[path = "../../src/files.rs"]
 #[allow(dead_code, reason = "the program uses all of it")]
 mod files;
