@@ -7,6 +7,7 @@ use clock::{Instant, NANOS_PER_SEC};
 use playground::{Config, ConsoleMode, Event, Machine, Playground};
 
 #[path = "../../drydockd/src/files.rs"]
+#[allow(dead_code, reason = "drydockd uses all of it")]
 mod files;
 
 /// Instructions of all machines together in a turn: how far they are ahead of each other at most.
@@ -88,7 +89,7 @@ impl World {
             match event {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
-                Event::Added { .. } | Event::Deleted { .. } => {}
+                Event::Added { .. } | Event::Deleted { .. } | Event::Hint(_) => {}
             }
         }
         if files::answer(&self.playground, &self.images) {
