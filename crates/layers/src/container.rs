@@ -414,7 +414,7 @@ fn mark_parents(changes: &mut BTreeMap<Vec<u8>, ChangeKind>, path: &[u8]) {
     }
 }
 
-fn is_whiteout(metadata: &Metadata) -> bool {
+pub(crate) fn is_whiteout(metadata: &Metadata) -> bool {
     metadata.file_type() == 0o020_000 && metadata.rdev == 0
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use os::{Errno, Handle, OpenFlags, Os, OsExt, View};
 
 /// A file that is gone when this is.
-pub(crate) struct Download {
+pub struct Download {
     os: Rc<dyn Os>,
     path: String,
     handle: Rc<dyn Handle>,
@@ -16,7 +16,7 @@ pub(crate) struct Download {
 
 impl Download {
     /// An empty one below `root`. The error says what failed, as Docker does.
-    pub(crate) fn new(os: &Rc<dyn Os>, root: &str) -> Result<Download, (String, Errno)> {
+    pub fn new(os: &Rc<dyn Os>, root: &str) -> Result<Download, (String, Errno)> {
         let directory = format!("{root}/tmp");
         os.mkdir_all(View::Host, directory.as_bytes(), 0o700)
             .map_err(|error| (format!("mkdir {directory}"), error))?;
@@ -40,7 +40,7 @@ impl Download {
     }
 
     /// Appends bytes.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), (String, Errno)> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), (String, Errno)> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let count = match self.handle.write_at(self.len, rest) {
@@ -54,8 +54,20 @@ impl Download {
         Ok(())
     }
 
+    /// Bytes so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads `size` bytes from `offset` on.
+    pub fn part(&self, offset: u64, size: u64) -> impl Read + use<> {
+        let handle = Rc::clone(&self.handle);
+        Read::take(Reader { handle, offset }, size)
+    }
+
     /// Reads it from the beginning.
-    pub(crate) fn reader(&self) -> impl Read + use<> {
+    pub fn reader(&self) -> impl Read + use<> {
         Reader {
             handle: Rc::clone(&self.handle),
             offset: 0,

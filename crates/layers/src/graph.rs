@@ -2,14 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::rc::Rc;
 
 use oci::{Digest, Hasher};
 use os::{Errno, Os, OsExt, View};
 
-use crate::archive::{UnpackError, UnpackOptions, unpack};
+use crate::archive::split::{Recorder, Recording};
+use crate::archive::unpack::unpack_recording;
+use crate::archive::{LayerTar, UnpackError, UnpackOptions};
 use crate::decompress::{Decompressor, Hashing};
+
+/// The file beside a layer's that its tar is written again from.
+const SPLIT: &str = "tar-split.gz";
 
 /// A read-only layer, named by its chain id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,14 +141,14 @@ impl Graph {
         let cache_id = self.os.rng().hex(32);
         let outcome = self.unpack(&cache_id, parent, diff_id, blob).await;
         match outcome {
-            Ok(size) => {
+            Ok((size, records)) => {
                 let layer = Layer {
                     diff_id,
                     parent,
                     size,
                     cache_id,
                 };
-                self.write(&chain, &layer)
+                self.write(&chain, &layer, &records)
                     .map_err(|error| failed("write layer", error))?;
                 self.layers.borrow_mut().insert(chain, layer);
                 Ok(chain)
@@ -164,26 +169,31 @@ impl Graph {
         parent: Option<Digest>,
         diff_id: Digest,
         blob: impl Read,
-    ) -> Result<u64, UnpackError> {
+    ) -> Result<(u64, Vec<u8>), UnpackError> {
         let directory = self.directory(cache_id);
         let diff = format!("{directory}/diff");
         self.make_directories(cache_id, parent)
             .map_err(|error| failed("mkdir", error))?;
         let malformed = |error: std::io::Error| UnpackError::Malformed(error.to_string());
+        let recorder = Recorder::new();
         let mut reader = Hashing {
-            inner: Decompressor::new(blob).map_err(malformed)?,
+            inner: Recording {
+                inner: Decompressor::new(blob).map_err(malformed)?,
+                recorder: Rc::clone(&recorder),
+            },
             hasher: Hasher::new(),
         };
         let options = UnpackOptions {
             layer: true,
             ..UnpackOptions::default()
         };
-        let unpacked = unpack(
+        let unpacked = unpack_recording(
             &self.os,
             View::Host,
             diff.as_bytes(),
             &mut reader as &mut dyn Read,
             options,
+            Some(&recorder),
         )
         .await?;
         let actual = reader.hasher.finish();
@@ -196,7 +206,21 @@ impl Graph {
         self.os
             .write_file(View::Host, committed.as_bytes(), b"", 0o600)
             .map_err(|error| failed("write", error))?;
-        Ok(unpacked.size)
+        let records = recorder.borrow_mut().finish();
+        Ok((unpacked.size, records))
+    }
+
+    /// The tar a layer is the digest of, written again.
+    pub fn tar(&self, chain: &Digest) -> io::Result<LayerTar> {
+        let missing = || io::Error::other(format!("layer does not exist: {chain}"));
+        let layer = self.get(chain).ok_or_else(missing)?;
+        let path = format!("{}/{}/{SPLIT}", self.database(), chain.hex());
+        let records = self.os.read_file_now(View::Host, path.as_bytes());
+        let records = records.map_err(|error| {
+            io::Error::other(format!("open {path}: {}", error.go_description()))
+        })?;
+        let root = format!("{}/diff", self.directory(&layer.cache_id));
+        LayerTar::open(&self.os, root, records)
     }
 
     /// `diff`, the short `link` and the `lower` list, as the overlay2 driver makes them.
@@ -244,9 +268,12 @@ impl Graph {
         Ok(())
     }
 
-    fn write(&self, chain: &Digest, layer: &Layer) -> os::Result<()> {
+    fn write(&self, chain: &Digest, layer: &Layer, records: &[u8]) -> os::Result<()> {
         let directory = format!("{}/{}", self.database(), chain.hex());
         self.os.mkdir_all(View::Host, directory.as_bytes(), 0o755)?;
+        let split = format!("{directory}/{SPLIT}");
+        self.os
+            .write_file(View::Host, split.as_bytes(), records, 0o644)?;
         let mut fields = vec![
             ("diff", layer.diff_id.to_string()),
             ("size", layer.size.to_string()),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! overlay2/<cache id>/{diff,link,lower,committed,work,merged}   a layer, or a container's writable layer
-//! image/overlay2/layerdb/sha256/<chain id>/{diff,parent,size,cache-id}
+//! image/overlay2/layerdb/sha256/<chain id>/{diff,parent,size,cache-id,tar-split.gz}
 //! image/overlay2/imagedb/content/sha256/<image id>              the image config
 //! image/overlay2/repositories.json                              names
 //! ```
@@ -17,13 +17,16 @@
 //! Not here: what a container is (crate `engine`), HTTP transport (crate `serve`).
 
 pub mod archive;
+mod commit;
 pub mod container;
 mod decompress;
-mod download;
+pub mod download;
 pub mod estargz;
 pub mod graph;
+pub mod load;
 pub mod pull;
 pub mod registry;
+pub mod save;
 pub mod scope;
 pub mod store;
 

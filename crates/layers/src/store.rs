@@ -22,6 +22,8 @@ pub struct Image {
     pub id: Digest,
     /// Its config.
     pub config: ImageConfig,
+    /// The image it was made from here, by `docker commit`.
+    pub parent: Option<Digest>,
     /// Names with tags, familiar form: `busybox:latest`.
     pub repo_tags: Vec<String>,
     /// Names with digests: `busybox@sha256:…`.
@@ -83,6 +85,7 @@ struct Inner {
     root: String,
     graph: Graph,
     images: RefCell<BTreeMap<Digest, ImageConfig>>,
+    parents: RefCell<BTreeMap<Digest, Digest>>,
     names: RefCell<Names>,
     /// Writable layers of containers.
     pub(crate) writable: RefCell<BTreeMap<String, Writable>>,
@@ -102,6 +105,7 @@ impl Store {
             root: root.to_string(),
             graph,
             images: RefCell::default(),
+            parents: RefCell::default(),
             names: RefCell::default(),
             writable: RefCell::default(),
         }));
@@ -135,6 +139,11 @@ impl Store {
                     .all(|chain| self.graph().get(chain).is_some());
                 if complete {
                     self.0.images.borrow_mut().insert(id, config);
+                    let parent = os.read_file_now(View::Host, self.parent_path(&id).as_bytes());
+                    let parent = parent.ok().and_then(|text| String::from_utf8(text).ok());
+                    if let Some(parent) = parent.and_then(|text| text.parse().ok()) {
+                        self.0.parents.borrow_mut().insert(id, parent);
+                    }
                 }
             }
         }
@@ -167,6 +176,36 @@ impl Store {
 
     fn content(&self) -> String {
         format!("{}/image/overlay2/imagedb/content/sha256", self.0.root)
+    }
+
+    fn parent_path(&self, id: &Digest) -> String {
+        let metadata = format!("{}/image/overlay2/imagedb/metadata/sha256", self.0.root);
+        format!("{metadata}/{}/parent", id.hex())
+    }
+
+    /// Says what an image was made from, for `docker history` and `docker rmi`.
+    pub fn set_parent(&self, id: &Digest, parent: Digest) -> Result<(), StoreError> {
+        let path = self.parent_path(id);
+        let directory = path.trim_end_matches("/parent");
+        let written = self
+            .os()
+            .mkdir_all(View::Host, directory.as_bytes(), 0o700)
+            .and_then(|()| {
+                let text = parent.to_string();
+                self.os()
+                    .write_file(View::Host, path.as_bytes(), text.as_bytes(), 0o600)
+            });
+        written.map_err(|error| StoreError::Os(format!("write {path}"), error))?;
+        self.0.parents.borrow_mut().insert(*id, parent);
+        Ok(())
+    }
+
+    /// Images made from this one here.
+    #[must_use]
+    pub fn children(&self, id: &Digest) -> Vec<Digest> {
+        let parents = self.0.parents.borrow();
+        let children = parents.iter().filter(|(_, parent)| *parent == id);
+        children.map(|(child, _)| *child).collect()
     }
 
     fn names_path(&self) -> String {
@@ -288,6 +327,7 @@ impl Store {
         Some(Image {
             id: *id,
             config,
+            parent: self.0.parents.borrow().get(id).copied(),
             repo_tags,
             repo_digests,
             size,
@@ -355,6 +395,12 @@ impl Store {
         self.os()
             .unlink(View::Host, path.as_bytes())
             .map_err(failed)?;
+        if self.0.parents.borrow_mut().remove(id).is_some() {
+            let path = self.parent_path(id);
+            self.os()
+                .remove_all(View::Host, path.trim_end_matches("/parent").as_bytes())
+                .map_err(failed)?;
+        }
         let mut removed = vec![Removed::Deleted(*id)];
         let used = self.used_chains();
         for chain in image
@@ -367,6 +413,15 @@ impl Store {
             removed.push(Removed::Deleted(*chain));
         }
         Ok(removed)
+    }
+
+    /// Removes those of these layers (base first) that nothing is made of.
+    pub(crate) fn drop_unused(&self, chains: &[Digest]) {
+        let used = self.used_chains();
+        for chain in chains.iter().rev().filter(|chain| !used.contains(chain)) {
+            // What cannot be removed stays, and costs room.
+            let _ = self.graph().remove(chain);
+        }
     }
 
     /// Chain ids that images or containers are made of.

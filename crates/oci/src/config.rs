@@ -19,6 +19,9 @@ pub struct ImageConfig {
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// Docker: the version of the daemon that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker_version: Option<String>,
     /// Processor, in Go's names.
     #[serde(default)]
     pub architecture: String,

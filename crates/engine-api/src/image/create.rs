@@ -1,11 +1,37 @@
-//! `POST /images/create`: pull (or import, which Drydock does not have).
+//! `POST /images/create`: pull, or import.
 
 use oci::Reference;
 
 use crate::error::{ApiError, Result};
 use crate::query::Query;
 
-/// The parameters.
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// An image of a registry.
+    Pull(Pull),
+    /// A tar as an image of one layer.
+    Import(Import),
+}
+
+/// The parameters of an import; the body is the tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// `-` for the body, or a URL.
+    pub source: String,
+    /// Repository of the new image, or empty.
+    pub repo: String,
+    /// Tag, or empty.
+    pub tag: String,
+    /// For the history.
+    pub message: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// `os/arch`, or empty.
+    pub platform: String,
+}
+
+/// The parameters of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
     /// What to pull, with its tag or digest; neither: all tags.
@@ -14,12 +40,27 @@ pub struct Pull {
     pub platform: String,
 }
 
-impl Pull {
+impl Create {
     /// Parses.
-    pub fn parse(query: &Query) -> Result<Pull> {
-        if !query.text("fromSrc").is_empty() {
-            return Err(ApiError::unsupported("docker import"));
+    pub fn parse(query: &Query) -> Result<Create> {
+        let source = query.text("fromSrc");
+        // The name of a pulled image decides, as in Docker.
+        if query.text("fromImage").is_empty() && !source.is_empty() {
+            return Ok(Create::Import(Import {
+                source: source.to_string(),
+                repo: query.text("repo").to_string(),
+                tag: query.text("tag").to_string(),
+                message: query.text("message").to_string(),
+                changes: query.all("changes").to_vec(),
+                platform: query.text("platform").to_string(),
+            }));
         }
+        Pull::parse(query).map(Create::Pull)
+    }
+}
+
+impl Pull {
+    fn parse(query: &Query) -> Result<Pull> {
         let (image, tag) = (query.text("fromImage").trim(), query.text("tag").trim());
         let typed = match tag {
             "" => image.to_string(),

@@ -26,6 +26,8 @@ struct ErrorDetail<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
     #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
@@ -40,6 +42,7 @@ struct Message<'a> {
 }
 
 const EMPTY: Message<'static> = Message {
+    stream: None,
     status: None,
     detail: None,
     progress: None,
@@ -58,6 +61,15 @@ pub fn status(id: Option<&str>, status: &str) -> String {
     line(&Message {
         status: Some(status),
         id,
+        ..EMPTY
+    })
+}
+
+/// Text that goes to the terminal as it is.
+#[must_use]
+pub fn stream(text: &str) -> String {
+    line(&Message {
+        stream: Some(text),
         ..EMPTY
     })
 }

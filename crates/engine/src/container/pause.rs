@@ -1,11 +1,14 @@
 //! `POST /containers/{id}/pause` and `…/unpause`.
 
+use std::rc::Rc;
+
 use engine_api::error::{ApiError, Result};
 use engine_api::json;
 use serve::Response;
 
 use crate::Engine;
 use crate::dispatch::Context;
+use crate::state::Container;
 
 impl Engine {
     /// Freezes.
@@ -24,13 +27,19 @@ impl Engine {
                 container.id
             )));
         }
+        self.freeze(&container)?;
+        Ok(json::no_content())
+    }
+
+    /// Freezes a container that runs.
+    pub(crate) fn freeze(&self, container: &Rc<Container>) -> Result<()> {
         let failed =
             |error| ApiError::system(format!("cannot pause container {}: {error}", container.id));
         container.running()?.pause().map_err(failed)?;
         container.update(&self.os, |data| data.state.paused = true);
         container.end_health();
-        self.container_event(&container, "pause", &[]);
-        Ok(json::no_content())
+        self.container_event(container, "pause", &[]);
+        Ok(())
     }
 
     /// Thaws.
@@ -42,6 +51,12 @@ impl Engine {
                 container.id
             )));
         }
+        self.thaw(&container)?;
+        Ok(json::no_content())
+    }
+
+    /// Thaws a container that is frozen.
+    pub(crate) fn thaw(&self, container: &Rc<Container>) -> Result<()> {
         let failed = |error| {
             ApiError::system(format!(
                 "Cannot unpause container {}: {error}",
@@ -50,8 +65,8 @@ impl Engine {
         };
         container.running()?.resume().map_err(failed)?;
         container.update(&self.os, |data| data.state.paused = false);
-        self.watch_health(&container);
-        self.container_event(&container, "unpause", &[]);
-        Ok(json::no_content())
+        self.watch_health(container);
+        self.container_event(container, "unpause", &[]);
+        Ok(())
     }
 }

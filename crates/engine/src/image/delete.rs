@@ -42,10 +42,7 @@ impl Engine {
         let typed = context.param(0);
         let image = self.find_image(typed)?;
         let delete = Delete::parse(&context.query);
-        Ok(json::emit(
-            200,
-            &self.delete_image(typed, &image, delete.force)?,
-        ))
+        Ok(json::emit(200, &self.delete_image(typed, &image, delete)?))
     }
 
     /// The name that was typed, if it is one and not an id.
@@ -72,6 +69,10 @@ impl Engine {
                 short(image)
             )))
         };
+        if !self.store.children(&image.id).is_empty() {
+            let why = "image has dependent child images";
+            return refused("cannot be forced", why.to_string());
+        }
         let running = containers.iter().find(|container| container.is_running());
         if let Some(container) = running {
             let why = "image is being used by running container";
@@ -89,7 +90,13 @@ impl Engine {
         refused("must be forced", format!("{why} {}", container.short_id()))
     }
 
-    fn delete_image(&self, typed: &str, image: &Image, force: bool) -> Result<Vec<DeletedImage>> {
+    fn delete_image(
+        &self,
+        typed: &str,
+        image: &Image,
+        delete: Delete,
+    ) -> Result<Vec<DeletedImage>> {
+        let force = delete.force;
         let mut done = Vec::new();
         if let Some(name) = &self.typed_name(typed, image) {
             if !force
@@ -120,6 +127,15 @@ impl Engine {
             }
         }
         done.extend(self.prune_image(image)?);
+        let mut next = image.parent.filter(|_| !delete.no_prune);
+        while let Some(parent) = next.and_then(|id| self.store.image(&id)) {
+            let named = !(parent.repo_tags.is_empty() && parent.repo_digests.is_empty());
+            if named || self.conflict(&parent, true, true).is_some() {
+                break;
+            }
+            done.extend(self.prune_image(&parent)?);
+            next = parent.parent;
+        }
         Ok(done)
     }
 

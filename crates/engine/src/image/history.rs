@@ -9,7 +9,7 @@ use crate::Engine;
 use crate::dispatch::Context;
 
 impl Engine {
-    /// The operation: newest step first; only the newest has an id here, the others have none.
+    /// The operation: newest step first. Images that were pulled have ids for their newest step only.
     pub(crate) async fn image_history(&self, context: Context) -> Result<Response> {
         let image = self.find_image(context.param(0))?;
         let mut layers = image.chain.iter();
@@ -38,9 +38,12 @@ impl Engine {
             });
         }
         rows.reverse();
-        if let Some(newest) = rows.first_mut() {
-            newest.id = image.id.to_string();
-            newest.tags = (!image.repo_tags.is_empty()).then(|| image.repo_tags.clone());
+        let mut next = Some(image);
+        for row in &mut rows {
+            let Some(image) = next else { break };
+            row.id = image.id.to_string();
+            row.tags = (!image.repo_tags.is_empty()).then_some(image.repo_tags);
+            next = image.parent.and_then(|parent| self.store.image(&parent));
         }
         Ok(json::emit(200, &rows))
     }

@@ -59,14 +59,16 @@ impl Engine {
             id: image.id.to_string(),
             repo_tags: image.repo_tags.clone(),
             repo_digests: image.repo_digests.clone(),
-            parent: String::new(),
+            parent: image
+                .parent
+                .map_or(String::new(), |parent| parent.to_string()),
             comment: oci
                 .history
                 .last()
                 .and_then(|item| item.comment.clone())
                 .unwrap_or_default(),
             created: oci.created.clone().unwrap_or_default(),
-            docker_version: String::new(),
+            docker_version: oci.docker_version.clone().unwrap_or_default(),
             author: oci.author.clone().unwrap_or_default(),
             config: config(&oci.config),
             architecture: oci.architecture.clone(),

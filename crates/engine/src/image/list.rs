@@ -57,6 +57,11 @@ impl Engine {
         images.sort_by_key(|image| std::cmp::Reverse(created(image)));
         let mut rows = Vec::new();
         for mut image in images {
+            let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();
+            let inner = !named && !self.store.children(&image.id).is_empty();
+            if inner && (!list.all || dangling == Some(true)) {
+                continue;
+            }
             let time = created(&image);
             if filters.has("reference") {
                 image
@@ -92,7 +97,9 @@ impl Engine {
             created: (created(&image) / 1_000_000_000) as i64,
             id: image.id.to_string(),
             labels: (!labels.is_empty()).then(|| labels.clone()),
-            parent_id: String::new(),
+            parent_id: image
+                .parent
+                .map_or(String::new(), |parent| parent.to_string()),
             shared_size: if shared_size {
                 self.store.shared_size(&image) as i64
             } else {

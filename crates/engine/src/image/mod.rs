@@ -1,11 +1,16 @@
 //! Operations on images, a verb a file.
 
+mod commit;
 mod create;
 mod delete;
 mod history;
+mod import;
 mod inspect;
+mod lines;
 mod list;
+mod load;
 mod prune;
+mod save;
 mod search;
 mod tag;
 

@@ -6,9 +6,11 @@
 use crate::estargz;
 
 pub mod pack;
+pub(crate) mod split;
 pub mod unpack;
 
-pub use pack::pack;
+pub use pack::{pack, pack_layer};
+pub use split::LayerTar;
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack};
 
 /// True for the entries of an eStargz layer that are about the layer and not in it.

@@ -6,12 +6,17 @@ use std::rc::Rc;
 use os::{Errno, Metadata, OpenFlags, Os, View, ext};
 use serve::BodySender;
 
+use super::{OPAQUE_MARKER, WHITEOUT_PREFIX};
+use crate::container::is_whiteout;
+
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 /// Entries packed before others get their turn.
 const PAUSE_ENTRIES: u32 = 100;
+/// The overlay's mark of a directory that hides what is below it.
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 /// Size of a tar block.
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// Sends an archive of `path` (in `view`) to `out`; its root entry is called `name`, or with `name`
 /// empty the archive has the directory's content at its top. Stops when nobody reads any more.
@@ -23,10 +28,33 @@ pub async fn pack(
     name: &[u8],
     out: &BodySender,
 ) -> os::Result<()> {
+    pack_all(os, view, path, name, false, out).await
+}
+
+/// Sends what a container or a build step wrote, the overlay's upper directory `path`, as a layer: the
+/// overlay's marks of what is gone become the layer's (OCI image-spec, layer.md).
+pub async fn pack_layer(
+    os: &Rc<dyn Os>,
+    view: View,
+    path: &[u8],
+    out: &BodySender,
+) -> os::Result<()> {
+    pack_all(os, view, path, b"", true, out).await
+}
+
+async fn pack_all(
+    os: &Rc<dyn Os>,
+    view: View,
+    path: &[u8],
+    name: &[u8],
+    layer: bool,
+    out: &BodySender,
+) -> os::Result<()> {
     let mut packer = Packer {
         os,
         view,
         out,
+        layer,
         links: BTreeMap::new(),
     };
     let root = os.metadata(view, path, false)?;
@@ -68,6 +96,8 @@ struct Packer<'a> {
     os: &'a Rc<dyn Os>,
     view: View,
     out: &'a BodySender,
+    /// See [`pack_layer`].
+    layer: bool,
     /// First names of files with several hard links.
     links: BTreeMap<(u64, u64), Vec<u8>>,
 }
@@ -82,7 +112,30 @@ impl Packer<'_> {
         }
     }
 
+    /// An empty file of the layer's that stands for something that is not there.
+    fn mark(&self, directory: &[u8], name: &[&[u8]], metadata: &Metadata) -> Header {
+        let path = [directory, &name.concat()].concat();
+        Header {
+            device: (0, 0),
+            ..Header::new(
+                &path,
+                &Metadata {
+                    mode: 0o100_000,
+                    ..*metadata
+                },
+            )
+        }
+    }
+
     async fn entry(&mut self, path: &[u8], name: &[u8], metadata: &Metadata) -> os::Result<Flow> {
+        if self.layer && is_whiteout(metadata) {
+            let cut = name
+                .iter()
+                .rposition(|&byte| byte == b'/')
+                .map_or(0, |at| at + 1);
+            let header = self.mark(&name[..cut], &[WHITEOUT_PREFIX, &name[cut..]], metadata);
+            return Ok(self.send(header.emit()).await);
+        }
         let mut header = Header::new(name, metadata);
         for attribute in self.os.list_xattr(self.view, path).unwrap_or_default() {
             if !attribute.starts_with(b"trusted.overlay.") {
@@ -94,7 +147,17 @@ impl Packer<'_> {
         }
         match metadata.file_type() {
             0o120_000 => header.link(b'2', self.os.read_link(self.view, path)?),
-            0o040_000 => header.kind = b'5',
+            0o040_000 => {
+                header.kind = b'5';
+                let opaque = self.layer
+                    && matches!(self.os.get_xattr(self.view, path, OPAQUE), Ok(value) if value == b"y");
+                let mut bytes = header.emit();
+                if opaque {
+                    let directory = [name, b"/"].concat();
+                    bytes.extend(self.mark(&directory, &[OPAQUE_MARKER], metadata).emit());
+                }
+                return Ok(self.send(bytes).await);
+            }
             0o020_000 => header.device(b'3', metadata.rdev),
             0o060_000 => header.device(b'4', metadata.rdev),
             0o010_000 => header.kind = b'6',
@@ -146,20 +209,20 @@ impl Packer<'_> {
 }
 
 /// A tar header with the pax records it needs.
-struct Header {
+pub(crate) struct Header {
     name: Vec<u8>,
     kind: u8,
     target: Vec<u8>,
     mode: u32,
     owner: (u32, u32),
-    size: u64,
+    pub(crate) size: u64,
     mtime: (i64, u32),
     device: (u32, u32),
     records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Header {
-    fn new(name: &[u8], metadata: &Metadata) -> Header {
+    pub(crate) fn new(name: &[u8], metadata: &Metadata) -> Header {
         let mut name = name.to_vec();
         if metadata.is_dir() && !name.ends_with(b"/") {
             name.push(b'/');
@@ -177,6 +240,11 @@ impl Header {
         }
     }
 
+    pub(crate) fn directory(mut self) -> Header {
+        self.kind = b'5';
+        self
+    }
+
     fn link(&mut self, kind: u8, target: Vec<u8>) {
         (self.kind, self.target) = (kind, target);
     }
@@ -188,7 +256,7 @@ impl Header {
         self.device = (major as u32, minor as u32);
     }
 
-    fn emit(mut self) -> Vec<u8> {
+    pub(crate) fn emit(mut self) -> Vec<u8> {
         if self.name.len() > 100 {
             self.records.push((b"path".to_vec(), self.name.clone()));
         }

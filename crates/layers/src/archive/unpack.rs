@@ -4,6 +4,7 @@
 //! of the archive's own or by `..`; sizes are what the archive's bytes are; the file system's own
 //! limits (ENOSPC) bound the rest.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use os::{Errno, OpenFlags, Os, OsExt, TimeSpec, View};
 use tar::{Entry, EntryType};
 
+use super::split::Recorder;
 use super::{OPAQUE_MARKER, WHITEOUT_PREFIX, is_layer_metadata};
 use crate::scope;
 
@@ -87,6 +89,7 @@ struct Unpacker<'a> {
     /// Times of directories, set when nothing is written into them any more.
     times: BTreeMap<Vec<u8>, TimeSpec>,
     unpacked: Unpacked,
+    recorder: Option<&'a RefCell<Recorder>>,
 }
 
 /// Unpacks a tar archive below `root` of `view`, which must exist.
@@ -97,6 +100,18 @@ pub async fn unpack(
     tar: impl Read,
     options: UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
+    unpack_recording(os, view, root, tar, options, None).await
+}
+
+/// The same, telling a recorder (through whose reader `tar` goes) what is a file's content.
+pub(crate) async fn unpack_recording(
+    os: &Rc<dyn Os>,
+    view: View,
+    root: &[u8],
+    tar: impl Read,
+    options: UnpackOptions,
+    recorder: Option<&RefCell<Recorder>>,
+) -> Result<Unpacked, UnpackError> {
     let mut unpacker = Unpacker {
         os,
         view,
@@ -105,6 +120,7 @@ pub async fn unpack(
         known: BTreeSet::from([root.to_vec()]),
         times: BTreeMap::new(),
         unpacked: Unpacked::default(),
+        recorder,
     };
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().map_err(malformed)?;
@@ -127,7 +143,7 @@ pub async fn unpack(
     Ok(unpacker.unpacked)
 }
 
-fn malformed(error: std::io::Error) -> UnpackError {
+pub(crate) fn malformed(error: std::io::Error) -> UnpackError {
     let text = error.to_string();
     // Crate tar says what it met; Go's reader, whose words people search for, says less.
     let short = error.kind() == std::io::ErrorKind::UnexpectedEof
@@ -348,6 +364,13 @@ impl Unpacker<'_> {
         };
         let handle = self.call("open", path, self.os.open(self.view, path, flags, 0o600))?;
         let size = entry.size();
+        if let Some(recorder) = self.recorder
+            && entry.header().entry_type() != EntryType::GNUSparse
+        {
+            let name = &path[self.root.len()..];
+            let name = name.strip_prefix(b"/").unwrap_or(name);
+            recorder.borrow_mut().file(name, size);
+        }
         let mut buf = vec![0; CHUNK.min(size as usize).max(1)];
         let mut offset = 0;
         loop {

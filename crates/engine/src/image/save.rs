@@ -1,0 +1,77 @@
+//! `GET /images/{name}/get` and `GET /images/get`: images as an archive.
+
+use engine_api::error::{ApiError, Result};
+use engine_api::json;
+use layers::{Image, StoreError};
+use oci::Reference;
+use serve::{Body, BodyError, Response};
+
+use super::store_error;
+use crate::Engine;
+use crate::dispatch::Context;
+
+impl Engine {
+    /// One image.
+    pub(crate) async fn image_save(&self, context: Context) -> Result<Response> {
+        self.save(&[context.param(0).to_string()])
+    }
+
+    /// Several.
+    pub(crate) async fn image_save_many(&self, context: Context) -> Result<Response> {
+        self.save(context.query.all("names"))
+    }
+
+    fn save(&self, names: &[String]) -> Result<Response> {
+        let mut images: Vec<(Image, Vec<Reference>)> = Vec::new();
+        for typed in names {
+            let (image, names) = self.named(typed)?;
+            match images.iter_mut().find(|(known, _)| known.id == image.id) {
+                Some((_, known)) => known.extend(names),
+                None => images.push((image, names)),
+            }
+        }
+        let now = (self.now() / 1_000_000_000) as i64;
+        let write = self.store.save(&images, now).map_err(store_error)?;
+        let (sender, body) = Body::channel();
+        let engine = self.rc();
+        self.os.executor().spawn(async move {
+            if write(&sender).await.is_err() {
+                sender.abort(BodyError::Aborted);
+            }
+            for (image, _) in images {
+                let id = image.id.to_string();
+                engine.image_event("save", &id, &id);
+            }
+        });
+        Ok(json::response(200, body, Some("application/x-tar")))
+    }
+
+    /// An image, and the names that were meant: a repository without a tag stands for all of its tags, an
+    /// id for none.
+    fn named(&self, typed: &str) -> Result<(Image, Vec<Reference>)> {
+        let parsed = Reference::parse(typed).ok();
+        let by_name = |reference: &Reference, image: &Image| {
+            let tags = image.repo_tags.iter();
+            let tags = tags.filter_map(|name| Reference::parse(name).ok());
+            let wanted = reference.tag();
+            let mut names: Vec<Reference> = tags
+                .filter(|name| name.familiar_name() == reference.familiar_name())
+                .filter(|name| name.tag() == wanted.or(Some("latest")))
+                .collect();
+            names.sort_by_key(Reference::familiar);
+            names
+        };
+        let image = self.store.resolve(typed).map_err(|error| match error {
+            StoreError::NoSuchImage(_) => ApiError::not_found("reference does not exist"),
+            other => store_error(other),
+        })?;
+        let names = match &parsed {
+            Some(reference) if reference.digest().is_none() => by_name(reference, &image),
+            _ => Vec::new(),
+        };
+        if image.config.rootfs.diff_ids.len() != image.chain.len() {
+            return Err(ApiError::system("layer does not exist"));
+        }
+        Ok((image, names))
+    }
+}
