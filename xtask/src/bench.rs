@@ -25,7 +25,12 @@ pub fn run(args: &[String]) -> Result<()> {
         _ => bail!("{USAGE}"),
     };
     setup::native_tests()?;
-    images::ensure(&["drydock/node", "library/busybox", "library/nginx", "library/redis"])?;
+    images::ensure(&[
+        "drydock/node",
+        "library/busybox",
+        "library/nginx",
+        "library/redis",
+    ])?;
     images::tree("busybox")?;
     guest()?;
     let mut report = String::new();
