@@ -1,5 +1,6 @@
 //! From a container's configuration to what the runtime makes.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine_api::error::{ApiError, Result};
@@ -70,6 +71,23 @@ pub(crate) fn resources(host: &HostConfig) -> Resources {
 }
 
 /// `no-new-privileges` among the security options.
+/// Kernel parameters: in a network of its own a container may ping and listen on any port without
+/// capabilities, and then what the user asked for.
+fn sysctls(host: &HostConfig) -> BTreeMap<String, String> {
+    let mut sysctls = BTreeMap::new();
+    let shared = host.network_mode == "host" || host.network_mode.starts_with("container:");
+    if !shared {
+        for (name, value) in [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ] {
+            sysctls.insert(name.to_string(), value.to_string());
+        }
+    }
+    sysctls.extend(host.sysctls.clone().unwrap_or_default());
+    sysctls
+}
+
 fn no_new_privileges(host: &HostConfig) -> bool {
     host.security_opt.iter().flatten().any(|option| {
         matches!(
@@ -202,7 +220,7 @@ impl Engine {
             masked_paths: host.masked_paths.clone().unwrap_or_default(),
             readonly_paths: host.readonly_paths.clone().unwrap_or_default(),
             devices: self.devices(host)?,
-            sysctl: host.sysctls.clone().unwrap_or_default(),
+            sysctl: sysctls(host),
         })
     }
 

@@ -158,6 +158,11 @@ impl Kernel {
             &net,
         ));
         init_ns.net.loopback_up();
+        // As systemd sets it on every host: anybody may ping.
+        let everybody = "0\t2147483647".to_string();
+        init_ns
+            .net
+            .set_sysctl("net/ipv4/ping_group_range", everybody);
         let _ = init_ns.net.payer.set(Rc::clone(&payer));
         cgroup_root.memory.account.set_max(Some(config.memory));
         let vdso = VdsoImage::new(&clock);

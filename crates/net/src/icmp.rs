@@ -24,6 +24,10 @@ pub(crate) enum Problem {
     TooBig(u32),
     /// A rule forbids it.
     Prohibited,
+    /// A rule forbids it to this network.
+    NetworkProhibited,
+    /// A rule forbids it to this host.
+    HostProhibited,
     /// Too many hops.
     TimeExceeded,
 }
@@ -37,10 +41,14 @@ impl Problem {
             (Problem::Protocol, false) => (3, 2, 0),
             (Problem::Port, false) => (3, 3, 0),
             (Problem::TooBig(mtu), false) => (3, 4, mtu.min(0xffff)),
+            (Problem::NetworkProhibited, false) => (3, 9, 0),
+            (Problem::HostProhibited, false) => (3, 10, 0),
             (Problem::Prohibited, false) => (3, 13, 0),
             (Problem::TimeExceeded, false) => (11, 0, 0),
             (Problem::Network, true) => (1, 0, 0),
-            (Problem::Prohibited, true) => (1, 1, 0),
+            (Problem::Prohibited | Problem::NetworkProhibited | Problem::HostProhibited, true) => {
+                (1, 1, 0)
+            }
             (Problem::Host, true) => (1, 3, 0),
             (Problem::Port, true) => (1, 4, 0),
             (Problem::TooBig(mtu), true) => (2, 0, mtu),
@@ -56,6 +64,8 @@ impl Problem {
             "icmp-net-unreachable" | "icmp6-no-route" => Problem::Network,
             "icmp-host-unreachable" => Problem::Host,
             "icmp-proto-unreachable" => Problem::Protocol,
+            "icmp-net-prohibited" => Problem::NetworkProhibited,
+            "icmp-host-prohibited" => Problem::HostProhibited,
             "icmp-admin-prohibited" | "icmp6-adm-prohibited" => Problem::Prohibited,
             _ => Problem::Port,
         }

@@ -30,7 +30,9 @@ impl Network {
             return;
         }
         link.received(self.now, &frame);
-        match link.master {
+        let master = link.master;
+        self.tap_received(id, &frame);
+        match master {
             Some(bridge) => self.bridge_input(bridge, id, frame),
             None => self.rise(id, frame),
         }
@@ -53,11 +55,13 @@ impl Network {
         let destination = frame.mac(0);
         if destination == own {
             link.received(now, &frame);
+            self.tap_received(bridge_id, &frame);
             self.rise(bridge_id, frame);
             return;
         }
         if !destination.is_unicast() {
             link.received(now, &frame);
+            self.tap_received(bridge_id, &frame);
             let copy = frame.clone();
             self.bridge_forward(bridge_id, Some(port), frame);
             self.rise(bridge_id, copy);
@@ -95,6 +99,7 @@ impl Network {
 
     /// A frame that is for the host goes to its protocol.
     fn rise(&mut self, id: LinkId, frame: Frame) {
+        self.tap_risen(id, &frame);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

@@ -42,6 +42,7 @@
 //! duplicate address detection, router advertisements, SYN cookies, selective acknowledgements when sending.
 
 mod address;
+pub mod bpf;
 pub mod bridge;
 mod census;
 pub mod fault;
@@ -62,6 +63,7 @@ mod segment;
 pub mod socket;
 mod sweep;
 mod switch;
+pub mod tap;
 mod types;
 
 pub use fault::Fault;

@@ -12,6 +12,7 @@ use crate::namespace::Namespace;
 use crate::packet::{Frame, Mac};
 use crate::route::RouteKind;
 use crate::socket::Socket;
+use crate::tap::Tap;
 use crate::types::{Cidr, LinkId, NsId, SocketId};
 
 /// Frames on their way inside the machine at most: what loops in a ring of bridges ends here.
@@ -53,12 +54,13 @@ pub struct Network {
     pub(crate) spaces: BTreeMap<NsId, Namespace>,
     pub(crate) links: BTreeMap<LinkId, Link>,
     pub(crate) sockets: BTreeMap<SocketId, Socket>,
+    pub(crate) taps: BTreeMap<SocketId, Tap>,
     /// Frames that arrived at links.
     pub(crate) work: VecDeque<(LinkId, Frame)>,
     timers: BTreeSet<(Instant, Timer)>,
     pub(crate) rng: Rng,
     outbox: VecDeque<(LinkId, Vec<u8>)>,
-    woken: Vec<Rc<WaitQueue>>,
+    pub(crate) woken: Vec<Rc<WaitQueue>>,
     events: VecDeque<Event>,
     next_id: u32,
     /// Frames dropped because too many were on their way.
@@ -74,6 +76,7 @@ impl Network {
             spaces: BTreeMap::new(),
             links: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            taps: BTreeMap::new(),
             work: VecDeque::new(),
             timers: BTreeSet::new(),
             rng: Rng::new(seed),
@@ -269,6 +272,7 @@ impl Network {
         for socket in sockets {
             self.drop_socket(socket);
         }
+        self.taps.retain(|_, tap| tap.ns != ns);
         let links: Vec<LinkId> = self.links_of(ns).map(|(id, _)| id).collect();
         for id in links {
             let is_hardware = self
@@ -680,6 +684,7 @@ impl Network {
             }
         } else {
             self.flush_link(id);
+            self.tap_down(id);
         }
         self.tell(Event::Link(ns, id));
         self.carrier_changed(id);

@@ -98,6 +98,7 @@ impl Network {
         let none = Mac([0; 6]);
         frame.set_ethernet(none, none, ethertype(ip));
         link.sent(self.now, &frame);
+        self.tap_sent(id, &frame);
         self.arrive(id, frame);
     }
 
@@ -207,6 +208,10 @@ impl Network {
             return;
         }
         link.sent(self.now, &frame);
+        self.tap_sent(id, &frame);
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         match link.kind {
             LinkKind::Loopback => self.arrive(id, frame),
             LinkKind::Dummy => {}
@@ -323,7 +328,7 @@ impl Network {
             } else {
                 0
             },
-            icmp: ip.icmp(packet).map(|(kind, _)| kind),
+            icmp: ip.icmp(packet),
             ct_bits: ct_bits(
                 state,
                 connection.is_some_and(|one| one.has_snat()),

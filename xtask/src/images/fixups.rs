@@ -248,6 +248,32 @@ pub fn alternatives(tree: &mut Tree) {
         ("editor", "usr/bin", &["usr/bin/nano", "usr/bin/vim.tiny"]),
         ("pager", "usr/bin", &["usr/bin/less", "usr/bin/more"]),
         ("nc", "usr/bin", &["usr/bin/nc.openbsd"]),
+        ("traceroute", "usr/bin", &["usr/bin/traceroute.db"]),
+        ("traceroute6", "usr/bin", &["usr/bin/traceroute6.db"]),
+        ("tcptraceroute", "usr/sbin", &["usr/sbin/tcptraceroute.db"]),
+        // As after `update-alternatives --set iptables /usr/sbin/iptables-legacy`.
+        ("iptables", "usr/sbin", &["usr/sbin/iptables-legacy"]),
+        (
+            "iptables-restore",
+            "usr/sbin",
+            &["usr/sbin/iptables-legacy-restore"],
+        ),
+        (
+            "iptables-save",
+            "usr/sbin",
+            &["usr/sbin/iptables-legacy-save"],
+        ),
+        ("ip6tables", "usr/sbin", &["usr/sbin/ip6tables-legacy"]),
+        (
+            "ip6tables-restore",
+            "usr/sbin",
+            &["usr/sbin/ip6tables-legacy-restore"],
+        ),
+        (
+            "ip6tables-save",
+            "usr/sbin",
+            &["usr/sbin/ip6tables-legacy-save"],
+        ),
         ("netcat", "usr/bin", &["usr/bin/nc.openbsd"]),
         ("which", "usr/bin", &["usr/bin/which.debianutils"]),
         ("rename", "usr/bin", &["usr/bin/rename.ul"]),
@@ -386,6 +412,7 @@ fn busybox_applets(program: &[u8]) -> anyhow::Result<Vec<String>> {
 /// Root's shell, the notice and the completion of a Drydock node.
 pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     debian_base(tree)?;
+    network_tools(tree)?;
     tree.file("etc/profile", 0o644, include_str!("files/node-profile"));
     tree.file(
         "etc/bash.bashrc",
@@ -444,8 +471,54 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     same_programs_once(tree);
     // The bundle has them all.
     tree.remove("usr/share/ca-certificates/mozilla");
+    // Perl has had these tables in its program since 5.32; only a module that is not in the node reads them.
+    tree.remove("usr/lib/riscv64-linux-gnu/perl-base/unicore/lib");
     unused_completions(tree);
     Ok(())
+}
+
+/// The tools that look at networks, without what a node has no use for: a host has `iptables` speak to the
+/// kernel either through nftables or through the older tables, and the node's kernel has the older ones.
+fn network_tools(tree: &mut Tree) -> anyhow::Result<()> {
+    const XTABLES: &str = "usr/lib/riscv64-linux-gnu/xtables/";
+    let speaks_nftables = |path: &str, kind: &Kind| match kind {
+        Kind::Symlink(target) => target.ends_with("xtables-nft-multi"),
+        _ => path == "usr/sbin/xtables-nft-multi",
+    };
+    tree.retain(|path, node| {
+        let module = path.strip_prefix(XTABLES);
+        !speaks_nftables(path, &node.kind)
+            && !module
+                .is_some_and(|name| name.starts_with("libebt_") || name.starts_with("libarpt_"))
+    });
+    for path in [
+        // Needs the library of netlink's connection tracking.
+        "usr/lib/riscv64-linux-gnu/xtables/libxt_connlabel.so",
+        "usr/share/iptables",
+        "usr/sbin/nfnl_osf",
+        "usr/lib/libsupp.a",
+        "usr/include",
+        "etc/apparmor.d",
+        // For serial lines and parallel ports, which a node has not.
+        "usr/sbin/slattach",
+        "usr/sbin/plipconfig",
+        "usr/sbin/mii-tool",
+        "usr/bin/dnstap-read",
+    ] {
+        tree.remove(path);
+    }
+    // Whom tcpdump becomes once its socket is open.
+    account(tree, "tcpdump", 101, "/nonexistent")
+}
+
+/// Takes out what dpkg knows of libraries for those who build packages: nobody does on a node, and every file
+/// of the node costs its place in the list that is fetched before the first prompt.
+pub fn node_records(tree: &mut Tree) {
+    tree.retain(|path, _| {
+        let record = path.strip_prefix("var/lib/dpkg/info/");
+        let kind = record.and_then(|name| name.rsplit_once('.'));
+        !kind.is_some_and(|(_, kind)| matches!(kind, "symbols" | "shlibs"))
+    });
 }
 
 /// Debian ships some of git's programs twice; the second becomes a link to the first.

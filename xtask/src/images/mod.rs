@@ -82,6 +82,9 @@ const SERVER_SOURCES: &[&str] = &[
     include_str!("servers.rs"),
 ];
 
+/// The image that machines run.
+const NODE: &str = "drydock/node";
+
 /// Runs the command.
 pub fn run(args: &[String]) -> anyhow::Result<()> {
     let mut options = Options {
@@ -594,6 +597,9 @@ impl Builder {
             }
             deb::write_dpkg_records(&mut tree, &packages, &left_out);
         }
+        if recipe.repository == NODE {
+            fixups::node_records(&mut tree);
+        }
         tree.clamp_times(tree::EPOCH);
         let unmet = elf::unmet(&tree);
         if !unmet.is_empty() {
@@ -744,7 +750,7 @@ impl Builder {
 
     /// The machine that makes an image's files boots from the node's image.
     fn publish_node(&mut self) -> anyhow::Result<()> {
-        let node = |recipe: &Recipe| recipe.repository == "drydock/node";
+        let node = |recipe: &Recipe| recipe.repository == NODE;
         let node = self.recipes.iter().position(node);
         self.publish(node.context("no recipe for the node")?)
     }
@@ -832,7 +838,7 @@ fn wanted(
     extra: impl Fn(&Recipe) -> bool,
 ) -> anyhow::Result<Vec<usize>> {
     // The machine that makes an image's files boots from the node's image.
-    let node = recipes.iter().position(|r| r.repository == "drydock/node");
+    let node = recipes.iter().position(|r| r.repository == NODE);
     let mut wanted = BTreeSet::new();
     let mut want = |index: usize| -> anyhow::Result<()> {
         let mut next = Some(index);

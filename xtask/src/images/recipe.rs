@@ -216,6 +216,12 @@ const NODE: &[&str] = &[
     "iproute2",
     "iputils-ping",
     "netcat-openbsd",
+    "iptables",
+    "tcpdump",
+    "traceroute",
+    "net-tools",
+    "bind9-dnsutils",
+    "htop",
     "curl",
     "ca-certificates",
     "less",
@@ -251,6 +257,11 @@ const NODE_LEFT_OUT: &[&str] = &[
     "vim-common",
     "media-types",
     "gcc-14-base",
+    // tcpdump's account is made by a fixup; what speaks nftables is left out of iptables.
+    "adduser",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libnftnl11",
 ];
 
 /// All recipes, bases before what is built on them.

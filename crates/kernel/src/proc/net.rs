@@ -39,9 +39,7 @@ const FILES: &[(&str, Text)] = &[
     ("netstat", |_, _| {
         "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InOctets OutOctets\nIpExt: 0 0\n".into()
     }),
-    ("packet", |_, _| {
-        "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n".into()
-    }),
+    ("packet", |_, ns| socket::packet::proc_packet(ns)),
     ("protocols", |_, _| {
         "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n"
             .into()
@@ -259,15 +257,8 @@ fn table_names(ns: &NetNs, v6: bool) -> String {
         let Ok(space) = network.space(ns.id) else {
             return String::new();
         };
-        let tables = space.tables(v6);
-        let mut text = String::new();
-        if tables.needs_tracking() {
-            text += "nat\n";
-        }
-        if tables.filters() {
-            text += "filter\n";
-        }
-        text
+        let names = space.tables(v6).registered().iter();
+        names.map(|table| format!("{}\n", table.name())).collect()
     })
 }
 

@@ -1,11 +1,12 @@
 //! Sockets (`socket(2)`): what is common to all families, and the file behind a socket descriptor.
 //!
 //! A family implements [`Socket`]; [`SocketFile`] is the open file on it and keeps what all sockets have
-//! (timeouts, flags). Families: [`unix`], [`inet`] (on crate `net`), [`netlink`]. Nothing blocks: `EAGAIN` means wait with [`Socket::poll`].
+//! (timeouts, flags). Families: [`unix`], [`inet`] (on crate `net`), [`netlink`], [`packet`]. Nothing blocks: `EAGAIN` means wait with [`Socket::poll`].
 
 pub mod channel;
 pub mod inet;
 pub mod netlink;
+pub mod packet;
 pub mod unix;
 
 use std::any::Any;
@@ -72,6 +73,7 @@ pub mod consts {
     pub const SO_PROTOCOL: u32 = 38;
     pub const SO_DOMAIN: u32 = 39;
     pub const SO_RXQ_OVFL: u32 = 40;
+    pub const SO_BPF_EXTENSIONS: u32 = 48;
     pub const SO_PEERGROUPS: u32 = 59;
     pub const SO_BINDTODEVICE: u32 = 25;
     pub const SO_COOKIE: u32 = 57;
@@ -286,6 +288,14 @@ pub trait Socket: Any {
     }
     /// An option of `SOL_SOCKET` was set that the family acts on (`SO_PASSCRED`, `SO_REUSEADDR`, …).
     fn common_option(&self, _name: u32, _value: i32) {}
+    /// `SO_ATTACH_FILTER` and `SO_DETACH_FILTER`. Most sockets get nothing that a filter would keep out.
+    fn attach_filter(&self, _program: Option<net::bpf::Program>) -> Result<()> {
+        Ok(())
+    }
+    /// Memory that `mmap(2)` shows.
+    fn page(&self, _index: u64) -> Result<Option<mem::Page>> {
+        Err(Errno::ENODEV)
+    }
     /// The numbers that `/proc/net` shows.
     fn describe(&self) -> Option<String> {
         None
@@ -473,6 +483,8 @@ impl SocketFile {
             c::SO_ACCEPTCONN => i32::from(self.socket.is_listening()),
             c::SO_SNDBUF | c::SO_RCVBUF => kept.unwrap_or(212_992),
             c::SO_RCVLOWAT | c::SO_SNDLOWAT => kept.unwrap_or(1),
+            // No extension of filters but those that are always there.
+            c::SO_BPF_EXTENSIONS => 64,
             c::SO_DEBUG
             | c::SO_REUSEADDR
             | c::SO_DONTROUTE
@@ -552,6 +564,10 @@ impl File for SocketFile {
 
     fn poll(&self, waker: Option<&Waker>) -> Events {
         self.socket.poll(waker)
+    }
+
+    fn page(&self, index: u64, _write: bool) -> Result<Option<mem::Page>> {
+        self.socket.page(index)
     }
 
     fn ioctl(&self, request: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {

@@ -1,18 +1,19 @@
 //! sysfs: the few files of `/sys` that programs read (`sysfs(5)`).
 //!
-//! One table of paths and texts; directories follow from the paths. `/sys/class/net` shows the
-//! interfaces of whoever looks.
+//! One table of paths and texts; directories follow from the paths. What is about interfaces is in `net`.
+
+mod net;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
-use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFLNK, S_IFREG, StatFs, Timestamp};
+use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFREG, StatFs, Timestamp};
 
 use crate::Kernel;
 use crate::namespaces::NetNs;
-use crate::pseudo::{Dir, Entry, Maker, NodeCache, ino_of};
+use crate::pseudo::{Body, Dir, Entry, Maker, NodeCache, ino_of};
 
 /// `SYSFS_MAGIC`.
 pub const MAGIC: u64 = 0x6265_6572;
@@ -22,19 +23,15 @@ enum What {
     Dir,
     /// Fixed text.
     Text(&'static str),
-    /// Text that depends on the network namespace of whoever looks.
-    Net(fn(&NetNs) -> String),
-    /// A symbolic link.
-    Link(&'static str),
 }
 
-use What::{Link, Net, Text};
+use What::Text;
 
 const FILES: &[(&str, What)] = &[
     ("block", What::Dir),
     ("bus", What::Dir),
     ("class/block", What::Dir),
-    ("class/net/lo", Link("../../devices/virtual/net/lo")),
+    ("class/net", What::Dir),
     ("class/tty", What::Dir),
     ("dev/block", What::Dir),
     ("dev/char", What::Dir),
@@ -85,55 +82,7 @@ const FILES: &[(&str, What)] = &[
     ("devices/system/node/node0/distance", Text("10\n")),
     ("devices/system/node/online", Text("0\n")),
     ("devices/system/node/possible", Text("0\n")),
-    ("devices/virtual/net/lo/addr_len", Text("6\n")),
-    (
-        "devices/virtual/net/lo/address",
-        Text("00:00:00:00:00:00\n"),
-    ),
-    (
-        "devices/virtual/net/lo/broadcast",
-        Text("00:00:00:00:00:00\n"),
-    ),
-    (
-        "devices/virtual/net/lo/carrier",
-        Net(|ns| lo(ns, |lo| u32::from(lo.up).to_string())),
-    ),
-    (
-        "devices/virtual/net/lo/flags",
-        Net(|ns| lo(ns, |lo| format!("{:#x}", lo.flags(false)))),
-    ),
-    ("devices/virtual/net/lo/ifindex", Text("1\n")),
-    ("devices/virtual/net/lo/iflink", Text("1\n")),
-    (
-        "devices/virtual/net/lo/mtu",
-        Net(|ns| lo(ns, |lo| lo.mtu.to_string())),
-    ),
-    (
-        "devices/virtual/net/lo/operstate",
-        Net(|ns| lo(ns, |lo| if lo.up { "unknown" } else { "down" }.to_string())),
-    ),
-    (
-        "devices/virtual/net/lo/statistics/rx_bytes",
-        Net(|ns| lo(ns, |lo| lo.counters.rx_bytes.to_string())),
-    ),
-    ("devices/virtual/net/lo/statistics/rx_dropped", Text("0\n")),
-    ("devices/virtual/net/lo/statistics/rx_errors", Text("0\n")),
-    (
-        "devices/virtual/net/lo/statistics/rx_packets",
-        Net(|ns| lo(ns, |lo| lo.counters.rx_packets.to_string())),
-    ),
-    (
-        "devices/virtual/net/lo/statistics/tx_bytes",
-        Net(|ns| lo(ns, |lo| lo.counters.tx_bytes.to_string())),
-    ),
-    ("devices/virtual/net/lo/statistics/tx_dropped", Text("0\n")),
-    ("devices/virtual/net/lo/statistics/tx_errors", Text("0\n")),
-    (
-        "devices/virtual/net/lo/statistics/tx_packets",
-        Net(|ns| lo(ns, |lo| lo.counters.tx_packets.to_string())),
-    ),
-    ("devices/virtual/net/lo/tx_queue_len", Text("1000\n")),
-    ("devices/virtual/net/lo/type", Text("772\n")),
+    ("devices/virtual/net", What::Dir),
     ("firmware", What::Dir),
     ("fs/cgroup", What::Dir),
     ("hypervisor", What::Dir),
@@ -199,50 +148,35 @@ impl SysFs {
         }
     }
 
+    /// The network namespace of whoever looks.
+    fn net(&self) -> Result<Rc<NetNs>> {
+        let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
+        Ok(net::namespace(&kernel))
+    }
+
     fn node(self: &Rc<Self>, path: String) -> Result<InodeRef> {
         let (maker, ino) = (self.maker(), ino_of(path.as_bytes(), 2));
+        let ns = self.net()?;
+        if let Some(found) = net::node(&ns, &path) {
+            return Ok(match found? {
+                net::Node::Dir => maker.lasting_dir(ino, 0o755, SysDir::new(self, path)),
+                net::Node::Link(target) => maker.link(ino, move || Ok(target.clone().into_bytes())),
+                net::Node::File(perm, file) => {
+                    let kernel = self.kernel.clone();
+                    maker.node(ino, perm, Body::File(Rc::new(net::Shown { kernel, file })))
+                }
+            });
+        }
         let spec = FILES.iter().find(|(known, _)| *known == path);
         match spec.map(|(_, what)| what) {
             Some(Text(text)) => Ok(maker.text(ino, 0o444, *text)),
-            Some(Link(target)) => Ok(maker.link(ino, move || Ok(target.as_bytes().to_vec()))),
-            Some(&Net(text)) => {
-                let kernel = self.kernel.clone();
-                Ok(maker.read_only(ino, 0o444, move || {
-                    let kernel = kernel.upgrade().ok_or(Errno::ENODEV)?;
-                    let ns = kernel
-                        .current()
-                        .map_or_else(|| Rc::clone(&kernel.init_ns), |task| task.ns());
-                    Ok(text(&ns.net).into_bytes())
-                }))
+            Some(What::Dir) => Ok(maker.lasting_dir(ino, 0o755, SysDir::new(self, path))),
+            None if has_children(&path) => {
+                Ok(maker.lasting_dir(ino, 0o755, SysDir::new(self, path)))
             }
-            Some(What::Dir) => Ok(maker.lasting_dir(
-                ino,
-                0o755,
-                SysDir {
-                    fs: Rc::clone(self),
-                    path,
-                },
-            )),
-            None if has_children(&path) => Ok(maker.lasting_dir(
-                ino,
-                0o755,
-                SysDir {
-                    fs: Rc::clone(self),
-                    path,
-                },
-            )),
             None => Err(Errno::ENOENT),
         }
     }
-}
-
-/// A line about the loopback interface.
-fn lo(ns: &NetNs, text: impl FnOnce(&net::link::Link) -> String) -> String {
-    ns.with(|network| {
-        let id = network.find_link(ns.id, "lo");
-        let link = id.and_then(|id| network.link(id));
-        link.map(|link| text(link) + "\n").unwrap_or_default()
-    })
 }
 
 fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
@@ -264,14 +198,9 @@ impl FileSystem for SysFs {
 
     fn root(&self) -> InodeRef {
         match self.me.upgrade() {
-            Some(fs) => fs.maker().lasting_dir(
-                1,
-                0o555,
-                SysDir {
-                    fs: Rc::clone(&fs),
-                    path: String::new(),
-                },
-            ),
+            Some(fs) => fs
+                .maker()
+                .lasting_dir(1, 0o555, SysDir::new(&fs, String::new())),
             None => unreachable!("a file system that answers is alive"),
         }
     }
@@ -292,6 +221,11 @@ struct SysDir {
 }
 
 impl SysDir {
+    fn new(fs: &Rc<SysFs>, path: String) -> SysDir {
+        let fs = Rc::clone(fs);
+        SysDir { fs, path }
+    }
+
     fn join(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_string()
@@ -308,26 +242,32 @@ impl Dir for SysDir {
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
+        let entry = |name: &str, file_type| Entry {
+            name: name.as_bytes().to_vec(),
+            ino: ino_of(self.join(name).as_bytes(), 2),
+            file_type,
+        };
+        let ns = self.fs.net()?;
+        if let Some(found) = net::entries(&ns, &self.path) {
+            let found = found?;
+            let entries = found.iter().map(|(name, kind)| entry(name, *kind));
+            return Ok(entries.collect());
+        }
         let names: BTreeSet<&str> = FILES
             .iter()
             .filter_map(|(path, _)| below(path, &self.path))
             .filter_map(|rest| rest.split('/').next())
             .collect();
-        let entry = |name: &str| {
+        let typed = |name: &str| {
             let path = self.join(name);
             let spec = FILES.iter().find(|(known, _)| *known == path);
             let file_type = match spec.map(|(_, what)| what) {
-                Some(Text(_) | Net(_)) => S_IFREG,
-                Some(Link(_)) => S_IFLNK,
+                Some(Text(_)) => S_IFREG,
                 Some(What::Dir) | None => S_IFDIR,
             };
-            Entry {
-                name: name.as_bytes().to_vec(),
-                ino: ino_of(path.as_bytes(), 2),
-                file_type,
-            }
+            entry(name, file_type)
         };
-        Ok(names.into_iter().map(entry).collect())
+        Ok(names.into_iter().map(typed).collect())
     }
 }
 

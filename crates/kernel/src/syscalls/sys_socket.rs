@@ -13,6 +13,7 @@ use super::table::{Arg, Row};
 use super::{Block, Stop, SysResult};
 use crate::kernel::Kernel;
 use crate::socket::consts as c;
+use crate::socket::inet::InetSocket;
 use crate::socket::unix::{Kind, UnixSocket};
 use crate::socket::{
     Ancillary, Caller, Outgoing, PeerCred, Received, SockAddr, Socket, SocketFile,
@@ -26,7 +27,7 @@ pub const ROWS: &[Row] = &[
         "socket",
         sys_socket,
         &[Arg::Int, Arg::Hex, Arg::Int],
-        "AF_UNIX; AF_INET and AF_INET6: TCP, UDP, ICMP, raw; AF_NETLINK: route, sock_diag",
+        "AF_UNIX; AF_INET and AF_INET6: TCP, UDP, ICMP, raw; AF_NETLINK: route, sock_diag; AF_PACKET",
     ),
     Row::partial(
         199,
@@ -172,6 +173,7 @@ fn sys_socket(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
             crate::socket::inet::new(k, t, &ns.net, family, kind, protocol)?
         }
         c::AF_NETLINK => crate::socket::netlink::new(k, t, &ns.net, kind, protocol)?,
+        c::AF_PACKET => crate::socket::packet::new(k, t, &ns.net, kind, protocol)?,
         _ => return Err(Errno::EAFNOSUPPORT.into()),
     };
     let protocol = crate::socket::inet::shown_protocol(family as u16, kind, protocol);
@@ -187,7 +189,9 @@ fn sys_socketpair(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let (kind, flags) = type_and_flags(a[1])?;
     match a[0] as u16 {
         c::AF_UNIX => {}
-        c::AF_INET | c::AF_INET6 | c::AF_NETLINK => return Err(Errno::EOPNOTSUPP.into()),
+        c::AF_INET | c::AF_INET6 | c::AF_NETLINK | c::AF_PACKET => {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         _ => return Err(Errno::EAFNOSUPPORT.into()),
     }
     if a[2] as u32 > 1 {
@@ -793,6 +797,22 @@ fn read_timeval(raw: &[u8]) -> Result<u64> {
     })
 }
 
+/// Reads a `struct sock_fprog` and the program it leads to.
+fn read_filter(t: &Task, value: &[u8]) -> Result<net::bpf::Program> {
+    let raw = value.first_chunk::<16>().ok_or(Errno::EINVAL)?;
+    let len = usize::from(u16::from_le_bytes([raw[0], raw[1]]));
+    let address = u64::from_le_bytes(raw[8..].try_into().unwrap_or_default());
+    let mut raw = vec![0; len * 8];
+    t.read_memory(address, &mut raw)?;
+    let instruction = |raw: &[u8]| net::bpf::Instruction {
+        code: u16::from_le_bytes([raw[0], raw[1]]),
+        yes: raw[2],
+        no: raw[3],
+        k: u32::from_le_bytes([raw[4], raw[5], raw[6], raw[7]]),
+    };
+    net::bpf::Program::new(raw.chunks_exact(8).map(instruction).collect())
+}
+
 fn sys_setsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let file = socket_file(t, a[0])?;
     let socket = socket_of(&file)?;
@@ -800,6 +820,13 @@ fn sys_setsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let len = usize::try_from(a[4] as i32)
         .map_err(|_| Errno::EINVAL)?
         .min(256);
+    if let Some(inet) = socket.socket.as_any().downcast_ref::<InetSocket>() {
+        let whole = usize::try_from(a[4] as i32).unwrap_or(0);
+        if let Some(done) = inet.set_tables(k, t, (level, name), (a[3], whole)) {
+            done?;
+            return Ok(0);
+        }
+    }
     let mut raw = [0; 256];
     t.read_memory(a[3], &mut raw[..len])?;
     let value = &raw[..len];
@@ -825,8 +852,11 @@ fn sys_setsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
                 .map(|b| i32::from_le_bytes(b.try_into().unwrap_or_default()));
             socket.set_linger(integer()?, seconds.ok_or(Errno::EINVAL)?);
         }
-        // Filters decide what a packet socket sees; on the kinds there are, nothing has to be kept out.
-        c::SO_ATTACH_FILTER | c::SO_DETACH_FILTER => {}
+        c::SO_ATTACH_FILTER => {
+            let program = read_filter(t, value)?;
+            socket.socket.attach_filter(Some(program))?;
+        }
+        c::SO_DETACH_FILTER => socket.socket.attach_filter(None)?,
         c::SO_BINDTODEVICE => {
             let device = value.split(|&byte| byte == 0).next().unwrap_or_default();
             socket
@@ -838,13 +868,28 @@ fn sys_setsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     Ok(0)
 }
 
-fn sys_getsockopt(_: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
+fn sys_getsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     let file = socket_file(t, a[0])?;
     let socket = socket_of(&file)?;
     let (level, name) = (a[1] as u32, a[2] as u32);
     let room = usize::try_from(t.read_u32(a[4])? as i32).map_err(|_| Errno::EINVAL)?;
+    if let Some(inet) = socket.socket.as_any().downcast_ref::<InetSocket>()
+        && let Some(done) = inet.get_tables(k, t, (level, name), (a[3], a[4]))
+    {
+        done?;
+        return Ok(0);
+    }
     let mut raw = Vec::new();
-    if level != c::SOL_SOCKET {
+    let packet = (socket.family == c::AF_PACKET).then(|| {
+        let mut given = [0; 4];
+        let known = room.min(4);
+        t.read_memory(a[3], &mut given[..known])?;
+        crate::socket::packet::packet_option(&*socket.socket, level, name, &given[..known])
+            .transpose()
+    });
+    if let Some(value) = packet.transpose()?.flatten() {
+        raw.extend(value);
+    } else if level != c::SOL_SOCKET {
         raw.extend(
             crate::socket::inet::structured_option(socket, level, name).map_or_else(
                 || {

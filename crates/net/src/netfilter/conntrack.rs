@@ -280,6 +280,14 @@ impl Conntrack {
         self.connections.get_mut(&track.id)
     }
 
+    /// As the first packet came of the connection whose answers go this way.
+    #[must_use]
+    pub fn original_of(&self, answer: &Tuple) -> Option<Tuple> {
+        let (id, is_answer) = self.by_tuple.get(answer)?;
+        let one = self.connections.get(id).filter(|_| *is_answer)?;
+        Some(one.original)
+    }
+
     /// Some connection has this tuple.
     #[must_use]
     pub fn is_taken(&self, tuple: &Tuple, but: u64) -> bool {

@@ -8,6 +8,7 @@
 pub mod conntrack;
 pub mod nat;
 pub mod rule;
+pub mod xtables;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -242,6 +243,8 @@ pub struct Tables {
     filter: Table,
     nat: Table,
     tracking: bool,
+    /// The tables somebody has used, the last one first.
+    registered: Vec<TableName>,
 }
 
 impl Default for Tables {
@@ -250,6 +253,7 @@ impl Default for Tables {
             filter: Table::new(TableName::Filter),
             nat: Table::new(TableName::Nat),
             tracking: false,
+            registered: Vec::new(),
         }
     }
 }
@@ -294,6 +298,18 @@ impl Tables {
         self.table(table).run(hook, seen)
     }
 
+    /// The tables somebody has used, the last one first (`/proc/net/ip_tables_names`).
+    #[must_use]
+    pub fn registered(&self) -> &[TableName] {
+        &self.registered
+    }
+
+    fn register(&mut self, name: TableName) {
+        if !self.registered.contains(&name) {
+            self.registered.insert(0, name);
+        }
+    }
+
     fn changed(&mut self) {
         for table in [&mut self.filter, &mut self.nat] {
             table.rules = table.chains.values().map(|chain| chain.rules.len()).sum();
@@ -309,6 +325,7 @@ impl Tables {
     /// Does what an `iptables` command line says (without `iptables` and `-t TABLE`): `-A -I -D -C -R -N -X
     /// -F -P -Z -E`. Errors as iptables maps them: `ENOENT` no such chain or rule, `EEXIST`, `EINVAL`.
     pub fn command(&mut self, table: TableName, line: &str) -> Result<()> {
+        self.register(table);
         let outcome = self.table_mut(table).command(table, &rule::words(line));
         self.changed();
         outcome
@@ -338,6 +355,7 @@ impl Tables {
             if line == "COMMIT" {
                 if let Some((name, table)) = current.take() {
                     *self.table_mut(name) = table;
+                    self.register(name);
                     self.changed();
                 }
             } else if let Some(declared) = line.strip_prefix(':') {

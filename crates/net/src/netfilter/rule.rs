@@ -49,7 +49,7 @@ impl AddressType {
 }
 
 /// What `--ctstate` asks for, a bit each, in the order `iptables-save` writes them.
-const CT_NAMES: [&str; 7] = [
+pub const CT_NAMES: [&str; 7] = [
     "INVALID",
     "NEW",
     "RELATED",
@@ -66,14 +66,16 @@ pub enum Match {
     SourcePort(Test<(u16, u16)>),
     /// Destination ports of TCP or UDP.
     DestinationPort(Test<(u16, u16)>),
-    /// Any of several destination ports (`-m multiport --dports`).
-    MultiPort(Test<Vec<(u16, u16)>>),
-    /// A segment that begins a connection (`--syn`).
-    Syn(bool),
-    /// The type of an ICMP message.
-    IcmpType(Test<u8>),
+    /// Any of several ports (`-m multiport`).
+    MultiPort(Side, Test<Vec<(u16, u16)>>),
+    /// Flags of TCP that are looked at, and those of them that are set.
+    TcpFlags(Test<(u8, u8)>),
+    /// Type of an ICMP message, and its code from and to; [`ANY_ICMP`] is any type.
+    IcmpType(Test<(u8, u8, u8)>),
     /// Bits of [`CT_NAMES`].
     CtState(Test<u8>),
+    /// The same under its older name (`-m state`).
+    State(Test<u8>),
     /// The kind of the source address.
     SourceType(Test<AddressType>),
     /// The kind of the destination address.
@@ -84,6 +86,32 @@ pub enum Match {
     Probability(u32),
     /// Matches everything and says why.
     Comment(String),
+    /// A module that was named and asked nothing (`-m tcp`).
+    Module(&'static str),
+}
+
+/// The type of `--icmp-type any`.
+pub const ANY_ICMP: u8 = 255;
+/// Mask and comparison of `--syn`: FIN, SYN, RST and ACK, of which only SYN is set.
+pub const SYN: (u8, u8) = (0x17, 2);
+
+/// Whose ports a list is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The sender's.
+    Source,
+    /// The receiver's.
+    Destination,
+    /// Either's.
+    Either,
+}
+
+impl Side {
+    const ALL: [(Side, &'static str); 3] = [
+        (Side::Source, "--sports"),
+        (Side::Destination, "--dports"),
+        (Side::Either, "--ports"),
+    ];
 }
 
 /// What a rule does (`-j`).
@@ -114,17 +142,22 @@ pub enum Target {
 }
 
 /// Names of `--reject-with`.
-const REJECTIONS: [&str; 9] = [
+pub(super) const REJECTIONS: [&str; 11] = [
     "icmp-port-unreachable",
     "icmp-net-unreachable",
     "icmp-host-unreachable",
     "icmp-proto-unreachable",
+    "icmp-net-prohibited",
+    "icmp-host-prohibited",
     "icmp-admin-prohibited",
     "icmp6-port-unreachable",
     "icmp6-adm-prohibited",
     "icmp6-no-route",
     "tcp-reset",
 ];
+
+/// Names of `--tcp-flags`, from bit 0 on.
+const TCP_FLAGS: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
 
 /// A rule.
 #[derive(Clone, Default, Debug)]
@@ -176,8 +209,8 @@ pub struct Seen<'a> {
     pub ports: Option<(u16, u16)>,
     /// Flags, if it is TCP.
     pub tcp_flags: u8,
-    /// Type, if it is ICMP.
-    pub icmp: Option<u8>,
+    /// Type and code, if it is ICMP.
+    pub icmp: Option<(u8, u8)>,
     /// Bits of [`CT_NAMES`].
     pub ct_bits: u8,
     /// The mark.
@@ -242,7 +275,7 @@ impl Rule {
     pub fn needs_tracking(&self) -> bool {
         self.matches
             .iter()
-            .any(|one| matches!(one, Match::CtState(_)))
+            .any(|one| matches!(one, Match::CtState(_) | Match::State(_)))
     }
 }
 
@@ -256,17 +289,24 @@ impl Match {
             Match::DestinationPort(test) => seen
                 .ports
                 .is_some_and(|ports| test.holds(within(&test.value, ports.1))),
-            Match::MultiPort(test) => seen.ports.is_some_and(|ports| {
-                test.holds(test.value.iter().any(|range| within(range, ports.1)))
+            Match::MultiPort(side, test) => seen.ports.is_some_and(|ports| {
+                test.holds(test.value.iter().any(|range| {
+                    *side != Side::Destination && within(range, ports.0)
+                        || *side != Side::Source && within(range, ports.1)
+                }))
             }),
-            Match::Syn(not) => (seen.tcp_flags & 0x17 == 2) != *not,
-            Match::IcmpType(test) => seen.icmp.is_some_and(|kind| test.holds(kind == test.value)),
-            Match::CtState(test) => test.holds(seen.ct_bits & test.value != 0),
+            Match::TcpFlags(test) => test.holds(seen.tcp_flags & test.value.0 == test.value.1),
+            Match::IcmpType(test) => seen.icmp.is_some_and(|(kind, code)| {
+                let (wanted, first, last) = test.value;
+                let is_so = kind == wanted && (first..=last).contains(&code);
+                test.holds(wanted == ANY_ICMP || is_so)
+            }),
+            Match::CtState(test) | Match::State(test) => test.holds(seen.ct_bits & test.value != 0),
             Match::SourceType(test) => test.holds((seen.address_type)(seen.src) == test.value),
             Match::DestinationType(test) => test.holds((seen.address_type)(seen.dst) == test.value),
             Match::Mark(test) => test.holds(seen.mark & test.value.1 == test.value.0),
             Match::Probability(part) => seen.dice >> 1 < *part,
-            Match::Comment(_) => true,
+            Match::Comment(_) | Match::Module(_) => true,
         }
     }
 }
@@ -415,7 +455,7 @@ impl Rule {
             }
             let not = std::mem::take(&mut not);
             if matches!(word, "--syn") {
-                rule.matches.push(Match::Syn(not));
+                rule.matches.push(Match::TcpFlags(Test { not, value: SYN }));
                 continue;
             }
             let value = rest.next().ok_or(Errno::EINVAL)?;
@@ -461,17 +501,60 @@ impl Rule {
                 _ => return Err(Errno::ENOENT),
             },
             "--tcp-flags" => {
-                // Only what `--syn` stands for.
-                let set = rest.next().ok_or(Errno::EINVAL)?;
-                if value != "FIN,SYN,RST,ACK" || set != "SYN" {
-                    return Err(Errno::EINVAL);
-                }
-                self.matches.push(Match::Syn(not));
+                let set = parse_flags(rest.next().ok_or(Errno::EINVAL)?)?;
+                let value = (parse_flags(value)?, set);
+                self.matches.push(Match::TcpFlags(Test { not, value }));
             }
             _ => self.matches.push(parse_match(word, value, not, rest)?),
         }
         Ok(())
     }
+}
+
+/// Names with commas between them, a bit each.
+fn parse_bits(text: &str, names: &[&str]) -> Result<u8> {
+    let bit = |name: &str| {
+        let at = names.iter().position(|known| *known == name);
+        at.map(|at| 1 << at).ok_or(Errno::EINVAL)
+    };
+    text.split(',')
+        .map(bit)
+        .try_fold(0, |all, bit| Ok(all | bit?))
+}
+
+fn bits_text(bits: u8, names: &[&str]) -> String {
+    let named = names.iter().enumerate();
+    let set = named.filter(|(at, _)| bits >> at & 1 != 0);
+    set.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
+fn parse_flags(text: &str) -> Result<u8> {
+    match text {
+        "ALL" => Ok(0x3f),
+        "NONE" => Ok(0),
+        text => parse_bits(text, &TCP_FLAGS),
+    }
+}
+
+fn flags_text(bits: u8) -> String {
+    match bits {
+        0 => "NONE".to_string(),
+        bits => bits_text(bits, &TCP_FLAGS),
+    }
+}
+
+/// `8`, `3/1`, `any`, or one of the two names everybody uses.
+fn parse_icmp(text: &str) -> Result<(u8, u8, u8)> {
+    let number = |text: &str| text.parse::<u8>().map_err(|_| Errno::EINVAL);
+    Ok(match text {
+        "any" => (ANY_ICMP, 0, 255),
+        "echo-request" => (8, 0, 255),
+        "echo-reply" => (0, 0, 255),
+        text => match text.split_once('/') {
+            Some((kind, code)) => (number(kind)?, number(code)?, number(code)?),
+            None => (number(text)?, 0, 255),
+        },
+    })
 }
 
 fn parse_match<'a>(
@@ -496,29 +579,24 @@ fn parse_match<'a>(
             not,
             value: parse_ports(value, ':')?,
         }),
-        "--dports" => Match::MultiPort(Test {
-            not,
-            value: value
-                .split(',')
-                .map(|ports| parse_ports(ports, ':'))
-                .collect::<Result<_>>()?,
-        }),
+        "--sports" | "--dports" | "--ports" => {
+            let ranges = value.split(',').map(|ports| parse_ports(ports, ':'));
+            let value = ranges.collect::<Result<_>>()?;
+            let side = Side::ALL.iter().find(|(_, option)| *option == word);
+            Match::MultiPort(side.ok_or(Errno::EINVAL)?.0, Test { not, value })
+        }
         "--icmp-type" | "--icmpv6-type" => Match::IcmpType(Test {
             not,
-            value: match value {
-                "echo-request" => 8,
-                "echo-reply" => 0,
-                number => number.parse().map_err(|_| Errno::EINVAL)?,
-            },
+            value: parse_icmp(value)?,
         }),
-        "--ctstate" | "--state" => {
-            let mut bits = 0;
-            for name in value.split(',') {
-                let at = CT_NAMES.iter().position(|known| *known == name);
-                bits |= 1 << at.ok_or(Errno::EINVAL)?;
-            }
-            Match::CtState(Test { not, value: bits })
-        }
+        "--ctstate" => Match::CtState(Test {
+            not,
+            value: parse_bits(value, &CT_NAMES)?,
+        }),
+        "--state" => Match::State(Test {
+            not,
+            value: parse_bits(value, &CT_NAMES[..5])?,
+        }),
         "--src-type" => Match::SourceType(address_type()?),
         "--dst-type" => Match::DestinationType(address_type()?),
         "--mark" => Match::Mark(Test {
@@ -625,13 +703,18 @@ impl Rule {
             let _ = write!(text, " {}-p {}", bang(test.not), proto_name(test.value));
         }
         let mut module = "";
+        let mut asked = Vec::new();
         for one in &self.matches {
             let own = one.module(self.proto.as_ref().map(|test| test.value));
-            if own != module {
+            let kind = std::mem::discriminant(one);
+            // A module asks for a thing once; for another it is named again.
+            if own != module || asked.contains(&kind) {
                 let _ = write!(text, " -m {own}");
                 module = own;
+                asked.clear();
             }
-            one.emit(&mut text);
+            asked.push(kind);
+            one.emit(&mut text, own == "icmp6");
         }
         if let Some(target) = &self.target {
             target.emit(&mut text);
@@ -641,19 +724,21 @@ impl Rule {
 }
 
 impl Match {
-    fn module(&self, protocol: Option<u8>) -> &'static str {
+    pub(super) fn module(&self, protocol: Option<u8>) -> &'static str {
         match self {
-            Match::SourcePort(_) | Match::DestinationPort(_) | Match::Syn(_) => {
+            Match::SourcePort(_) | Match::DestinationPort(_) | Match::TcpFlags(_) => {
                 if protocol == Some(proto::UDP) {
                     "udp"
                 } else {
                     "tcp"
                 }
             }
-            Match::MultiPort(_) => "multiport",
+            Match::MultiPort(..) => "multiport",
             Match::IcmpType(_) if protocol == Some(proto::ICMPV6) => "icmp6",
             Match::IcmpType(_) => "icmp",
             Match::CtState(_) => "conntrack",
+            Match::State(_) => "state",
+            Match::Module(name) => name,
             Match::SourceType(_) | Match::DestinationType(_) => "addrtype",
             Match::Mark(_) => "mark",
             Match::Probability(_) => "statistic",
@@ -661,7 +746,7 @@ impl Match {
         }
     }
 
-    fn emit(&self, text: &mut String) {
+    fn emit(&self, text: &mut String, is_v6: bool) {
         let type_name = |kind: AddressType| {
             AddressType::ALL
                 .iter()
@@ -681,32 +766,39 @@ impl Match {
                 bang(test.not),
                 ports_text(test.value, ':')
             ),
-            Match::MultiPort(test) => {
+            Match::MultiPort(side, test) => {
+                let option = Side::ALL.iter().find(|(known, _)| known == side);
                 let ports: Vec<String> = test
                     .value
                     .iter()
                     .map(|range| ports_text(*range, ':'))
                     .collect();
-                write!(text, " {}--dports {}", bang(test.not), ports.join(","))
+                let option = option.map_or("", |(_, option)| option);
+                write!(text, " {}{option} {}", bang(test.not), ports.join(","))
             }
-            Match::Syn(not) => write!(text, " {}--tcp-flags FIN,SYN,RST,ACK SYN", bang(*not)),
+            Match::TcpFlags(test) => {
+                let (mask, set) = test.value;
+                let (mask, set) = (flags_text(mask), flags_text(set));
+                write!(text, " {}--tcp-flags {mask} {set}", bang(test.not))
+            }
             Match::IcmpType(test) => {
-                let option = if self.module(None) == "icmp6" {
-                    "icmpv6"
-                } else {
-                    "icmp"
-                };
-                write!(text, " {}--{option}-type {}", bang(test.not), test.value)
+                let option = if is_v6 { "icmpv6" } else { "icmp" };
+                let _ = write!(text, " {}--{option}-type ", bang(test.not));
+                match test.value {
+                    (ANY_ICMP, ..) => write!(text, "any"),
+                    (kind, 0, 255) => write!(text, "{kind}"),
+                    (kind, code, _) => write!(text, "{kind}/{code}"),
+                }
             }
             Match::CtState(test) => {
-                let names: Vec<&str> = CT_NAMES
-                    .iter()
-                    .enumerate()
-                    .filter(|(at, _)| test.value >> at & 1 != 0)
-                    .map(|(_, name)| *name)
-                    .collect();
-                write!(text, " {}--ctstate {}", bang(test.not), names.join(","))
+                let names = bits_text(test.value, &CT_NAMES);
+                write!(text, " {}--ctstate {names}", bang(test.not))
             }
+            Match::State(test) => {
+                let names = bits_text(test.value, &CT_NAMES);
+                write!(text, " {}--state {names}", bang(test.not))
+            }
+            Match::Module(_) => Ok(()),
             Match::SourceType(test) => write!(
                 text,
                 " {}--src-type {}",

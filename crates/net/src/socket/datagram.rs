@@ -301,11 +301,10 @@ impl Network {
                 self.stream_error(ns, (local, remote), errno, mtu);
             }
             proto::UDP => {
-                let Some(id) = self.find_udp(ns, local, remote, link) else {
-                    return;
-                };
-                let data = body.get(8..).unwrap_or_default();
-                self.tell_error(id, queued(data), is_fatal);
+                if let Some(id) = self.find_udp(ns, local, remote, link) {
+                    let data = body.get(8..).unwrap_or_default();
+                    self.tell_error(id, queued(data), is_fatal);
+                }
             }
             proto::ICMP | proto::ICMPV6 => {
                 let identifier = body
@@ -318,10 +317,10 @@ impl Network {
                 for id in pings.into_iter().flatten() {
                     self.tell_error(id, queued(body), is_fatal);
                 }
-                self.tell_raw(ns, about.proto, about.dst, &queued(body), is_fatal);
             }
-            other => self.tell_raw(ns, other, about.dst, &queued(body), is_fatal),
+            _ => {}
         }
+        self.tell_raw(ns, about.proto, about.dst, &queued(body), is_fatal);
     }
 
     fn tell_raw(
@@ -432,7 +431,9 @@ impl Network {
         to: Option<(Endpoint, Option<LinkId>)>,
     ) -> Result<usize> {
         let socket = self.get_mut(id)?;
-        if let Some(errno) = socket.error.take() {
+        // Who sends from a raw socket does not hear here what became of what he sent before.
+        let hears = !matches!(socket.kind, Kind::Raw(_));
+        if let Some(errno) = socket.error.take_if(|_| hears) {
             return Err(errno);
         }
         let datagrams = socket.datagrams_mut().ok_or(Errno::EOPNOTSUPP)?;

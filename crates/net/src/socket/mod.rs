@@ -344,9 +344,12 @@ impl Network {
         self.sockets.get_mut(&id)?.error.take()
     }
 
-    /// Takes an entry of the error queue.
+    /// Takes an entry of the error queue. The error that waits is then that of the next one.
     pub fn take_queued_error(&mut self, id: SocketId) -> Option<QueuedError> {
-        self.sockets.get_mut(&id)?.errors.pop_front()
+        let socket = self.sockets.get_mut(&id)?;
+        let taken = socket.errors.pop_front()?;
+        socket.error = socket.errors.front().map(|next| next.errno);
+        Some(taken)
     }
 
     /// What is ready.

@@ -4,6 +4,7 @@
 mod arrival;
 mod options;
 pub mod shown;
+mod xtables;
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -111,6 +112,25 @@ fn check_port(caller: Caller<'_>, net: &NetNs, port: u16) -> Result<()> {
     Err(Errno::EACCES)
 }
 
+/// `EACCES` when none of the caller's groups may send echo requests without `CAP_NET_RAW` (icmp(7)).
+fn check_ping(t: &Task, net: &NetNs) -> Result<()> {
+    let sysctls = net.sysctls.borrow();
+    let range = sysctls.get("net/ipv4/ping_group_range");
+    let mut ends = range
+        .iter()
+        .flat_map(|text| text.split_ascii_whitespace())
+        .filter_map(|word| word.parse::<u32>().ok());
+    // Without a setting, nobody.
+    let (first, last) = (ends.next().unwrap_or(1), ends.next().unwrap_or(0));
+    let creds = t.creds();
+    let groups = creds.groups.iter().chain([&creds.egid]);
+    if groups.copied().any(|group| (first..=last).contains(&group)) {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
+}
+
 /// A new socket of `AF_INET` or `AF_INET6`.
 pub fn new(
     k: &Rc<Kernel>,
@@ -124,7 +144,10 @@ pub fn new(
     let kind = match (kind, protocol) {
         (c::SOCK_STREAM, 0 | TCP) => Kind::Tcp,
         (c::SOCK_DGRAM, 0 | UDP) => Kind::Udp,
-        (c::SOCK_DGRAM, protocol) if protocol == icmp => Kind::Ping,
+        (c::SOCK_DGRAM, protocol) if protocol == icmp => {
+            check_ping(t, net)?;
+            Kind::Ping
+        }
         (c::SOCK_RAW, 0) => return Err(Errno::EPROTONOSUPPORT),
         (c::SOCK_RAW, _) if !k.capable_in(t, &net.owner, Capability::NetRaw) => {
             return Err(Errno::EPERM);
