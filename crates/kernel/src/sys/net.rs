@@ -58,7 +58,7 @@ enum Found {
     Dir,
     File(Attribute),
     /// A number that is counted.
-    Counter(fn(&Counters) -> u64),
+    Counter(Count),
     Link(String),
 }
 
@@ -158,7 +158,9 @@ const ATTRIBUTES: &[Attribute] = &[
     }),
 ];
 
-const STATISTICS: &[(&str, fn(&Counters) -> u64)] = &[
+type Count = fn(&Counters) -> u64;
+
+const STATISTICS: &[(&str, Count)] = &[
     ("collisions", |_| 0),
     ("multicast", |c| c.rx_multicast),
     ("rx_bytes", |c| c.rx_bytes),
@@ -424,7 +426,7 @@ fn split(path: &str) -> (&str, &str) {
 
 enum What {
     Attribute(Attribute),
-    Counter(fn(&Counters) -> u64),
+    Counter(Count),
 }
 
 /// A file of an interface; the interface is looked up by name whenever it is read.
