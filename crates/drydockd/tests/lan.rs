@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use playground::capture::{self, Packet};
-use playground::internet::Hint;
+use playground::internet::{Hint, InternetRequest, InternetResponse, Refusal};
 use playground::ports::{PortEvent, PortRequest};
 use playground::{Cable, Fault};
 use world::World;
@@ -432,4 +432,73 @@ fn requests_of_the_browser_reach_a_port_of_a_machine() {
     assert_eq!(large.len(), "200 ".len() + 3_000_000);
     let refused = world.request(8, 81, ("GET", "/", ""));
     assert_eq!(refused, "192.168.0.13:81: Connection refused");
+}
+
+/// Runs commands on `node1` while `server` stands for the Internet.
+fn with_internet(
+    world: &mut World,
+    commands: &str,
+    server: impl Fn(&InternetRequest) -> Result<InternetResponse, Refusal>,
+) -> String {
+    let command = world.start("node1", commands);
+    while command.status().is_none() {
+        world.step();
+        let internet = world.playground.lan().gateway().internet();
+        for request in internet.take_requests() {
+            internet.answer(request.id, server(&request));
+        }
+    }
+    let printed = [&command.stdout.borrow()[..], &command.stderr.borrow()[..]].concat();
+    String::from_utf8_lossy(&printed).into_owned()
+}
+
+#[test]
+fn plain_http_goes_out_where_it_is_switched_on_and_nothing_else_does() {
+    let mut world = World::boot(BTreeMap::new());
+    world.playground.lan().gateway().internet().switch(true);
+    let server = |request: &InternetRequest| match request.address.as_str() {
+        "closed.example/" => Err(Refusal::Cors),
+        address => Ok(InternetResponse {
+            status: 200,
+            headers: vec![("content-type".into(), "text/x".into())],
+            body: format!(
+                "{} {address} {} bytes\n",
+                request.method,
+                request.body.len()
+            )
+            .into(),
+        }),
+    };
+    let printed = with_internet(
+        &mut world,
+        "curl -sS http://example.org/a?b; curl -sS -d body=x http://example.org -w '%{content_type}\\n'
+         curl -sS http://closed.example/ -o /tmp/why -w '%{http_code}\\n'; head -1 /tmp/why
+         docker run --rm busybox wget -qO- http://example.org/ 2>/dev/null",
+        server,
+    );
+    assert_eq!(
+        printed,
+        "GET example.org/a?b 0 bytes\nPOST example.org/ 6 bytes\ntext/x\n\
+         502\nCORS refused http://closed.example/\nGET example.org/ 0 bytes\n"
+    );
+    let printed = with_internet(
+        &mut world,
+        "curl -sS https://example.org/; echo $?; curl -sS http://example.org:8080/; ping -c1 example.org",
+        server,
+    );
+    assert!(
+        printed.contains("\n35\n") || printed.starts_with("35\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("alert access denied"), "{printed}");
+    assert!(printed.contains("Could not connect to server"), "{printed}");
+    assert!(
+        printed.contains("Destination Port Unreachable"),
+        "{printed}"
+    );
+    assert_eq!(world.hints, [Hint::NoTls]);
+    // Machines still have their own names, and without the gateway others are gone again.
+    world.playground.lan().gateway().internet().switch(false);
+    let (_, printed) = world.sh("getent hosts node1; sleep 6; curl -sS http://example.org/");
+    assert!(printed.contains("Could not resolve host"), "{printed}");
 }
