@@ -92,3 +92,11 @@ test("the gateway lets plain HTTP out to servers that allow it", async ({ page }
     await expectLine(page, "off 6", { timeout: 5_000 });
   }).toPass();
 });
+
+test("apt installs from the page's own folder, wherever that is", async ({ page }) => {
+  await open(page, process.env.DRYDOCK_DEEP_URL);
+  await addInstance(page);
+  await type(page, "apt-get -qq update; apt-get -qq install -y hello >log 2>&1; clear; hello");
+  await expectLine(page, "Hello, world!", { timeout: 90_000 });
+  await expect(notice(page)).toHaveCount(0);
+});
