@@ -35,6 +35,12 @@ pub enum Fate {
 }
 
 impl Fault {
+    /// Frames take their time.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.delay_ns > 0 || self.jitter_ns > 0 || self.rate_bps > 0
+    }
+
     /// Decides what becomes of a frame that enters the cable at `now`; `free_at` is when the cable has sent
     /// what came before.
     pub fn fate(&self, rng: &Rng, now: Instant, mut bytes: Vec<u8>, free_at: &mut Instant) -> Fate {

@@ -59,7 +59,7 @@ pub struct Network {
     pub(crate) work: VecDeque<(LinkId, Frame)>,
     timers: BTreeSet<(Instant, Timer)>,
     pub(crate) rng: Rng,
-    outbox: VecDeque<(LinkId, Vec<u8>)>,
+    outbox: VecDeque<(LinkId, Instant, Vec<u8>)>,
     pub(crate) woken: Vec<Rc<WaitQueue>>,
     events: VecDeque<Event>,
     next_id: u32,
@@ -184,19 +184,25 @@ impl Network {
         if self.outbox.len() >= OUTBOX_MAX {
             return false;
         }
-        self.outbox.push_back((link, bytes));
+        self.outbox.push_back((link, self.now, bytes));
         true
+    }
+
+    /// The frames for Ethernet ports, and when each was sent.
+    pub fn take_sent(&mut self) -> Vec<(LinkId, Instant, Vec<u8>)> {
+        self.outbox.drain(..).collect()
     }
 
     /// Frames that leave the machine by its Ethernet ports, in order.
     pub fn take_frames(&mut self) -> Vec<(LinkId, Vec<u8>)> {
-        self.outbox.drain(..).collect()
+        let frames = self.outbox.drain(..);
+        frames.map(|(link, _, bytes)| (link, bytes)).collect()
     }
 
     /// The next frame that leaves by this port.
     pub fn take_frame(&mut self, link: LinkId) -> Option<Vec<u8>> {
-        let at = self.outbox.iter().position(|(port, _)| *port == link)?;
-        self.outbox.remove(at).map(|(_, bytes)| bytes)
+        let at = self.outbox.iter().position(|(port, ..)| *port == link)?;
+        self.outbox.remove(at).map(|(.., bytes)| bytes)
     }
 
     /// Some frame waits to be taken.

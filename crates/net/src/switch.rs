@@ -137,6 +137,12 @@ impl Switch {
 
     /// A frame comes in at a port.
     pub fn send(&mut self, now: Instant, from: PortId, bytes: Vec<u8>) {
+        self.send_at(now, now, from, bytes);
+    }
+
+    /// A frame comes in at a port that was sent at another time than now: machines run ahead in their turns.
+    /// What a slow cable takes counts from then.
+    pub fn send_at(&mut self, now: Instant, sent: Instant, from: PortId, bytes: Vec<u8>) {
         let Some(port) = self.ports.get(&from) else {
             return;
         };
@@ -157,9 +163,10 @@ impl Switch {
         };
         for to in targets.into_iter().filter(|&to| to != from) {
             // Both cables are on the way.
-            for sent in self.cross(now, from, to, group, &frame.bytes) {
+            for arriving in self.cross(now, sent, from, to, group, &frame.bytes) {
                 self.sequence += 1;
-                self.under_way.insert((sent.0, self.sequence), (to, sent.1));
+                self.under_way
+                    .insert((arriving.0, self.sequence), (to, arriving.1));
             }
         }
     }
@@ -168,6 +175,7 @@ impl Switch {
     fn cross(
         &mut self,
         now: Instant,
+        sent: Instant,
         from: PortId,
         to: PortId,
         group: u32,
@@ -186,7 +194,11 @@ impl Switch {
             self.lost += u64::from(self.ports.contains_key(&to));
             return Vec::new();
         }
-        let mut copies = vec![(now, bytes.to_vec())];
+        let slow = [from, to].iter().any(|side| {
+            let port = self.ports.get(side);
+            port.is_some_and(|port| port.cable.fault.is_slow())
+        });
+        let mut copies = vec![(if slow { sent } else { now }, bytes.to_vec())];
         for side in [from, to] {
             let Some(port) = self.ports.get_mut(&side) else {
                 return Vec::new();

@@ -207,9 +207,9 @@ impl Lan {
         self.gateway.poll();
         for _ in 0..ROUNDS_MAX {
             for (&port, station) in stations.iter() {
-                let taken = carried.inside(guard, station, Network::take_frames);
-                for (_, bytes) in taken.unwrap_or_default() {
-                    switch.send(now, port, bytes);
+                let taken = carried.inside(guard, station, Network::take_sent);
+                for (_, sent, bytes) in taken.unwrap_or_default() {
+                    switch.send_at(now, sent.max(now), port, bytes);
                 }
             }
             for bytes in self.gateway.take_frames() {
