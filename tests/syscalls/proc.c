@@ -2,6 +2,7 @@
 #define FAMILY "proc"
 #include "check.h"
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/sysinfo.h>
 
 /* The value behind `name:` in a text, -1 when it is not there. */
@@ -182,4 +183,80 @@ CASE(small_reads)
     fstat(fd, &st);
     EQ("no size", st.st_size, 0);
     EQ("mode", st.st_mode, S_IFREG | 0444);
+}
+
+struct io_counts { long rchar, wchar, syscr, syscw, len; };
+
+/* One read of the file; that read counts from the next one on. */
+static struct io_counts io_counts(void)
+{
+    char text[1000];
+    struct io_counts io = { .len = -1 };
+    int fd = open("/proc/self/io", O_RDONLY);
+    io.len = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[io.len > 0 ? io.len : 0] = 0;
+    io.rchar = value_of(text, "rchar");
+    io.wchar = value_of(text, "wchar");
+    io.syscr = value_of(text, "syscr");
+    io.syscw = value_of(text, "syscw");
+    return io;
+}
+
+CASE(io_counters)
+{
+    char buf[100] = "";
+    int one = MUST(open("one", O_RDWR | O_CREAT, 0600)), two = MUST(open("two", O_RDWR | O_CREAT, 0600));
+    int ends[2];
+    MUST(pipe(ends));
+    off_t at = 0;
+    loff_t from = 0;
+    /* No check in between: printing it would count. */
+    struct io_counts before = io_counts();
+    long results[] = {
+        write(one, buf, 100), pread(one, buf, 60, 0), sendfile(two, one, &at, 30),
+        copy_file_range(one, &from, two, NULL, 20, 0),
+    };
+    struct io_counts after = io_counts();
+    long piped = write(ends[1], buf, 7) + read(ends[0], buf, 7);
+    struct io_counts last = io_counts();
+    EQ("write", results[0], 100);
+    EQ("pread", results[1], 60);
+    EQ("sendfile", results[2], 30);
+    EQ("copy_file_range", results[3], 20);
+    EQ("bytes read, with those of the first look", after.rchar - before.rchar, before.len + 60 + 30 + 20);
+    EQ("bytes written", after.wchar - before.wchar, 100 + 30 + 20);
+    EQ("reading calls", after.syscr - before.syscr, 4);
+    EQ("writing calls", after.syscw - before.syscw, 3);
+    EQ("through a pipe", piped, 14);
+    EQ("written to it", last.wchar - after.wchar, 7);
+    EQ("read from it", last.rchar - after.rchar, after.len + 7);
+}
+
+CASE(load_averages)
+{
+    struct sysinfo info;
+    double loads[3] = { -1, -1, -1 };
+    int running = 0, all = 0, last = 0;
+    EQ("loadavg", sscanf(text_of("/proc/loadavg"), "%lf %lf %lf %d/%d %d", loads, loads + 1, loads + 2, &running, &all, &last), 6);
+    EQ("sysinfo", sysinfo(&info), 0);
+    for (int i = 0; i < 3; i++) {
+        double difference = info.loads[i] / 65536.0 - loads[i];
+        CHECK("the same in sysinfo", difference < 0.2 && difference > -0.2);
+    }
+    CHECK("somebody runs", running >= 1 && running <= all);
+    CHECK("the last pid", last >= getpid());
+}
+
+CASE(schedstat)
+{
+    unsigned long long run = 0, waited = 0, slices = 0, later = 0;
+    EQ("three numbers", sscanf(text_of("/proc/self/schedstat"), "%llu %llu %llu", &run, &waited, &slices), 3);
+    struct timespec start, now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+    do clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    while ((now.tv_sec - start.tv_sec) * 1000000000L + now.tv_nsec - start.tv_nsec < 20000000);
+    sscanf(text_of("/proc/self/schedstat"), "%llu %llu %llu", &later, &waited, &slices);
+    CHECK("it has run", later > 0 && slices > 0);
+    CHECK("the time it ran", later - run >= 15000000);
 }

@@ -58,12 +58,9 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
         .duration_since(UNIX_EPOCH)
         .context("the clock is before 1970")?;
     let mut playground = Playground::new(Config {
-        seed: options.seed,
-        memory: options.memory,
-        guests: Config::default().guests.max(3 * options.memory),
         epoch_ns: epoch.as_nanos() as u64,
         console: ConsoleMode::Once,
-        ..Config::default()
+        ..options.config()
     });
     let name = playground.add_instance().map_err(anyhow::Error::msg)?;
     let raw = Raw::new()?;

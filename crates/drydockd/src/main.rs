@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use playground::Config;
 
 const USAGE: &str = "\
 usage: drydockd [OPTIONS] console
@@ -26,6 +27,7 @@ options:
                  (default: $DRYDOCK_IMAGES, else target/images of the checkout)
   --seed N       seed of everything random (default 1)
   --memory MIB   memory of the machine (default 1024)
+  --disk MIB     size of the machine's disk (default 1024)
   --cable LIST   what is wrong with the machine's cable: delay=MS,jitter=MS,loss=PERCENT,rate=KBIT
                  (those that are to be set)
   --pcap FILE    write what goes through the machine's eth0 to FILE, for Wireshark and tcpdump -r;
@@ -39,8 +41,30 @@ pub struct Options {
     images: PathBuf,
     seed: u64,
     memory: u64,
+    disk: u64,
     strace: bool,
     wire: wire::Wire,
+}
+
+impl Options {
+    /// What a playground with one machine is made with.
+    fn config(&self) -> Config {
+        let config = Config::default();
+        Config {
+            seed: self.seed,
+            memory: self.memory,
+            disk: self.disk,
+            guests: config.guests.max(3 * self.memory + 2 * self.disk),
+            ..config
+        }
+    }
+}
+
+/// A number of mebibytes, in bytes.
+fn mebibytes(option: &str, value: &str) -> anyhow::Result<u64> {
+    let count: u64 = value.parse().with_context(|| option.to_string())?;
+    let bytes = count.checked_mul(1 << 20).filter(|&bytes| bytes < 1 << 48);
+    bytes.with_context(|| format!("{option} is too large"))
 }
 
 fn main() -> ExitCode {
@@ -57,7 +81,8 @@ fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
     let mut options = Options {
         images: default_images(),
         seed: 1,
-        memory: 1 << 30,
+        memory: Config::default().memory,
+        disk: Config::default().disk,
         strace: false,
         wire: wire::Wire::default(),
     };
@@ -74,12 +99,8 @@ fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
         match argument.as_str() {
             "--images" => options.images = value()?.into(),
             "--seed" => options.seed = value()?.parse().context("--seed")?,
-            "--memory" => {
-                let mebibytes: u64 = value()?.parse().context("--memory")?;
-                options.memory = mebibytes
-                    .checked_mul(1 << 20)
-                    .context("--memory is too large")?;
-            }
+            "--memory" => options.memory = mebibytes("--memory", &value()?)?,
+            "--disk" => options.disk = mebibytes("--disk", &value()?)?,
             "--cable" => options.wire.cable = wire::parse_cable(&value()?)?,
             "--pcap" => options.wire.pcap = Some(value()?.into()),
             "--strace" => options.strace = true,

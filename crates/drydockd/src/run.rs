@@ -15,13 +15,10 @@ const FUEL: u64 = 5_000_000;
 pub fn run(options: &Options, commands: &str) -> anyhow::Result<u8> {
     files::check(&options.images)?;
     let mut playground = Playground::new(Config {
-        seed: options.seed,
-        memory: options.memory,
-        guests: Config::default().guests.max(3 * options.memory),
         // A fixed date: the same seed and commands print the same.
         epoch_ns: 1_800_000_000_000_000_000,
         console: ConsoleMode::None,
-        ..Config::default()
+        ..options.config()
     });
     let name = playground.add_instance().map_err(anyhow::Error::msg)?;
     let mut world = World {

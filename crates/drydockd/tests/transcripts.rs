@@ -8,6 +8,7 @@
 //! Run one file: `TRANSCRIPT=sh/pipes cargo test -p drydockd --test transcripts`.
 //! Files that begin with `#!host` hold on any Linux: `TRANSCRIPT_HOST=1` runs those with the bash of
 //! this computer, which is how an expectation is checked before it judges us.
+//! A file that begins with `#!options OPTIONS` is run on a machine made with those of drydockd.
 //! Files that begin with `#!image NAME` need an image that `cargo xtask images` builds only when asked
 //! for (`--only NAME`); where it is not, they are passed over.
 //! `TRANSCRIPT_UPDATE=1` rewrites what a machine printed into the file, for looking at the difference.
@@ -225,8 +226,12 @@ fn check(path: &Path, host: bool) -> Result<(), String> {
             Some(&script),
         )
     } else {
+        let head = text.lines().next().unwrap_or_default();
+        let options = head.strip_prefix("#!options ").unwrap_or_default();
         run(
-            Command::new(env!("CARGO_BIN_EXE_drydockd")).args(["run", &script]),
+            Command::new(env!("CARGO_BIN_EXE_drydockd"))
+                .args(options.split_whitespace())
+                .args(["run", &script]),
             None,
         )
     };

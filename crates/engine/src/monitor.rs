@@ -1,5 +1,6 @@
 //! The end of a container: exit code, restart policy, automatic removal.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use clock::JoinHandle;
@@ -56,20 +57,55 @@ impl Engine {
         pumps: Vec<JoinHandle<()>>,
     ) {
         let (engine, container) = (self.rc(), Rc::clone(container));
+        let oom_watch = self.watch_memory(&container, &runtime);
         self.os.executor().spawn(async move {
             let exit_code = runtime.wait().await.unwrap_or(255);
-            let oom_killed = runtime::cgroup::oom_kills(&engine.os, runtime.cgroup()) > 0;
+            oom_watch.abort();
+            engine.note_oom(&container, &runtime);
             // With a shared pid namespace, children that hold the streams outlive their parent.
             runtime.delete();
             for pump in pumps {
                 let handle = std::pin::pin!(pump);
                 timeout(&engine.os.clock(), DRAIN, handle).await;
             }
-            engine.ended(&container, exit_code, oom_killed).await;
+            engine.ended(&container, exit_code).await;
         });
     }
 
-    async fn ended(&self, container: &Rc<Container>, exit_code: i32, oom_killed: bool) {
+    /// Tells of every process of a container that is killed for memory when it is.
+    fn watch_memory(
+        &self,
+        container: &Rc<Container>,
+        runtime: &Rc<runtime::Container>,
+    ) -> JoinHandle<()> {
+        let (engine, container) = (self.rc(), Rc::clone(container));
+        let runtime = Rc::clone(runtime);
+        container.oom_kills.set(0);
+        self.os.executor().spawn(async move {
+            let Some(events) = runtime::cgroup::events(&engine.os, runtime.cgroup()) else {
+                return;
+            };
+            loop {
+                poll_fn(|cx| events.poll_change(cx)).await;
+                // Reading arms it again; once the cgroup is gone there is nothing to tell.
+                if events.read_at(0, &mut [0; 512]).is_err() {
+                    return;
+                }
+                engine.note_oom(&container, &runtime);
+            }
+        })
+    }
+
+    /// Something of a container may have been killed for memory since the last look.
+    fn note_oom(&self, container: &Rc<Container>, runtime: &runtime::Container) {
+        let kills = runtime::cgroup::oom_kills(&self.os, runtime.cgroup());
+        if kills > container.oom_kills.replace(kills) {
+            container.update(&self.os, |data| data.state.oom_killed = true);
+            self.container_event(container, "oom", &[]);
+        }
+    }
+
+    async fn ended(&self, container: &Rc<Container>, exit_code: i32) {
         // A start that is still going on finishes first.
         let guard = container.lock.take().await;
         container.live.borrow_mut().take();
@@ -91,13 +127,9 @@ impl Engine {
             state.paused = false;
             state.pid = 0;
             state.exit_code = exit_code;
-            state.oom_killed = oom_killed;
             state.finished_at = timestamp::format(now);
         });
         container.streams.end();
-        if oom_killed {
-            self.container_event(container, "oom", &[]);
-        }
         self.say_networks(container, "disconnect");
         self.leave_networks(container);
         for mount in container

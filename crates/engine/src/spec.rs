@@ -6,7 +6,9 @@ use std::rc::Rc;
 use engine_api::error::{ApiError, Result};
 use engine_api::types::HostConfig;
 use os::{NamespaceKind, TaskId, View, WindowSize};
-use runtime::{Mount, Namespace, ProcessSpec, Resources, Rlimit, Spec, capabilities, defaults};
+use runtime::{
+    IoLimit, Mount, Namespace, ProcessSpec, Resources, Rlimit, Spec, capabilities, defaults,
+};
 
 use crate::Engine;
 use crate::state::{Container, Data};
@@ -67,6 +69,7 @@ pub(crate) fn resources(host: &HostConfig) -> Resources {
         cpuset_cpus: Some(host.cpuset_cpus.clone()).filter(|text| !text.is_empty()),
         cpuset_mems: Some(host.cpuset_mems.clone()).filter(|text| !text.is_empty()),
         pids: host.pids_limit.filter(|&limit| limit != 0),
+        io: Vec::new(),
     }
 }
 
@@ -216,12 +219,43 @@ impl Engine {
             mounts,
             namespaces: self.namespaces(host)?,
             cgroup: container.cgroup(),
-            resources: resources(host),
+            resources: Resources {
+                io: self.io_limits(host)?,
+                ..resources(host)
+            },
             masked_paths: host.masked_paths.clone().unwrap_or_default(),
             readonly_paths: host.readonly_paths.clone().unwrap_or_default(),
             devices: self.devices(host)?,
             sysctl: sysctls(host),
         })
+    }
+
+    /// `--device-read-bps` and its kin: paths of devices become their numbers.
+    fn io_limits(&self, host: &HostConfig) -> Result<Vec<IoLimit>> {
+        let mut limits = Vec::new();
+        for (key, list) in [
+            ("rbps", &host.blkio_device_read_bps),
+            ("wbps", &host.blkio_device_write_bps),
+            ("riops", &host.blkio_device_read_iops),
+            ("wiops", &host.blkio_device_write_iops),
+        ] {
+            for throttle in list.iter().flatten() {
+                let path = throttle["Path"].as_str().unwrap_or_default();
+                let device = self
+                    .os
+                    .metadata(View::Host, path.as_bytes(), true)
+                    .map_err(|errno| {
+                        ApiError::system(format!("stat {path}: {}", errno.go_description()))
+                    })?;
+                limits.push(IoLimit {
+                    major: defaults::major(device.rdev),
+                    minor: defaults::minor(device.rdev),
+                    key,
+                    rate: throttle["Rate"].as_u64().unwrap_or_default(),
+                });
+            }
+        }
+        Ok(limits)
     }
 
     fn find_init(&self) -> Result<&'static str> {

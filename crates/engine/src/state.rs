@@ -81,6 +81,8 @@ pub(crate) struct Container {
     pub(crate) removed: Cell<bool>,
     /// Woken at every change of state.
     pub(crate) changed: WaitQueue,
+    /// Processes killed for memory since the last start.
+    pub(crate) oom_kills: Cell<u64>,
     /// A pending restart must not happen.
     pub(crate) restart_cancelled: Cell<bool>,
     /// Which health monitor is the current one.
@@ -106,6 +108,7 @@ impl Container {
             exits: Cell::default(),
             removed: Cell::default(),
             changed: WaitQueue::new(),
+            oom_kills: Cell::default(),
             restart_cancelled: Cell::default(),
             restart_delay: Cell::default(),
             health_turn: Cell::default(),

@@ -26,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) pids: u64,
     pub(crate) pids_limit: Option<u64>,
     pub(crate) throttling: [u64; 3],
+    /// Bytes read and written by device: major and minor number.
+    pub(crate) io: Vec<(u64, u64, [u64; 2])>,
     /// By the links' names in the container.
     pub(crate) networks: Vec<(String, LinkStatistics)>,
 }
@@ -80,6 +82,7 @@ impl Engine {
                 cgroup::keyed(&cpu, "nr_throttled").unwrap_or(0),
                 micros("throttled_usec"),
             ],
+            io: io(&read("io.stat")),
             networks: self.link_statistics(container),
         }
     }
@@ -138,6 +141,37 @@ fn cpu(sample: &Sample) -> Value {
     })
 }
 
+/// The devices of `io.stat`: lines such as `254:0 rbytes=4096 wbytes=0 …`.
+fn io(stat: &str) -> Vec<(u64, u64, [u64; 2])> {
+    let device = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (major, minor) = words.next()?.split_once(':')?;
+        let mut bytes = [0; 2];
+        for word in words {
+            match word.split_once('=')? {
+                ("rbytes", value) => bytes[0] = value.parse().ok()?,
+                ("wbytes", value) => bytes[1] = value.parse().ok()?,
+                _ => {}
+            }
+        }
+        Some((major.parse().ok()?, minor.parse().ok()?, bytes))
+    };
+    stat.lines().filter_map(device).collect()
+}
+
+/// An entry for each device and direction; `null` while there was no traffic.
+fn service_bytes(sample: &Sample) -> Value {
+    if sample.io.is_empty() {
+        return Value::Null;
+    }
+    let entries = sample.io.iter().flat_map(|&(major, minor, bytes)| {
+        ["read", "write"].into_iter().zip(bytes).map(
+            move |(op, value)| json!({ "major": major, "minor": minor, "op": op, "value": value }),
+        )
+    });
+    Value::Array(entries.collect())
+}
+
 fn networks(sample: &Sample) -> Value {
     let entry = |(name, counts): &(String, LinkStatistics)| {
         let value = json!({
@@ -176,7 +210,7 @@ pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> 
         "preread": time(before),
         "pids_stats": pids,
         "blkio_stats": {
-            "io_service_bytes_recursive": null,
+            "io_service_bytes_recursive": service_bytes(now),
             "io_serviced_recursive": null,
             "io_queue_recursive": null,
             "io_service_time_recursive": null,
@@ -203,6 +237,13 @@ pub(crate) fn document(container: &Container, now: &Sample, before: &Sample) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices() {
+        let stat = "254:0 rbytes=4096 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n7:1 rbytes=1\n\n";
+        assert_eq!(io(stat), [(254, 0, [4096, 20]), (7, 1, [1, 0])]);
+        assert_eq!(service_bytes(&Sample::default()), Value::Null);
+    }
 
     #[test]
     fn machine_time() {

@@ -18,6 +18,7 @@ use crate::futex::FutexTable;
 use crate::mm::{Common, Mm, VdsoImage};
 use crate::namespaces::{Inums, Namespaces, NetStack, UserNs};
 use crate::sched::RunQueue;
+use crate::sched::load::LoadAverage;
 use crate::strace::TraceSink;
 use crate::syscalls::table::Table;
 use crate::task::{NewTask, Task, ThreadGroup, WakeList};
@@ -109,6 +110,10 @@ pub struct Kernel {
     pub(crate) instructions: Cell<u64>,
     /// Processor time per instruction, in 65536ths of a nanosecond, as the last turns showed it.
     pub(crate) pace: Cell<u64>,
+    /// How many could run, on average.
+    pub(crate) load: LoadAverage,
+    /// [`Account::above_high`] at the last look.
+    pub(crate) above_high_seen: Cell<u64>,
     /// Instructions, and what else costs as many, of the slice that is being run.
     pub(crate) slice_used: Cell<u64>,
     /// Instructions of the last turn.
@@ -166,8 +171,9 @@ impl Kernel {
         let _ = init_ns.net.payer.set(Rc::clone(&payer));
         cgroup_root.memory.account.set_max(Some(config.memory));
         let vdso = VdsoImage::new(&clock);
+        let boot = clock.now();
         let kernel = Rc::new(Kernel {
-            boot: clock.now(),
+            boot,
             clock,
             executor,
             rng: Rc::new(Rng::new(config.seed)),
@@ -192,6 +198,8 @@ impl Kernel {
             vdso,
             instructions: Cell::new(0),
             pace: Cell::new(crate::turn::PACE_UNIT),
+            load: LoadAverage::new(boot),
+            above_high_seen: Cell::new(0),
             slice_used: Cell::new(0),
             turn_used: Cell::new(0),
             idle_ns: Cell::new(0),

@@ -6,6 +6,7 @@
 //! queues.
 
 pub mod fair;
+pub mod load;
 
 use std::rc::Rc;
 use std::sync::PoisonError;

@@ -7,7 +7,7 @@ use clock::Instant;
 use rv64::{Counters, Exit};
 
 use crate::kernel::Kernel;
-use crate::syscalls::Next;
+use crate::syscalls::{Block, Next, Restart};
 use crate::task::{Held, Task, TaskState};
 
 /// Instructions a task may execute before the next gets its turn.
@@ -48,6 +48,7 @@ impl Kernel {
         // The owner of the clock may have set it.
         self.vdso.update(&self.clock);
         let passed = self.clock.now().since(before);
+        self.sample_load();
         if self.run_queue.is_empty() {
             self.idle_ns.set(self.idle_ns.get() + passed);
         } else {
@@ -71,6 +72,9 @@ impl Kernel {
                 break;
             };
             left = left.saturating_sub(self.run_slice(&task, left.min(SLICE)).max(1));
+            if self.clock.now() >= self.load.next.get() {
+                self.sample_load();
+            }
         }
         self.turn_used.set(fuel - left);
         Turn::Ran {
@@ -149,7 +153,10 @@ impl Kernel {
             if task.signal_pending() {
                 self.deliver_signals(task);
             }
-            if task.state() != TaskState::Runnable || *left == 0 {
+            if self.cgroup_root.memory.account.above_high() != self.above_high_seen.get() {
+                self.slow_down_above_high(task);
+            }
+            if task.state() != TaskState::Runnable || *left == 0 || self.delay(task) {
                 return;
             }
             let exit = self.execute(task, left);
@@ -182,6 +189,25 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// Puts the task to sleep when its last system call or fault is to take longer. Only death ends that.
+    fn delay(&self, task: &Rc<Task>) -> bool {
+        let Some(until) = task.delayed_until.get() else {
+            return false;
+        };
+        if until <= self.clock.now() || task.fatal_pending() {
+            task.delayed_until.set(None);
+            return false;
+        }
+        self.block_task(
+            task,
+            Block {
+                deadline: Some(until),
+                restart: Restart::Uninterruptible,
+            },
+        );
+        true
     }
 
     /// Executes instructions; time passes with them.

@@ -55,7 +55,8 @@ pub struct Account {
     max: Cell<u64>,
     peak: Cell<u64>,
     high: Cell<u64>,
-    above_high: Cell<u64>,
+    /// Bytes that were charged while some account of the tree was above what it should have.
+    above_high: Rc<Cell<u64>>,
     kinds: [Cell<u64>; KINDS],
     /// See [`Account::keep_ballast`].
     ballast: RefCell<Vec<u8>>,
@@ -78,7 +79,7 @@ impl Account {
             max: Cell::new(u64::MAX),
             peak: Cell::new(0),
             high: Cell::new(u64::MAX),
-            above_high: Cell::new(0),
+            above_high: parent.map_or_else(Rc::default, |parent| Rc::clone(&parent.above_high)),
             kinds: [const { Cell::new(0) }; KINDS],
             ballast: RefCell::default(),
         })
@@ -113,18 +114,19 @@ impl Account {
         self.max.set(max.unwrap_or(u64::MAX));
     }
 
-    /// Bytes above which charges are counted; `None`: never.
+    /// Bytes above which whoever is charged is to be slowed down; `None`: never.
     #[must_use]
     pub fn high(&self) -> Option<u64> {
         Some(self.high.get()).filter(|&high| high != u64::MAX)
     }
 
-    /// Sets where charges begin to be counted.
+    /// Sets where charging begins to slow down.
     pub fn set_high(&self, high: Option<u64>) {
         self.high.set(high.unwrap_or(u64::MAX));
     }
 
-    /// Charges that went above [`Account::high`].
+    /// Bytes ever charged above [`Account::high`], of this or any other account of the tree: who sees the
+    /// number change looks whose they were.
     #[must_use]
     pub fn above_high(&self) -> u64 {
         self.above_high.get()
@@ -200,7 +202,7 @@ impl Account {
             self.peak.set(new);
         }
         if new > self.high.get() {
-            self.above_high.set(self.above_high.get() + 1);
+            self.above_high.set(self.above_high.get() + more);
         }
         self.above_own(new) - self.above_own(old)
     }

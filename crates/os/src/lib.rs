@@ -44,6 +44,10 @@ pub trait Handle {
     /// Completes when [`Handle::read_at`] that said `NOT_HERE_YET` is worth another try.
     fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// `poll(2)` for `POLLPRI`: completes when a file that tells of changes, such as `memory.events` of a
+    /// cgroup, has another content than when it was read last.
+    fn poll_change(&self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// `fstat(2)`.
     fn metadata(&self) -> Result<Metadata>;
 

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use os::{Errno, Os, OsExt, View};
+use os::{Errno, Handle, OpenFlags, Os, OsExt, View};
 
-use crate::{Resources, RuntimeError};
+use crate::{IoLimit, Resources, RuntimeError};
 
 /// Where the hierarchy is mounted on the machine.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -84,6 +84,16 @@ fn writes(resources: &Resources) -> Vec<(&'static str, String)> {
             list.push((file, value.clone()));
         }
     }
+    // One write for each limit, as runc does.
+    for limit in &resources.io {
+        let IoLimit {
+            major,
+            minor,
+            key,
+            rate,
+        } = limit;
+        list.push(("io.max", format!("{major}:{minor} {key}={rate}")));
+    }
     if let Some(pids) = resources.pids {
         list.push((
             "pids.max",
@@ -112,8 +122,7 @@ pub fn apply(os: &Rc<dyn Os>, cgroup: &str, resources: &Resources) -> Result<(),
             Err(Errno::ENOENT) if file == "memory.swap.max" => {}
             Err(errno) => {
                 return Err(RuntimeError::Create(format!(
-                    "unable to apply cgroup configuration: failed to write \"{value}\" to \
-                     \"{path}\": {}",
+                    "unable to apply cgroup configuration: failed to write \"{value}\": write {path}: {}",
                     errno.go_description()
                 )));
             }
@@ -147,6 +156,17 @@ pub fn pids(os: &Rc<dyn Os>, cgroup: &str) -> Vec<u32> {
         .lines()
         .filter_map(|line| line.trim().parse().ok())
         .collect()
+}
+
+/// `memory.events` of a cgroup, to wait for changes.
+#[must_use]
+pub fn events(os: &Rc<dyn Os>, cgroup: &str) -> Option<Rc<dyn Handle>> {
+    let path = format!("{}/memory.events", directory(cgroup));
+    let flags = OpenFlags {
+        read: true,
+        ..OpenFlags::default()
+    };
+    os.open(View::Host, path.as_bytes(), flags, 0).ok()
 }
 
 /// How often the memory limit has killed a task.
@@ -188,6 +208,12 @@ mod tests {
             cpu_quota: Some(50_000),
             cpu_shares: Some(1024),
             pids: Some(20),
+            io: vec![IoLimit {
+                major: 254,
+                minor: 0,
+                key: "wbps",
+                rate: 1024,
+            }],
             ..Resources::default()
         };
         let expected = [
@@ -195,6 +221,7 @@ mod tests {
             ("memory.swap.max", "67108864"),
             ("cpu.weight", "39"),
             ("cpu.max", "50000 100000"),
+            ("io.max", "254:0 wbps=1024"),
             ("pids.max", "20"),
         ];
         let got = writes(&resources);

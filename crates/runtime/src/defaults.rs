@@ -126,6 +126,18 @@ pub fn devices() -> Vec<Device> {
     .to_vec()
 }
 
+/// Major number of a device.
+#[must_use]
+pub fn major(rdev: u64) -> u32 {
+    (((rdev >> 8) & 0xfff) | ((rdev >> 32) & !0xfff)) as u32
+}
+
+/// Minor number of a device.
+#[must_use]
+pub fn minor(rdev: u64) -> u32 {
+    ((rdev & 0xff) | ((rdev >> 12) & !0xff)) as u32
+}
+
 /// A device of the machine under another name, or `None` when it is none.
 #[must_use]
 pub fn host_device(os: &Rc<dyn Os>, host_path: &str, path: &str) -> Option<Device> {
@@ -137,8 +149,8 @@ pub fn host_device(os: &Rc<dyn Os>, host_path: &str, path: &str) -> Option<Devic
     Some(Device {
         path: path.to_string(),
         mode: metadata.mode,
-        major: (((rdev >> 8) & 0xfff) | ((rdev >> 32) & !0xfff)) as u32,
-        minor: ((rdev & 0xff) | ((rdev >> 12) & !0xff)) as u32,
+        major: major(rdev),
+        minor: minor(rdev),
         gid: metadata.gid,
     })
 }

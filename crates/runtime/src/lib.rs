@@ -32,5 +32,7 @@ pub use error::RuntimeError;
 pub use exec::{Process, exec};
 pub use process::{DaemonEnds, Stdio};
 pub use rootfs::mount_options;
-pub use spec::{Device, Mount, Namespace, ProcessSpec, Propagation, Resources, Rlimit, Spec};
+pub use spec::{
+    Device, IoLimit, Mount, Namespace, ProcessSpec, Propagation, Resources, Rlimit, Spec,
+};
 pub use state::{Container, Status};

@@ -143,4 +143,19 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Tasks; 0 or less: no limit.
     pub pids: Option<i64>,
+    /// Bounds of input and output.
+    pub io: Vec<IoLimit>,
+}
+
+/// A bound of a block device's traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoLimit {
+    /// Major number of the device.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// As `io.max` has it: `rbps`, `wbps`, `riops`, `wiops`.
+    pub key: &'static str,
+    /// Bytes or operations per second.
+    pub rate: u64,
 }

@@ -161,6 +161,10 @@ pub trait FileSystem: Any {
     fn root(&self) -> InodeRef;
     /// Capacity and use.
     fn statfs(&self) -> StatFs;
+    /// Its files are on the machine's disk: reading and writing them counts as input and output.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
     /// The options that `/proc/mounts` shows behind `rw`, such as `size=64k`; empty or starting without a comma.
     fn show_options(&self) -> String {
         String::new()

@@ -507,6 +507,10 @@ impl FileSystem for LazyTree {
         "erofs"
     }
 
+    fn is_on_disk(&self) -> bool {
+        true
+    }
+
     fn root(&self) -> InodeRef {
         Rc::<Node>::clone(&self.root)
     }

@@ -157,6 +157,9 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(flag(c.cpu.idle.get())))
         .write(write_cpu_idle),
     FileSpec::new("io.stat", IO, Everywhere).read(read_io_stat),
+    FileSpec::of(IO, "io.max")
+        .read(read_io_max)
+        .write(write_io_max),
     FileSpec::of(MEMORY, "memory.current")
         .read(|_, c| Ok(line(c.memory.account.current().to_string()))),
     FileSpec::of(MEMORY, "memory.peak").read(|_, c| Ok(line(c.memory.account.peak().to_string()))),
@@ -173,12 +176,12 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(max(c.memory.account.max())))
         .write(write_memory_max),
     FileSpec::of(MEMORY, "memory.events")
-        .read(|_, c| Ok(events(c, &c.memory.events)))
+        .read(|_, c| Ok(events(&c.memory.events)))
         .polled(|c, waker| {
             register(waker, &c.memory.events_changed);
             c.memory.events_changed.generation()
         }),
-    FileSpec::of(MEMORY, "memory.events.local").read(|_, c| Ok(events(c, &c.memory.local_events))),
+    FileSpec::of(MEMORY, "memory.events.local").read(|_, c| Ok(events(&c.memory.local_events))),
     FileSpec::new("memory.stat", MEMORY, Everywhere).read(read_memory_stat),
     FileSpec::of(MEMORY, "memory.oom.group")
         .read(|_, c| Ok(flag(c.memory.oom_group.get())))
@@ -398,26 +401,79 @@ pub const DEFAULT_PERIOD_US: u64 = PERIOD_US;
 // ---- io ----
 
 fn read_io_stat(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
-    let io = &cgroup.io;
-    if io.reads.get() + io.writes.get() == 0 {
+    let (read, write) = (&cgroup.io.read, &cgroup.io.write);
+    if read.operations.get() + write.operations.get() == 0 {
         return Ok(String::new());
     }
     let (major, minor) = io::DEVICE;
     Ok(format!(
         "{major}:{minor} rbytes={} wbytes={} rios={} wios={} dbytes=0 dios=0\n",
-        io.read_bytes.get(),
-        io.written_bytes.get(),
-        io.reads.get(),
-        io.writes.get()
+        read.bytes.get(),
+        write.bytes.get(),
+        read.operations.get(),
+        write.operations.get()
     ))
+}
+
+/// The limits of `io.max` in its order.
+fn io_limits(cgroup: &Cgroup) -> [(&'static str, &Cell<Option<u64>>); 4] {
+    let (read, write) = (&cgroup.io.read, &cgroup.io.write);
+    [
+        ("rbps", &read.bytes_max),
+        ("wbps", &write.bytes_max),
+        ("riops", &read.operations_max),
+        ("wiops", &write.operations_max),
+    ]
+}
+
+/// A line for the device, when something is limited.
+fn read_io_max(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>) -> Result<String> {
+    let limits = io_limits(cgroup);
+    if limits.iter().all(|(_, limit)| limit.get().is_none()) {
+        return Ok(String::new());
+    }
+    let (major, minor) = io::DEVICE;
+    let mut text = format!("{major}:{minor}");
+    for (name, limit) in limits {
+        let _ = write!(text, " {name}={}", max(limit.get()).trim_end());
+    }
+    Ok(line(text))
+}
+
+/// `MAJ:MIN rbps=… wbps=… riops=… wiops=…`, any of them.
+fn write_io_max(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
+    let mut words = text.split_ascii_whitespace();
+    let device = words.next().and_then(|word| word.split_once(':'));
+    let (major, minor) = device.ok_or(Errno::EINVAL)?;
+    let number = |text: &str| text.parse::<u32>().map_err(|_| Errno::EINVAL);
+    if (number(major)?, number(minor)?) != io::DEVICE {
+        return Err(Errno::ENODEV);
+    }
+    let limits = io_limits(cgroup);
+    let mut new = limits.map(|(_, limit)| limit.get());
+    for word in words {
+        let (name, value) = word.split_once('=').ok_or(Errno::EINVAL)?;
+        let which = limits.iter().position(|&(known, _)| known == name);
+        new[which.ok_or(Errno::EINVAL)?] = match value {
+            "max" => None,
+            value => match value.parse().map_err(|_| Errno::EINVAL)? {
+                0 => return Err(Errno::ERANGE),
+                limit => Some(limit),
+            },
+        };
+    }
+    for ((_, limit), new) in limits.iter().zip(new) {
+        limit.set(new);
+    }
+    Ok(())
 }
 
 // ---- memory ----
 
-fn events(cgroup: &Cgroup, events: &Events) -> String {
+fn events(events: &Events) -> String {
     format!(
         "low 0\nhigh {}\nmax {}\noom {}\noom_kill {}\noom_group_kill 0\n",
-        cgroup.memory.account.above_high(),
+        events.high.get(),
         events.max.get(),
         events.oom.get(),
         events.oom_kill.get()

@@ -1,4 +1,5 @@
-//! The memory controller: `memory.max` with an out-of-memory killer, and what `memory.stat` counts.
+//! The memory controller: `memory.max` with an out-of-memory killer, `memory.high`, above which allocating
+//! takes time, and what `memory.stat` counts.
 //!
 //! Charged are pages that a task made resident: anonymous memory, its copies of file pages, tmpfs and
 //! shared memory, page tables and the kernel's own. The counters are in crate `mem`, where every page
@@ -9,14 +10,16 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use clock::{NANOS_PER_SEC, WaitQueue};
 use mem::Account;
 
 use super::Cgroup;
-use clock::WaitQueue;
+use crate::kernel::Kernel;
+use crate::task::Task;
 
 /// State of the memory controller of one cgroup.
 pub struct Memory {
-    /// What is charged; with it `memory.max` and `memory.high`, which is counted but slows nobody down.
+    /// What is charged, with `memory.max` and `memory.high`.
     pub account: Rc<Account>,
     /// `memory.low`, protection: kept only.
     pub low: Cell<u64>,
@@ -41,6 +44,8 @@ pub struct Memory {
 /// The counters of `memory.events`.
 #[derive(Default)]
 pub struct Events {
+    /// Times somebody was to be slowed down for being above `memory.high`.
+    pub high: Cell<u64>,
     /// Charges that would have gone above `memory.max`.
     pub max: Cell<u64>,
     /// Times out of memory.
@@ -84,6 +89,52 @@ impl Memory {
     pub fn is_over(&self) -> bool {
         let max = self.account.max();
         max.is_some_and(|max| self.account.current() > max)
+    }
+}
+
+/// Pages a task may charge between two looks at `memory.high` (MEMCG_CHARGE_BATCH).
+const BATCH_PAGES: u64 = 64;
+/// Longest sleep of one look, in nanoseconds (MEMCG_MAX_HIGH_DELAY_JIFFIES).
+const DELAY_MAX: u64 = 2 * NANOS_PER_SEC;
+/// Shorter ones are left out.
+const DELAY_MIN: u64 = NANOS_PER_SEC / 100;
+
+/// How long somebody sleeps who charged `pages` to a cgroup that has `current` bytes and should have `high`:
+/// with the square of what it is above, as Linux does (mem_cgroup_handle_over_high).
+fn high_delay(current: u64, high: u64, pages: u64) -> u64 {
+    let over = u128::from(current.saturating_sub(high));
+    let overage = (over << 20) / u128::from(high.max(1));
+    let delay = (overage * overage * u128::from(NANOS_PER_SEC)) >> 34;
+    let delay = (delay * u128::from(pages) / u128::from(BATCH_PAGES)).min(u128::from(DELAY_MAX));
+    if delay <= u128::from(DELAY_MIN) {
+        0
+    } else {
+        delay as u64
+    }
+}
+
+impl Kernel {
+    /// Somebody was charged above a `memory.high` since the last look, and `task` has run since: it sleeps.
+    #[cold]
+    pub(crate) fn slow_down_above_high(&self, task: &Task) {
+        let charged = self.cgroup_root.memory.account.above_high();
+        let bytes = charged - self.above_high_seen.replace(charged);
+        let pages = task.pages_above_high.get() + bytes / 4096;
+        task.pages_above_high.set(pages);
+        if pages < BATCH_PAGES {
+            return;
+        }
+        task.pages_above_high.set(0);
+        let mut delay = 0;
+        task.cgroup().for_each_up(|cgroup| {
+            let account = &cgroup.memory.account;
+            if let Some(high) = account.high().filter(|&high| account.current() > high) {
+                cgroup.count_memory_event(|events| &events.high, 1);
+                delay = delay.max(high_delay(account.current(), high, pages));
+            }
+        });
+        let now = self.clock.now();
+        task.delay_until(now, now.plus(delay));
     }
 }
 
@@ -168,6 +219,17 @@ mod tests {
         drop(page);
         assert_eq!(root.memory.account.current(), 0);
         assert_eq!(outer.memory.account.peak(), 4096);
+    }
+
+    #[test]
+    fn the_further_above_high_the_longer_it_takes() {
+        let mib = |count: u64| count << 20;
+        assert_eq!(high_delay(mib(64), mib(64), 64), 0);
+        assert_eq!(high_delay(mib(65), mib(64), 64), 15_625_000);
+        assert_eq!(high_delay(mib(68), mib(64), 64), NANOS_PER_SEC / 4);
+        assert_eq!(high_delay(mib(68), mib(64), 128), NANOS_PER_SEC / 2);
+        assert_eq!(high_delay(mib(128), mib(64), 64), DELAY_MAX);
+        assert_eq!(high_delay(mib(1), 0, 64), DELAY_MAX);
     }
 
     #[test]

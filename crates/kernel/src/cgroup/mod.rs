@@ -435,6 +435,9 @@ impl Cgroup {
         if controllers.contains(Controllers::CPU) {
             self.cpu.reset_limits();
         }
+        if controllers.contains(Controllers::IO) {
+            self.io.reset_limits();
+        }
     }
 
     // ---- membership ----

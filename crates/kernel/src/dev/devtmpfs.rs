@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use abi::Result;
-use vfs::inode::{FileSystem, InodeRef, NewNode, S_IFCHR, S_IFDIR, S_IFLNK, StatFs};
+use vfs::inode::{FileSystem, InodeRef, NewNode, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, StatFs};
 use vfs::mountinfo::makedev;
 use vfs::tmpfs::{Tmpfs, TmpfsOptions};
 
@@ -25,6 +25,9 @@ const NODES: &[(&str, u32, u32, u64, u64)] = &[
     ("tty0", 0o620, 5, 4, 0),
     ("tty1", 0o620, 5, 4, 1),
 ];
+
+/// Debian's group `disk`.
+const DISK_GROUP: u32 = 6;
 
 /// Directories to mount on.
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
@@ -111,6 +114,14 @@ pub fn populated(clock: &clock::Clock, options: TmpfsOptions) -> Result<Rc<Tmpfs
         };
         root.create(name.as_bytes(), &node)?;
     }
+    let (major, minor) = crate::cgroup::io::DEVICE;
+    let disk = NewNode {
+        mode: S_IFBLK | 0o660,
+        gid: DISK_GROUP,
+        rdev: makedev(major.into(), minor.into()),
+        ..plain.clone()
+    };
+    root.create(crate::cgroup::io::DEVICE_NAME.as_bytes(), &disk)?;
     for name in DIRECTORIES {
         root.create(
             name.as_bytes(),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use os::{Errno, Handle, Listener, Metadata, NewPty, Result, WindowSize};
 use vfs::FsContext;
-use vfs::file::{OpenFile, OpenFlags, UserMemory};
+use vfs::file::{Events, OpenFile, OpenFlags, UserMemory};
 use vfs::inode::{S_IFSOCK, SetAttr};
 
 use super::metadata;
@@ -124,6 +124,13 @@ impl Handle for OsHandle {
         drop(waiting);
         self.file.file.poll(Some(cx.waker()));
         Poll::Pending
+    }
+
+    fn poll_change(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.file.file.poll(Some(cx.waker())).contains(Events::PRI) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     fn metadata(&self) -> Result<Metadata> {

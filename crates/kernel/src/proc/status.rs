@@ -569,8 +569,13 @@ pub(super) fn io(view: &View) -> Result<Vec<u8>> {
     view.inspect()?;
     let io = view.task.group.io.get();
     let text = format!(
-        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
-        io.read_bytes, io.written_bytes, io.reads, io.writes
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: {}\nwrite_bytes: {}\ncancelled_write_bytes: 0\n",
+        io.read_bytes,
+        io.written_bytes,
+        io.reads,
+        io.writes,
+        io.disk_read_bytes,
+        io.disk_written_bytes
     );
     Ok(text.into_bytes())
 }

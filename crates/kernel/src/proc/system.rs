@@ -1,18 +1,18 @@
 //! Files of /proc about the machine as a whole.
 
-use std::cell::Cell;
 use std::fmt::Write;
 use std::rc::Rc;
 
 use abi::{Errno, Result};
-use clock::{Instant, NANOS_PER_SEC};
+use clock::NANOS_PER_SEC;
 use mem::Kind;
 use vfs::inode::InodeRef;
 
 use super::{ProcFs, kind, ticks};
 use crate::Kernel;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, io};
 use crate::pseudo::{Body, Content, Dir, Entry, ino_of};
+use crate::sched::load::FIXED_1;
 use crate::task::TaskState;
 
 type Text = fn(&Rc<Kernel>) -> String;
@@ -57,7 +57,7 @@ const FILES: &[Spec] = &[
     }),
     file("cpuinfo", cpuinfo),
     file("devices", |_| DEVICES.into()),
-    file("diskstats", |_| String::new()),
+    file("diskstats", diskstats),
     file("execdomains", |_| {
         "0-0\tLinux           \t[kernel]\n".into()
     }),
@@ -72,7 +72,7 @@ const FILES: &[Spec] = &[
     file("meminfo", meminfo),
     file("misc", |_| "229 fuse\n".into()),
     file("modules", |_| String::new()),
-    file("partitions", |_| "major minor  #blocks  name\n\n".into()),
+    file("partitions", partitions),
     file("softirqs", |_| {
         "                    CPU0       \n       TIMER:          0\n".into()
     }),
@@ -249,50 +249,18 @@ fn filesystems(kernel: &Rc<Kernel>) -> String {
         .collect()
 }
 
-/// The exponential averages, brought up to date when somebody looks.
-#[derive(Default)]
-struct LoadAverage {
-    at: Cell<Instant>,
-    busy_ns: Cell<u64>,
-    loads: Cell<[f64; 3]>,
-}
-
-impl LoadAverage {
-    fn update(&self, now: Instant, busy_ns: u64) -> [f64; 3] {
-        let elapsed = now.since(self.at.get());
-        if elapsed > 0 {
-            let active = (busy_ns - self.busy_ns.get().min(busy_ns)) as f64 / elapsed as f64;
-            let mut loads = self.loads.get();
-            for (load, minutes) in loads.iter_mut().zip([1.0, 5.0, 15.0]) {
-                let kept = (-(elapsed as f64) / (minutes * 60.0 * NANOS_PER_SEC as f64)).exp();
-                *load = *load * kept + active * (1.0 - kept);
-            }
-            self.loads.set(loads);
-            self.at.set(now);
-            self.busy_ns.set(busy_ns);
-        }
-        self.loads.get()
-    }
-}
-
-/// The three load averages, also for `sysinfo(2)`.
-#[must_use]
-pub fn load_averages(kernel: &Kernel) -> [f64; 3] {
-    let cpu = &kernel.cgroup_root.cpu;
-    let busy = cpu.user_ns.get() + cpu.system_ns.get();
-    kernel
-        .extension(LoadAverage::default)
-        .update(kernel.clock.now(), busy)
-}
-
 fn loadavg(kernel: &Rc<Kernel>) -> String {
-    let [one, five, fifteen] = load_averages(kernel);
+    let [one, five, fifteen] = kernel.load.get().map(|load| {
+        let rounded = load + FIXED_1 / 200;
+        format!(
+            "{}.{:02}",
+            rounded / FIXED_1,
+            rounded % FIXED_1 * 100 / FIXED_1
+        )
+    });
     let (running, all) = task_counts(kernel);
     let last = kernel.init_ns.pid.last_pid();
-    format!(
-        "{one:.2} {five:.2} {fifteen:.2} {}/{all} {last}\n",
-        running.max(1)
-    )
+    format!("{one} {five} {fifteen} {}/{all} {last}\n", running.max(1))
 }
 
 /// Runnable and all tasks.
@@ -309,8 +277,9 @@ fn meminfo(kernel: &Rc<Kernel>) -> String {
     let account = &kernel.cgroup_root.memory.account;
     let of = |kind| account.of_kind(kind) / 1024;
     let total = kernel.config.memory / 1024;
-    let used = account.current() / 1024;
-    let free = total.saturating_sub(used);
+    // What is neither in use nor taken by the other machines of the playground.
+    let free = account.room() / 1024;
+    let used = total.saturating_sub(free);
     let (anon, shmem, slab) = (of(Kind::Anon), of(Kind::Shmem), of(Kind::Slab));
     let mut text = String::with_capacity(1300);
     for (name, value) in [
@@ -406,6 +375,44 @@ fn uptime(kernel: &Rc<Kernel>) -> String {
     format!("{} {}\n", seconds(uptime_ns(kernel)), seconds(idle))
 }
 
+/// Size of the machine's disk in bytes; 0 without one.
+pub(crate) fn disk_size(kernel: &Kernel) -> u64 {
+    let disk = kernel.config.disk.as_ref();
+    disk.and_then(|disk| disk.max()).unwrap_or(0)
+}
+
+/// Operations and sectors of 512 bytes that `/proc/diskstats` and `/sys/block/vda/stat` have, reading
+/// first. The disk takes no time of its own.
+pub(crate) fn disk_counts(kernel: &Kernel) -> String {
+    let io = &kernel.cgroup_root.io;
+    let [read, write] = [&io.read, &io.write].map(|flow| {
+        let (operations, sectors) = (flow.operations.get(), flow.bytes.get().div_ceil(512));
+        (operations, sectors)
+    });
+    format!(
+        "{} 0 {} 0 {} 0 {} 0 0 0 0 0 0 0 0 0 0",
+        read.0, read.1, write.0, write.1
+    )
+}
+
+fn diskstats(kernel: &Rc<Kernel>) -> String {
+    if disk_size(kernel) == 0 {
+        return String::new();
+    }
+    let ((major, minor), name) = (io::DEVICE, io::DEVICE_NAME);
+    format!("{major:>4} {minor:>7} {name} {}\n", disk_counts(kernel))
+}
+
+fn partitions(kernel: &Rc<Kernel>) -> String {
+    let mut text = "major minor  #blocks  name\n\n".to_string();
+    let size = disk_size(kernel);
+    if size > 0 {
+        let ((major, minor), name) = (io::DEVICE, io::DEVICE_NAME);
+        let _ = writeln!(text, "{major:>4} {minor:>8} {:>10} {name}", size / 1024);
+    }
+    text
+}
+
 /// What `uname -v` says.
 pub const VERSION: &str = "#1 SMP Drydock";
 
@@ -421,7 +428,7 @@ fn vmstat(kernel: &Rc<Kernel>) -> String {
     let account = &root.memory.account;
     let pages = |bytes: u64| bytes / 4096;
     let (anon, shmem) = (account.of_kind(Kind::Anon), account.of_kind(Kind::Shmem));
-    let free = pages(kernel.config.memory.saturating_sub(account.current()));
+    let free = pages(account.room());
     let mut text = String::new();
     for (name, value) in [
         ("nr_free_pages", free),
@@ -435,8 +442,8 @@ fn vmstat(kernel: &Rc<Kernel>) -> String {
         ("nr_dirty", 0),
         ("nr_writeback", 0),
         ("nr_shmem", pages(shmem)),
-        ("pgpgin", root.io.read_bytes.get() / 1024),
-        ("pgpgout", root.io.written_bytes.get() / 1024),
+        ("pgpgin", root.io.read.bytes.get() / 1024),
+        ("pgpgout", root.io.write.bytes.get() / 1024),
         ("pswpin", 0),
         ("pswpout", 0),
         ("pgfault", root.memory.faults.get()),
@@ -451,16 +458,6 @@ fn vmstat(kernel: &Rc<Kernel>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_busy_machine_approaches_load_1_and_an_idle_one_0() {
-        let load = LoadAverage::default();
-        let minute = 60 * NANOS_PER_SEC;
-        let [one, five, _] = load.update(Instant(3 * minute), 3 * minute);
-        assert!(one > 0.94 && one < 0.96 && five < one, "{one} {five}");
-        let [one, ..] = load.update(Instant(13 * minute), 3 * minute);
-        assert!(one < 0.01);
-    }
 
     #[test]
     fn names_in_directories() {

@@ -13,6 +13,7 @@ use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFREG, StatFs, Timestamp};
 
 use crate::Kernel;
 use crate::namespaces::NetNs;
+use crate::proc::system::{disk_counts, disk_size};
 use crate::pseudo::{Body, Dir, Entry, Maker, NodeCache, ino_of};
 
 /// `SYSFS_MAGIC`.
@@ -23,17 +24,21 @@ enum What {
     Dir,
     /// Fixed text.
     Text(&'static str),
+    /// Text about the machine.
+    Machine(fn(&Kernel) -> String),
+    /// A symbolic link.
+    Link(&'static str),
 }
 
-use What::Text;
+use What::{Link, Machine, Text};
 
 const FILES: &[(&str, What)] = &[
-    ("block", What::Dir),
+    ("block/vda", Link("../devices/virtual/block/vda")),
     ("bus", What::Dir),
-    ("class/block", What::Dir),
+    ("class/block/vda", Link("../../devices/virtual/block/vda")),
     ("class/net", What::Dir),
     ("class/tty", What::Dir),
-    ("dev/block", What::Dir),
+    ("dev/block/254:0", Link("../../devices/virtual/block/vda")),
     ("dev/char", What::Dir),
     (
         "devices/system/clocksource/clocksource0/available_clocksource",
@@ -82,6 +87,22 @@ const FILES: &[(&str, What)] = &[
     ("devices/system/node/node0/distance", Text("10\n")),
     ("devices/system/node/online", Text("0\n")),
     ("devices/system/node/possible", Text("0\n")),
+    ("devices/virtual/block/vda/dev", Text("254:0\n")),
+    ("devices/virtual/block/vda/queue/rotational", Text("0\n")),
+    ("devices/virtual/block/vda/removable", Text("0\n")),
+    ("devices/virtual/block/vda/ro", Text("0\n")),
+    (
+        "devices/virtual/block/vda/size",
+        Machine(|k| format!("{}\n", disk_size(k) / 512)),
+    ),
+    (
+        "devices/virtual/block/vda/stat",
+        Machine(|k| format!("{}\n", disk_counts(k))),
+    ),
+    (
+        "devices/virtual/block/vda/uevent",
+        Text("MAJOR=254\nMINOR=0\nDEVNAME=vda\nDEVTYPE=disk\n"),
+    ),
     ("devices/virtual/net", What::Dir),
     ("firmware", What::Dir),
     ("fs/cgroup", What::Dir),
@@ -170,6 +191,14 @@ impl SysFs {
         let spec = FILES.iter().find(|(known, _)| *known == path);
         match spec.map(|(_, what)| what) {
             Some(Text(text)) => Ok(maker.text(ino, 0o444, *text)),
+            Some(Link(target)) => Ok(maker.link(ino, move || Ok(target.as_bytes().to_vec()))),
+            Some(&Machine(text)) => {
+                let kernel = self.kernel.clone();
+                Ok(maker.read_only(ino, 0o444, move || {
+                    let kernel = kernel.upgrade().ok_or(Errno::ENODEV)?;
+                    Ok(text(&kernel).into_bytes())
+                }))
+            }
             Some(What::Dir) => Ok(maker.lasting_dir(ino, 0o755, SysDir::new(self, path))),
             None if has_children(&path) => {
                 Ok(maker.lasting_dir(ino, 0o755, SysDir::new(self, path)))
@@ -262,7 +291,8 @@ impl Dir for SysDir {
             let path = self.join(name);
             let spec = FILES.iter().find(|(known, _)| *known == path);
             let file_type = match spec.map(|(_, what)| what) {
-                Some(Text(_)) => S_IFREG,
+                Some(Text(_) | Machine(_)) => S_IFREG,
+                Some(Link(_)) => S_IFLNK,
                 Some(What::Dir) | None => S_IFDIR,
             };
             entry(name, file_type)

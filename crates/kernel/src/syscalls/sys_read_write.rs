@@ -286,7 +286,7 @@ pub(super) fn read_file(
         Err(Stop::Errno(errno)) => Err(wait_or_fail(k, t, file, errno, place.nowait, false)),
         Ok(count) => {
             note_access(k, file, count, notify::event::ACCESS);
-            crate::cgroup::io::count_read(t, file, count);
+            crate::cgroup::io::count_read(k.clock.now(), t, file, count);
             Ok(count)
         }
         other => other,
@@ -369,7 +369,7 @@ pub(super) fn write_file(
     let result = finish_write(k, t, file, outcome, place.nowait);
     if let Ok(count) = result {
         note_access(k, file, count, notify::event::MODIFY);
-        crate::cgroup::io::count_write(t, file, count);
+        crate::cgroup::io::count_write(k.clock.now(), t, file, count);
     }
     result
 }

@@ -207,7 +207,11 @@ fn sys_sysinfo(k: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
     let mut words = [0; 14];
     words[0] = k.clock.now().since(k.boot) / NANOS_PER_SEC;
     words[4] = total;
-    words[5] = total.saturating_sub(account.current());
+    // Averages in parts of 65536.
+    for (word, load) in words[1..4].iter_mut().zip(k.load.get()) {
+        *word = load << 5;
+    }
+    words[5] = account.room();
     words[6] = account.of_kind(mem::Kind::Shmem);
     words[10] = tasks & 0xffff;
     // `mem_unit` is the 32-bit word behind two words of high memory.

@@ -11,6 +11,7 @@ use super::sys_read_write::{
 };
 use super::table::{Arg, Row};
 use super::{Stop, SysResult};
+use crate::cgroup::io;
 use crate::kernel::Kernel;
 use crate::pipe::PipeEnd;
 use crate::task::Task;
@@ -93,8 +94,16 @@ fn sys_sendfile(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     };
     if let Ok(done) = outcome {
         write_offset(t, &input, a[2], start + done)?;
+        count_copied(k, t, &input, &output, done);
     }
     outcome
+}
+
+/// As much was read from one file and written to another without passing through the program.
+fn count_copied(k: &Kernel, t: &Task, input: &OpenFile, output: &OpenFile, count: u64) {
+    let now = k.clock.now();
+    io::count_read(now, t, input, count);
+    io::count_write(now, t, output, count);
 }
 
 /// Copies until the end, the limit or an error; the flag tells whether the input was to blame.
@@ -165,7 +174,10 @@ fn sys_splice(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
     };
     k.put_scratch(buf);
     match outcome {
-        Ok(count) => Ok(count as u64),
+        Ok(count) => {
+            count_copied(k, t, &input, &output, count as u64);
+            Ok(count as u64)
+        }
         Err((errno, true)) => Err(wait_or_fail(k, t, &input, errno, nowait, false)),
         Err((errno, false)) => finish_write(k, t, &output, Err(Stop::Errno(errno)), nowait),
     }
@@ -344,5 +356,6 @@ fn sys_copy_file_range(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult 
     }
     write_offset(t, &input, a[1], from + done)?;
     write_offset(t, &output, a[3], to + done)?;
+    count_copied(k, t, &input, &output, done);
     Ok(done)
 }

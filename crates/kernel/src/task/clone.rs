@@ -159,6 +159,8 @@ impl Kernel {
             sched: crate::sched::fair::Entity::default(),
             queued_at: Cell::new(self.clock.now()),
             yields: Cell::new(false),
+            delayed_until: Cell::new(None),
+            pages_above_high: Cell::new(0),
             call_cost: Cell::new(0),
             waker: Waker::from(Arc::clone(&task_waker)),
             task_waker,

@@ -188,6 +188,10 @@ pub struct IoCounters {
     pub reads: u64,
     /// Calls that wrote.
     pub writes: u64,
+    /// Bytes read that came from the disk.
+    pub disk_read_bytes: u64,
+    /// Bytes written that went to the disk.
+    pub disk_written_bytes: u64,
 }
 
 /// A process: the threads that share an address space, signal handlers and a pid.

@@ -167,6 +167,11 @@ pub struct Task {
     pub(crate) queued_at: Cell<Instant>,
     /// `sched_yield(2)`: the slice ends here.
     pub(crate) yields: Cell<bool>,
+    /// It sleeps until then before it goes on with its program: what it did takes longer than it took here
+    /// (`io.max`), or it is slowed down (`memory.high`).
+    pub(crate) delayed_until: Cell<Option<Instant>>,
+    /// Pages it was charged above `memory.high` and has not slept for.
+    pub(crate) pages_above_high: Cell<u64>,
     /// What the system call in progress costs beside being one, in instructions: bytes that were copied.
     pub(crate) call_cost: Cell<u64>,
     waker: Waker,
@@ -315,6 +320,14 @@ impl Task {
         }
         let old = std::mem::replace(&mut *self.cgroup.borrow_mut(), cgroup);
         drop(old);
+    }
+
+    /// It is to sleep until `until` before its program goes on.
+    pub(crate) fn delay_until(&self, now: Instant, until: Instant) {
+        if until > now {
+            self.delayed_until
+                .set(self.delayed_until.get().max(Some(until)));
+        }
     }
 
     /// Its name, at most 15 bytes.

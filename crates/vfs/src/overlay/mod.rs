@@ -257,6 +257,11 @@ impl FileSystem for Overlay {
         "overlay"
     }
 
+    fn is_on_disk(&self) -> bool {
+        let layer = self.core.upper.as_ref().or(self.core.lower.first());
+        layer.is_some_and(|layer| layer.mount.fs().is_on_disk())
+    }
+
     fn root(&self) -> InodeRef {
         Rc::<Node>::clone(&self.root)
     }

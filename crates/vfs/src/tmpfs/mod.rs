@@ -267,6 +267,10 @@ impl FileSystem for Tmpfs {
         "tmpfs"
     }
 
+    fn is_on_disk(&self) -> bool {
+        matches!(self.core.limits.borrow().storage, Storage::Disk(_))
+    }
+
     fn root(&self) -> InodeRef {
         Rc::<Node>::clone(&self.root)
     }
