@@ -59,6 +59,14 @@ fn weighted(instructions: u64, weight: u64) -> u64 {
 }
 
 impl Entity {
+    /// Of a new task: it has not slept, and is ahead of nobody who waits already.
+    pub(crate) fn new_in(queue: &FairQueue) -> Entity {
+        Entity {
+            vruntime: queue.floor.clone(),
+            ticket: Cell::new(0),
+        }
+    }
+
     fn charge(&self, instructions: u64, weight: u64) {
         self.vruntime
             .set(self.vruntime.get() + weighted(instructions, weight));

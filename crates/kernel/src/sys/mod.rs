@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 use abi::{Errno, Result};
-use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFREG, StatFs, Timestamp};
+use vfs::inode::{FileSystem, InodeRef, S_IFDIR, S_IFLNK, S_IFREG, StatFs, Timestamp};
 
 use crate::Kernel;
 use crate::namespaces::NetNs;

@@ -22,6 +22,7 @@ use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::namespaces::Namespaces;
 use crate::namespaces::pid::Pid;
+use crate::sched::fair::Entity;
 
 /// Most tasks of a machine, whatever the limits say: a fork bomb must not take the page with it.
 const TASKS_MAX: usize = 4096;
@@ -135,6 +136,7 @@ impl Kernel {
             queued: AtomicBool::new(false),
             woken: Arc::clone(&self.woken),
         });
+        let sched = Entity::new_in(&parts.cgroup.sched.queue);
         let task = Rc::new(Task {
             id,
             kernel: Rc::downgrade(self),
@@ -156,7 +158,7 @@ impl Kernel {
             comm: Cell::new([0; 16]),
             state: Cell::new(TaskState::New),
             held: Cell::new(Held::No),
-            sched: crate::sched::fair::Entity::default(),
+            sched,
             queued_at: Cell::new(self.clock.now()),
             yields: Cell::new(false),
             delayed_until: Cell::new(None),
