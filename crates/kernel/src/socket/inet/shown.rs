@@ -65,6 +65,8 @@ pub struct Shown {
     pub owner: (u32, u64),
     /// Index of the link it is bound to.
     pub link: u32,
+    /// It is one of IPv6 and takes nothing of IPv4.
+    pub v6_only: bool,
 }
 
 fn any(v6: bool) -> Endpoint {
@@ -107,6 +109,7 @@ pub fn shown(net: &NetNs) -> Vec<Shown> {
                 queues,
                 owner: owners.get(&id).copied().unwrap_or((0, 0)),
                 link: InetSocket::index_of(network, socket.options.link),
+                v6_only: socket.options.v6_only,
             });
         }
         for (local, remote) in network.time_wait(net.id) {
@@ -119,6 +122,7 @@ pub fn shown(net: &NetNs) -> Vec<Shown> {
                 queues: (0, 0),
                 owner: (0, 0),
                 link: 0,
+                v6_only: false,
             });
         }
         all

@@ -13,6 +13,11 @@ use super::kind;
 use super::message::{Header, MULTI, Message, word_at};
 use crate::namespaces::NetNs;
 
+/// `INET_DIAG_SKV6ONLY`, and states as TCP numbers them.
+const SKV6ONLY: u16 = 11;
+const CLOSED: u8 = 7;
+const LISTENING: u8 = 10;
+
 /// `struct inet_diag_req_v2`: family, protocol, extensions, states, addresses.
 pub fn dump(net: &NetNs, header: &Header, body: &[u8]) -> Result<Vec<Vec<u8>>> {
     let wanted = u16::from(body.first().copied().unwrap_or(0));
@@ -72,7 +77,12 @@ fn describe(socket: &Shown, family: u16, header: &Header) -> Vec<u8> {
     for number in numbers {
         raw.extend_from_slice(&number.to_le_bytes());
     }
-    Message::new(kind::DIAG_BY_FAMILY, MULTI, header)
-        .bytes(&raw)
-        .finish()
+    let message = Message::new(kind::DIAG_BY_FAMILY, MULTI, header).bytes(&raw);
+    // Without it `ss` takes a socket for one of IPv6 alone. Connections do not say.
+    let says = family == c::AF_INET6 && matches!(socket.state, CLOSED | LISTENING);
+    if says {
+        let only = [u8::from(socket.v6_only)];
+        return message.attribute(SKV6ONLY, &only).finish();
+    }
+    message.finish()
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use abi::{Errno, Result};
 use net::link::{Address, Link, Scope};
+use net::neighbour::State;
 use net::route::{Add, Route, table};
 use net::{Cidr, LinkId, Mac, Network, flags};
 use vfs::file::UserMemory;
@@ -35,6 +36,9 @@ mod request {
     pub const SIFHWADDR: u32 = 0x8924;
     pub const GIFHWADDR: u32 = 0x8927;
     pub const GIFINDEX: u32 = 0x8933;
+    pub const DARP: u32 = 0x8953;
+    pub const GARP: u32 = 0x8954;
+    pub const SARP: u32 = 0x8955;
     pub const GIFTXQLEN: u32 = 0x8942;
     pub const SIFTXQLEN: u32 = 0x8943;
     pub const BRADDBR: u32 = 0x89a0;
@@ -52,6 +56,8 @@ pub fn changes(request: u32) -> bool {
         request,
         r::ADDRT
             | r::DELRT
+            | r::DARP
+            | r::SARP
             | r::SIFFLAGS
             | r::SIFADDR
             | r::SIFBRDADDR
@@ -72,6 +78,7 @@ pub fn interface_ioctl(
 ) -> Result<u64> {
     match request {
         r::ADDRT | r::DELRT => return change_route(net, request, argument, memory),
+        r::DARP | r::GARP | r::SARP => return neighbour(net, request, argument, memory),
         r::GIFCONF => return interface_list(net, argument, memory),
         r::BRADDBR | r::BRDELBR => return change_bridge(net, request, argument, memory),
         0x8910..=0x8970 | r::BRADDIF | r::BRDELIF => {}
@@ -272,6 +279,67 @@ fn change_bridge(net: &NetNs, request: u32, argument: u64, memory: &dyn UserMemo
 }
 
 /// `SIOCADDRT` and `SIOCDELRT` (`struct rtentry`), as `route(8)` and busybox use them.
+/// `struct arpreq`: a protocol's address, the hardware's, flags, a netmask, the link's name (arp(7)).
+fn neighbour(net: &NetNs, request: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
+    const COMPLETE: u32 = 2;
+    const PERMANENT: u32 = 4;
+    let mut raw = [0; 68];
+    memory.read(argument, &mut raw)?;
+    if u16::from_le_bytes([raw[0], raw[1]]) != c::AF_INET {
+        return Err(Errno::EPFNOSUPPORT);
+    }
+    let ip = IpAddr::from([raw[4], raw[5], raw[6], raw[7]]);
+    let name = text(&raw[52..]);
+    let found = net.with(|network| {
+        let link = match name.as_str() {
+            "" => network.space(net.id)?.routes.lookup(ip, None)?.link,
+            name => network.find_link(net.id, name)?,
+        };
+        match request {
+            r::SARP => {
+                let flags = u32::from_le_bytes([raw[32], raw[33], raw[34], raw[35]]);
+                let state = if flags & PERMANENT != 0 {
+                    State::Permanent
+                } else {
+                    State::Stale
+                };
+                let mac = Mac::from_bytes(&raw[18..24]);
+                network.set_neighbour(link, ip, mac, state)?;
+                Ok(None)
+            }
+            r::DARP => {
+                let gone = network.remove_neighbour(link, ip);
+                gone.map(|()| None).map_err(|_| Errno::ENXIO)
+            }
+            _ => {
+                let neighbours = &network.space(net.id)?.neighbours;
+                let known = neighbours.entries.get(&(link, ip)).ok_or(Errno::ENXIO)?;
+                Ok(Some((
+                    known.mac,
+                    known.state,
+                    network.link(link)?.name.clone(),
+                )))
+            }
+        }
+    })?;
+    let Some((mac, state, name)) = found else {
+        return Ok(0);
+    };
+    let permanent = if state == State::Permanent {
+        PERMANENT
+    } else {
+        0
+    };
+    let complete = if state.is_valid() { COMPLETE } else { 0 };
+    raw[16..18].copy_from_slice(&1u16.to_le_bytes());
+    raw[18..24].copy_from_slice(&mac.0);
+    raw[32..36].copy_from_slice(&(permanent | complete).to_le_bytes());
+    raw[52..].fill(0);
+    raw[52..52 + name.len()].copy_from_slice(name.as_bytes());
+    memory.write(argument, &raw)?;
+    Ok(0)
+}
+
 fn change_route(net: &NetNs, request: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
     const GATEWAY: u16 = 2;
     const HOST: u16 = 4;
