@@ -39,7 +39,8 @@ fn machines_reach_each_other_by_address_and_name_and_nobody_else() {
     assert!(printed.contains("PING node2 (192.168.0.14)"), "{printed}");
     let (_, printed) = world.sh_on(
         "node1",
-        "curl -sS http://example.org/; curl -sS -m 5 http://192.0.2.7/; ping -c1 -W4 192.168.0.99",
+        "curl -sS http://nothing.drydock/; dig _http._tcp.example.net SRV >/dev/null
+         curl -sS http://example.org/; curl -sS -m 5 http://192.0.2.7/; ping -c1 -W4 192.168.0.99",
     );
     assert!(
         printed.contains("Could not resolve host: example.org"),

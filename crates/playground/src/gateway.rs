@@ -149,7 +149,9 @@ impl Gateway {
     /// A name that is not in the playground. One without a dot is somebody's typing error, not the Internet's.
     fn stranger(&self, name: String) {
         self.strangers.set(self.strangers.get() + 1);
-        if is_of_internet(&name) && !self.hints.no_internet.replace(true) {
+        // A service of a host is asked for before the host itself.
+        let is_host = !name.starts_with('_');
+        if is_host && is_of_internet(&name) && !self.hints.no_internet.replace(true) {
             self.hints
                 .waiting
                 .borrow_mut()
@@ -291,16 +293,24 @@ impl Gateway {
             let target = Name::new(known).ok()?.into_owned();
             reply.answers.push(record(RData::PTR(PTR(target))));
         } else {
+            *reply.rcode_mut() = match is_of_playground(&name) {
+                true => RCODE::NameError,
+                false => RCODE::ServerFailure,
+            };
             self.stranger(name);
-            *reply.rcode_mut() = RCODE::ServerFailure;
         }
         reply.questions.push(first);
         reply.build_bytes_vec().ok()
     }
 }
 
+/// Names of this host's own zone: here it is known what there is not.
+fn is_of_playground(name: &str) -> bool {
+    name == "drydock" || name.ends_with(".drydock")
+}
+
 fn is_of_internet(name: &str) -> bool {
-    name.contains('.') && !name.ends_with(".arpa")
+    name.contains('.') && !name.ends_with(".arpa") && !is_of_playground(name)
 }
 
 fn name_of(machines: &BTreeMap<String, Ipv4Addr>, ip: Ipv4Addr) -> Option<&str> {
