@@ -7,9 +7,9 @@
 //! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
-//! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves), [`internet`] (the way
-//! out, usually closed), [`ports`] (OPEN PORT) and [`capture`] (what goes through the links of machines, in the
-//! lines of [`dissect`]).
+//! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves),
+//! [`internet`] (the way out, usually closed), [`ports`] (OPEN PORT) and [`capture`] (what goes through the links
+//! of machines, in the lines of [`dissect`]).
 
 mod calls;
 mod cookies;
