@@ -336,6 +336,7 @@ impl Network {
             ),
             mark: frame.mark,
             len: ip.end as u64,
+            now_ns: self.now.0,
             dice: self.rng.next_u64() as u32,
             address_type: &|ip| address_type(&space.routes, ip),
         };

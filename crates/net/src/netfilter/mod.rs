@@ -617,6 +617,7 @@ COMMIT
             "-m statistic --mode random --probability 0.50000000000 -j RETURN",
             "-j MARK --set-xmark 0x4000/0x4000",
             "-p udp -m udp --dport 53 -j DNAT --to-destination [fd00::2]:53",
+            "-m limit --limit 3/hour --limit-burst 1 -j RETURN",
             "-p tcp -m multiport --dports 80,443,8000:8010 -j ACCEPT",
             "-j SNAT --to-source 10.0.0.1-10.0.0.9:1000-2000",
             "-p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080",

@@ -84,11 +84,93 @@ pub enum Match {
     Mark(Test<(u32, u32)>),
     /// A part of the packets, of 2^31.
     Probability(u32),
+    /// So many packets in a time (`-m limit`).
+    Limit(Limit),
     /// Matches everything and says why.
     Comment(String),
     /// A module that was named and asked nothing (`-m tcp`).
     Module(&'static str),
 }
+
+/// A bucket of tokens: one comes every `period` until there are `burst`, and every packet takes one.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// Between two tokens, in ten-thousandths of a second.
+    pub period: u32,
+    /// Tokens there can be.
+    pub burst: u32,
+    /// When it was looked at last, and what was in it, in nanoseconds of filling.
+    level: Cell<Option<(u64, u64)>>,
+}
+
+impl PartialEq for Limit {
+    /// The same limit, however much of it is left.
+    fn eq(&self, other: &Limit) -> bool {
+        (self.period, self.burst) == (other.period, other.burst)
+    }
+}
+
+impl Eq for Limit {}
+
+/// Units of [`Limit::period`] in times that have a name, as `iptables` looks through them.
+const TIMES: [(u32, &str); 4] = [
+    (24 * 3600 * 10_000, "day"),
+    (3600 * 10_000, "hour"),
+    (60 * 10_000, "min"),
+    (10_000, "sec"),
+];
+
+impl Limit {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(period: u32, burst: u32) -> Limit {
+        Limit {
+            period,
+            burst,
+            level: Cell::new(None),
+        }
+    }
+
+    fn takes(&self, now_ns: u64) -> bool {
+        const UNIT_NS: u64 = 100_000;
+        let token = u64::from(self.period) * UNIT_NS;
+        let most = token.saturating_mul(u64::from(self.burst));
+        let level = match self.level.get() {
+            None => most,
+            Some((then, level)) => most.min(level.saturating_add(now_ns.saturating_sub(then))),
+        };
+        let left = level.checked_sub(token);
+        self.level.set(Some((now_ns, left.unwrap_or(level))));
+        left.is_some()
+    }
+
+    /// `5/min`.
+    fn parse(text: &str) -> Result<Limit> {
+        let (count, time) = text.split_once('/').unwrap_or((text, "second"));
+        let count: u32 = count.parse().map_err(|_| Errno::EINVAL)?;
+        let names = ["day", "hour", "minute", "second"];
+        let known = names.iter().position(|name| name.starts_with(time));
+        let (unit, _) = TIMES[known.filter(|_| !time.is_empty()).ok_or(Errno::EINVAL)?];
+        let period = unit.checked_div(count).filter(|&period| period > 0);
+        Ok(Limit::new(period.ok_or(Errno::EINVAL)?, LIMIT_BURST))
+    }
+
+    fn emit(&self, text: &mut String) -> std::fmt::Result {
+        let period = self.period.max(1);
+        // The shortest time of which the rate is told without being far off.
+        let fits = |unit: u32| period <= unit && unit / period >= unit % period;
+        let last = TIMES.iter().skip(1).take_while(|(unit, _)| fits(*unit));
+        let (unit, name) = last.last().unwrap_or(&TIMES[0]);
+        write!(text, " --limit {}/{name}", unit / period)?;
+        if self.burst == LIMIT_BURST {
+            return Ok(());
+        }
+        write!(text, " --limit-burst {}", self.burst)
+    }
+}
+
+/// `--limit-burst` that nobody gave.
+const LIMIT_BURST: u32 = 5;
 
 /// The type of `--icmp-type any`.
 pub const ANY_ICMP: u8 = 255;
@@ -217,6 +299,8 @@ pub struct Seen<'a> {
     pub mark: u32,
     /// Length.
     pub len: u64,
+    /// Now, in nanoseconds.
+    pub now_ns: u64,
     /// A random number.
     pub dice: u32,
     /// The kind of an address.
@@ -306,6 +390,7 @@ impl Match {
             Match::DestinationType(test) => test.holds((seen.address_type)(seen.dst) == test.value),
             Match::Mark(test) => test.holds(seen.mark & test.value.1 == test.value.0),
             Match::Probability(part) => seen.dice >> 1 < *part,
+            Match::Limit(limit) => limit.takes(seen.now_ns),
             Match::Comment(_) | Match::Module(_) => true,
         }
     }
@@ -497,7 +582,7 @@ impl Rule {
             // What the modules add says itself what it is.
             "-m" | "--match" => match value {
                 "tcp" | "udp" | "icmp" | "icmp6" | "conntrack" | "state" | "addrtype" | "mark"
-                | "comment" | "statistic" | "multiport" => {}
+                | "comment" | "statistic" | "multiport" | "limit" => {}
                 _ => return Err(Errno::ENOENT),
             },
             "--tcp-flags" => {
@@ -505,6 +590,12 @@ impl Rule {
                 let value = (parse_flags(value)?, set);
                 self.matches.push(Match::TcpFlags(Test { not, value }));
             }
+            "--limit-burst" => match self.matches.last_mut() {
+                Some(Match::Limit(limit)) => {
+                    limit.burst = value.parse().map_err(|_| Errno::EINVAL)?;
+                }
+                _ => return Err(Errno::EINVAL),
+            },
             _ => self.matches.push(parse_match(word, value, not, rest)?),
         }
         Ok(())
@@ -604,6 +695,7 @@ fn parse_match<'a>(
             value: parse_masked(value)?,
         }),
         "--comment" => Match::Comment(value.to_string()),
+        "--limit" if !not => Match::Limit(Limit::parse(value)?),
         "--mode" if value == "random" => {
             if rest.next() != Some("--probability") {
                 return Err(Errno::EINVAL);
@@ -742,6 +834,7 @@ impl Match {
             Match::SourceType(_) | Match::DestinationType(_) => "addrtype",
             Match::Mark(_) => "mark",
             Match::Probability(_) => "statistic",
+            Match::Limit(_) => "limit",
             Match::Comment(_) => "comment",
         }
     }
@@ -825,6 +918,7 @@ impl Match {
                 " --mode random --probability {:.11}",
                 f64::from(*part) / f64::from(1u32 << 31)
             ),
+            Match::Limit(limit) => limit.emit(text),
             Match::Comment(comment) if comment.contains([' ', '"']) => {
                 write!(text, " --comment \"{}\"", comment.replace('"', "\\\""))
             }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use abi::{Errno, Result};
 
 use crate::netfilter::nat::Range;
-use crate::netfilter::rule::{AddressType, Match, REJECTIONS, Side, Target, Test};
+use crate::netfilter::rule::{AddressType, Limit, Match, REJECTIONS, Side, Target, Test};
 use crate::packet::proto;
 
 /// A match or target as it is handed over.
@@ -24,6 +24,7 @@ const MATCHES: &[(&str, &[u8], Option<bool>)] = &[
     ("conntrack", &[3], None),
     ("icmp", &[0], Some(false)),
     ("icmp6", &[0], Some(true)),
+    ("limit", &[0], None),
     ("mark", &[1], None),
     ("multiport", &[1], None),
     ("state", &[0], None),
@@ -194,6 +195,12 @@ fn emit_match(module: &str, one: &Match, data: &mut Vec<u8>) {
             data.resize(24, 0);
             data[4..8].copy_from_slice(&part.to_le_bytes());
         }
+        Match::Limit(limit) => {
+            data.extend_from_slice(&limit.period.to_le_bytes());
+            data.extend_from_slice(&limit.burst.to_le_bytes());
+            // What the kernel keeps there of its own.
+            data.resize(40, 0);
+        }
         Match::Comment(text) => {
             let len = text.len().min(COMMENT_BYTES - 1);
             data.extend_from_slice(&text.as_bytes()[..len]);
@@ -257,6 +264,13 @@ pub fn parse_match(
             let not = *data.get(8).ok_or(Errno::EINVAL)? != 0;
             let value = (u32_at(data, 0)?, u32_at(data, 4)?);
             vec![Match::Mark(Test { not, value })]
+        }
+        "limit" => {
+            let (period, burst) = (u32_at(data, 0)?, u32_at(data, 4)?);
+            if burst == 0 || period.checked_mul(burst).is_none() {
+                return Err(Errno::ERANGE);
+            }
+            vec![Match::Limit(Limit::new(period, burst))]
         }
         "multiport" => vec![parse_multiport(data)?],
         "statistic" => {

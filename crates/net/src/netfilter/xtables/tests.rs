@@ -22,7 +22,8 @@ const RULES: &str = "\
 -A FORWARD -i docker+ ! -o docker0 -m statistic --mode random --probability 0.25000000000 -j MARK --set-xmark 0x1/0xff
 -A DOCKER -s 10.0.0.0/8 -d 172.17.0.2/32 ! -i docker0 -o docker0 ! -p udp -j ACCEPT
 -A DOCKER -j RETURN
--A LAST -j DROP
+-A LAST -m limit --limit 5/min -j ACCEPT
+-A LAST -m limit --limit 2/sec --limit-burst 100 -j DROP
 COMMIT
 *nat
 :PREROUTING ACCEPT [0:0]
