@@ -251,7 +251,7 @@ fn build(options: &Options) -> anyhow::Result<()> {
     builder.build_all()?;
     let lines = builder.finish()?;
     if !builder.partial {
-        packages::publish(&builder.apt_root, &options.out, options.update, options.all)?;
+        packages::publish(&builder, options)?;
     }
     if builder.built > 0 {
         print_sizes(&lines);

@@ -14,10 +14,10 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::apt::{ARCHITECTURE, Apt, PackageFile, SUITE};
-use super::recipe::{self, Recipe};
+use super::recipe::DEBIAN;
 use super::registry::write_if_changed;
 use super::tree::EPOCH_DATE;
-use super::{megabytes, sources_digest};
+use super::{Builder, NODE, Options, megabytes, sources_digest};
 
 /// What tutorials install; dependencies come along.
 const PACKAGES: &[&str] = &[
@@ -117,29 +117,30 @@ struct Record {
     files: Vec<String>,
 }
 
-/// Makes the repository below `out`, unless it is there. Once made with `more`, it stays so.
-pub fn publish(apt_root: &Path, out: &Path, update: bool, more: bool) -> anyhow::Result<()> {
+/// Makes the repository beside the images, unless it is there. Once made with `--all`, it stays so.
+pub fn publish(builder: &Builder, options: &Options) -> anyhow::Result<()> {
+    let out = &options.out;
     let record_path = out.join("packages.json");
     let record: Record = std::fs::read(&record_path)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let more = more || record.more;
+    let more = options.all || record.more;
     let names: Vec<&str> = match more {
         true => [PACKAGES, MORE].concat(),
         false => PACKAGES.to_vec(),
     };
-    let key = format!(
-        "{} {names:?}",
-        sources_digest(&[include_str!("packages.rs")])
-    );
+    let source = sources_digest(&[include_str!("packages.rs")]);
+    let everywhere = everywhere(builder)?;
+    let everywhere_digest = Digest::of(format!("{everywhere:?}").as_bytes());
+    let key = format!("{source} {everywhere_digest} {names:?}");
     let root = out.join("packages/debian");
     let there = |file: &String| root.join(file).is_file();
-    if record.key == key && !update && record.files.iter().all(there) {
+    if record.key == key && !options.update && record.files.iter().all(there) {
         return Ok(());
     }
-    let apt = Apt::open(apt_root, false)?;
-    let packages = select(&apt, &names)?;
+    let apt = Apt::open(&builder.apt_root, false)?;
+    let packages = select(&apt, &names, &everywhere)?;
     let bytes: u64 = packages.iter().map(|package| package.size).sum();
     println!(
         "  {} packages in the repository: {}",
@@ -152,27 +153,38 @@ pub fn publish(apt_root: &Path, out: &Path, update: bool, more: bool) -> anyhow:
     write_if_changed(&record_path, &serde_json::to_vec_pretty(&record)?)
 }
 
-/// The packages themselves: all that `names` need but what every machine and every image has.
-fn select(apt: &Apt, names: &[&str]) -> anyhow::Result<Vec<PackageFile>> {
-    let recipes = recipe::all();
-    let of = |repository: &str| -> anyhow::Result<(BTreeSet<PackageFile>, Vec<&str>)> {
-        let found = recipes
+/// The packages that the machines and all images built on Debian's were made of.
+fn everywhere(builder: &Builder) -> anyhow::Result<BTreeSet<PackageFile>> {
+    let contents = |repository: &str| -> anyhow::Result<BTreeSet<PackageFile>> {
+        let index = builder
+            .recipes
             .iter()
-            .find(|r: &&Recipe| r.repository == repository);
-        let recipe = found.with_context(|| format!("no recipe for {repository}"))?;
-        let left_out = |file: &PackageFile| {
+            .position(|r| r.repository == repository);
+        let index = index.with_context(|| format!("no recipe for {repository}"))?;
+        let used = |file: &&PackageFile| {
             let name = file.file.split('_').next().unwrap_or_default();
-            recipe.left_out.contains(&name)
+            !builder.recipes[index].leaves_out(name)
         };
-        let mut closure = apt.closure(&recipe.packages)?;
-        closure.retain(|file| !left_out(file));
-        Ok((closure.into_iter().collect(), recipe.packages.clone()))
+        Ok(builder.closures[index]
+            .iter()
+            .filter(used)
+            .cloned()
+            .collect())
     };
-    let (base, base_names) = of("library/debian")?;
-    let (node, _) = of("drydock/node")?;
-    let all = [base_names.as_slice(), names].concat();
+    let (debian, node) = (contents("library/debian")?, contents(NODE)?);
+    Ok(debian.intersection(&node).cloned().collect())
+}
+
+/// The packages themselves: all that `names` need but what is everywhere. Where the mirror has moved on since
+/// the images were made, a newer version is not.
+fn select(
+    apt: &Apt,
+    names: &[&str],
+    everywhere: &BTreeSet<PackageFile>,
+) -> anyhow::Result<Vec<PackageFile>> {
+    let all = [DEBIAN, names].concat();
     let mut packages = apt.closure(&all)?;
-    packages.retain(|file| !(base.contains(file) && node.contains(file)));
+    packages.retain(|file| !everywhere.contains(file));
     let have = |file: &PackageFile| {
         std::fs::metadata(apt.path(file)).is_ok_and(|metadata| metadata.len() == file.size)
     };

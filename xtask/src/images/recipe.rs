@@ -198,7 +198,7 @@ pub fn recipe(repository: &'static str, variant: &str) -> Recipe {
 }
 
 /// Debian's own images: the essential packages, apt, and what adds users.
-const DEBIAN: &[&str] = &[
+pub const DEBIAN: &[&str] = &[
     "?essential",
     "apt",
     "passwd",
