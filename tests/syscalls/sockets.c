@@ -318,6 +318,17 @@ CASE(tcp)
     len = sizeof got;
     int a = MUST(accept(l, (void *)&got, &len));
     EQ("address of the client", got.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    len = sizeof buf;
+    EQ("SO_BINDTODEVICE", getsockopt(c, SOL_SOCKET, SO_BINDTODEVICE, buf, &len), 0);
+    EQ("to none", len, 0);
+    int bound = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    EQ("to lo", setsockopt(bound, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+    len = sizeof buf;
+    EQ("whose name", (getsockopt(bound, SOL_SOCKET, SO_BINDTODEVICE, buf, &len), len), 3);
+    EQ("is told", strcmp(buf, "lo"), 0);
+    len = 8;
+    ERR("with room for any name", getsockopt(bound, SOL_SOCKET, SO_BINDTODEVICE, buf, &len), EINVAL);
+    ERR("no such device", setsockopt(bound, SOL_SOCKET, SO_BINDTODEVICE, "no0", 4), ENODEV);
     EQ("TCP_NODELAY", setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
     len = sizeof value;
     EQ("kept", (getsockopt(c, IPPROTO_TCP, TCP_NODELAY, &value, &len), value), 1);

@@ -502,3 +502,73 @@ fn plain_http_goes_out_where_it_is_switched_on_and_nothing_else_does() {
     let (_, printed) = world.sh("getent hosts node1; sleep 6; curl -sS http://example.org/");
     assert!(printed.contains("Could not resolve host"), "{printed}");
 }
+
+#[test]
+fn a_published_port_is_reached_from_another_machine() {
+    let mut world = two_machines();
+    let (status, printed) = world.sh_on(
+        "node1",
+        "docker run -d --name web -p 8080:80 nginx && docker run -d --name cache -p 6379:6379 redis && \
+         for i in $(seq 50); do \
+         curl -so /dev/null localhost:8080 && docker exec cache redis-cli ping && exit 0; sleep 0.1; done; exit 1",
+    );
+    assert_eq!(status, 0, "{printed}");
+    let (_, printed) = world.sh_on(
+        "node2",
+        "curl -sS node1:8080 | grep title; curl -sS -m 5 192.168.0.13:8081; \
+         docker run --rm redis redis-cli -h 192.168.0.13 incrby n 42",
+    );
+    assert!(
+        printed.contains("<title>Welcome to nginx!</title>"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("Failed to connect to 192.168.0.13 port 8081"),
+        "{printed}"
+    );
+    assert!(printed.contains("\n42"), "{printed}");
+    // The server sees who asks, and what is stopped is shut.
+    let (_, printed) = world.sh("docker logs web 2>/dev/null | grep GET; docker stop web");
+    assert!(printed.contains("192.168.0.14 - - "), "{printed}");
+    let (_, printed) = world.sh_on("node2", "curl -sS -m 5 node1:8080");
+    assert!(
+        printed.contains("Failed to connect to node1 port 8080"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn one_machine_logs_in_at_another_with_ssh() {
+    let mut world = two_machines();
+    let (status, printed) = world.sh_on(
+        "node1",
+        "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key && mkdir -p /run/sshd && /usr/sbin/sshd && \
+         useradd -m -s /bin/bash ann && echo ann:secret | chpasswd",
+    );
+    assert_eq!(status, 0, "{printed}");
+    let (_, printed) = world.sh_on(
+        "node2",
+        "printf '#!/bin/sh\\necho secret\\n' > ask; chmod +x ask; export SSH_ASKPASS=./ask SSH_ASKPASS_REQUIRE=force; \
+         mkdir -m 700 .ssh; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; \
+         ssh-copy-id -o StrictHostKeyChecking=accept-new ann@node1 2>&1 | grep added; \
+         unset SSH_ASKPASS SSH_ASKPASS_REQUIRE; \
+         ssh -o BatchMode=yes ann@node1 'hostname; id -un; echo $SSH_CONNECTION'; \
+         seq 100000 | ssh -o BatchMode=yes ann@node1 'cat > f; sha256sum f'; seq 100000 | sha256sum",
+    );
+    for expected in [
+        "Number of key(s) added: 1",
+        "node1\nann\n192.168.0.14 ",
+        "192.168.0.13 22",
+    ] {
+        assert!(
+            printed.replace('\r', "").contains(expected),
+            "{expected}: {printed}"
+        );
+    }
+    let sums: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| word.len() == 64)
+        .collect();
+    assert!(sums.len() == 2 && sums[0] == sums[1], "{printed}");
+}

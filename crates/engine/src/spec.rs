@@ -389,7 +389,8 @@ fn bind(source: &str, destination: &str, readonly: bool) -> Mount {
     }
 }
 
-fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
+/// The limits of `--ulimit`, for a container's first process and for what is run in it later.
+pub(crate) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
     let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
     host.ulimits
         .iter()

@@ -4,10 +4,18 @@ use std::rc::Rc;
 
 use os::{Os, View};
 
-use crate::{Device, Mount};
+use crate::{Device, Mount, Rlimit};
 
 /// Size of `/dev/shm` when nothing else is said.
 pub const SHM_SIZE: i64 = 64 << 20;
+
+/// Descriptors of a container's processes. They have them from containerd, whose service is given
+/// all that a kernel allows (`LimitNOFILE=infinity`, capped by `fs.nr_open`).
+pub const OPEN_FILES: Rlimit = Rlimit {
+    resource: 7,
+    soft: 1 << 20,
+    hard: 1 << 20,
+};
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     Mount {

@@ -8,7 +8,7 @@ use os::{Credentials, Errno, Handle, NewPty, OpenFlags, Os, OsExt, TaskId, View}
 use crate::error::Doing;
 use crate::lookup::find_executable;
 use crate::user::{self, User};
-use crate::{ProcessSpec, RuntimeError};
+use crate::{ProcessSpec, RuntimeError, defaults};
 
 /// What to connect a process to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,7 +142,7 @@ pub(crate) fn finish(
     process: &ProcessSpec,
     user: &User,
 ) -> Result<Program, RuntimeError> {
-    for limit in &process.rlimits {
+    for limit in std::iter::once(&defaults::OPEN_FILES).chain(&process.rlimits) {
         os.set_rlimit(task, limit.resource, limit.soft, limit.hard)
             .doing(|| format!("error setting rlimit type {}", limit.resource))?;
     }

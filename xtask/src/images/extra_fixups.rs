@@ -1,10 +1,8 @@
 //! What the images that are built only when asked for have besides their packages.
 
-use anyhow::Context;
-
 use super::fixups::{account, alternatives, certificates};
 use super::server_fixups::{entrypoint, owned};
-use super::tree::{Kind, Tree};
+use super::tree::Tree;
 
 /// PostgreSQL with Docker's account number, listening to everyone, the data directory's content
 /// still to be made (`recipe::Seed`).
@@ -82,58 +80,6 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     tree.symlink("usr/local/bin/node", "/usr/bin/node");
     tree.symlink("usr/local/bin/nodejs", "/usr/bin/node");
     run_by_default(tree, "node");
-    certificates(tree)
-}
-
-/// PHP's command line, its extensions switched on, settings in `/usr/local/etc/php/conf.d` too.
-pub fn php(tree: &mut Tree) -> anyhow::Result<()> {
-    let mut extensions: Vec<(String, Vec<u8>)> = Vec::new();
-    for (path, node) in tree.iter() {
-        let Some(name) = path.strip_suffix(".ini").and_then(|p| p.rsplit('/').next()) else {
-            continue;
-        };
-        let Kind::File(bytes) = &node.kind else {
-            continue;
-        };
-        if path.starts_with("usr/share/php8.4-") {
-            extensions.push((name.to_string(), bytes.to_vec()));
-        }
-    }
-    anyhow::ensure!(extensions.len() > 10, "php has no extensions");
-    for (name, bytes) in extensions {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let priority = text
-            .lines()
-            .find_map(|line| line.strip_prefix("; priority="))
-            .unwrap_or("20");
-        let available = format!("etc/php/8.4/mods-available/{name}.ini");
-        tree.symlink(
-            &format!("etc/php/8.4/cli/conf.d/{priority}-{name}.ini"),
-            &format!("/{available}"),
-        );
-        tree.file(&available, 0o644, text);
-    }
-    tree.dir("usr/local/etc/php/conf.d", 0o755);
-    tree.dir("var/www/html", 0o755);
-    tree.chown("var/www/html", 0o777, 33, 33)?;
-    for kind in ["development", "production"] {
-        let ini = tree
-            .read(&format!("usr/lib/php/8.4/php.ini-{kind}"))
-            .context("php has no php.ini")?
-            .clone();
-        tree.file(&format!("usr/local/etc/php/php.ini-{kind}"), 0o644, ini);
-    }
-    tree.symlink("usr/bin/php", "php8.4");
-    tree.symlink("usr/local/bin/php", "/usr/bin/php8.4");
-    for verb in ["install", "enable", "configure"] {
-        tree.file(
-            &format!("usr/local/bin/docker-php-ext-{verb}"),
-            0o755,
-            include_str!("files/servers/php-extension"),
-        );
-    }
-    let script = include_str!("files/servers/run-by-default.sh").replace("@PROGRAM@", "php");
-    tree.file("usr/local/bin/docker-php-entrypoint", 0o755, script);
     certificates(tree)
 }
 

@@ -5,7 +5,9 @@ use oci::ContainerConfig;
 
 use super::extra_fixups as fixup;
 use super::fixups;
+use super::php;
 use super::recipe::{Recipe, keys};
+use super::remote;
 use super::seed::Seed;
 use super::servers::{entrypoint, server, tags};
 
@@ -13,13 +15,22 @@ use super::servers::{entrypoint, server, tags};
 pub const FILES: &[&str] = &[
     include_str!("extra_fixups.rs"),
     include_str!("extras.rs"),
+    include_str!("php.rs"),
+    include_str!("remote.rs"),
+    include_str!("files/servers/apache2-foreground"),
+    include_str!("files/servers/git-server.conf"),
     include_str!("files/servers/haproxy-entrypoint.sh"),
     include_str!("files/servers/lighttpd.conf"),
     include_str!("files/servers/mariadb-entrypoint.sh"),
     include_str!("files/servers/mariadb.cnf"),
+    include_str!("files/servers/php-apache.conf"),
     include_str!("files/servers/php-extension"),
     include_str!("files/servers/postgres-entrypoint.sh"),
     include_str!("files/servers/run-by-default.sh"),
+    include_str!("files/servers/sshd-entrypoint.sh"),
+    include_str!("files/servers/wordpress-config.php"),
+    include_str!("files/servers/wordpress-entrypoint.sh"),
+    include_str!("files/servers/wordpress-htaccess"),
 ];
 
 /// All of them, bases before what is built on them.
@@ -31,13 +42,14 @@ pub fn recipes() -> Vec<Recipe> {
         mariadb,
         mysql,
         node(),
-        php(),
         haproxy(),
         lighttpd(),
         etcd(),
         flask(),
     ];
     recipes.extend(java());
+    recipes.extend(php::recipes());
+    recipes.extend(remote::recipes());
     for recipe in &mut recipes {
         recipe.extra = true;
     }
@@ -45,16 +57,17 @@ pub fn recipes() -> Vec<Recipe> {
 }
 
 /// The sentence for `docker search`.
-fn description(what: &str) -> String {
+pub fn description(what: &str) -> String {
     format!("{what} on Debian 13: rebuilt by Drydock from Debian packages.")
 }
 
 /// The step for `docker history`.
-fn unpacked(packages: &str) -> String {
+pub fn unpacked(packages: &str) -> String {
     format!("{packages}, unpacked by cargo xtask images")
 }
 
-fn search_path(first: &str) -> String {
+/// The search path with a directory in front.
+pub fn search_path(first: &str) -> String {
     fixups::path_variable().replace("PATH=", &format!("PATH={first}:"))
 }
 
@@ -197,42 +210,6 @@ fn node() -> Recipe {
         },
         created_by: unpacked("nodejs"),
         description: description("Node.js 20, without npm,"),
-        ..base
-    }
-}
-
-fn php() -> Recipe {
-    let (tags, stand_in_tags) = tags(
-        "latest cli 8 8-cli 8.4 8.4-cli 8.4-cli-trixie",
-        "alpine cli-alpine 8-cli-alpine 8.4-cli-alpine 8.3 8.3-cli 8.3-cli-alpine 8.2 8.2-cli 8.1 \
-         8.1-cli 8.0 8.0-cli 7 7-cli 7.4 7.4-cli 7.4-cli-alpine 7.3 7.3-cli 7.2-cli 7.0-cli 5 5-cli 5.6-cli",
-    );
-    let base = server(
-        "library/php",
-        &[
-            "PHP_INI_DIR=/usr/local/etc/php",
-            // Where Debian has its extensions' settings, and where tutorials put theirs.
-            "PHP_INI_SCAN_DIR=/etc/php/8.4/cli/conf.d:/usr/local/etc/php/conf.d",
-        ],
-        &["php", "-a"],
-    );
-    Recipe {
-        tags,
-        stand_in_tags,
-        packages: vec![
-            "php8.4-cli",
-            "php8.4-mysql",
-            "php8.4-sqlite3",
-            "php8.4-mbstring",
-            "ca-certificates",
-        ],
-        fixup: fixup::php,
-        config: ContainerConfig {
-            entrypoint: entrypoint(&["docker-php-entrypoint"]),
-            ..base.config
-        },
-        created_by: unpacked("php8.4-cli and extensions"),
-        description: description("PHP 8.4 (command line)"),
         ..base
     }
 }

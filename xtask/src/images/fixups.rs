@@ -448,7 +448,26 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     if !group.contains("\ndocker:") {
         tree.file("etc/group", 0o644, format!("{group}docker:x:998:\n"));
     }
-    // git's scripts that need all of Perl (mail, CVS, Subversion) are not in the node.
+    git_without_perl(tree);
+    for server in [
+        "git-daemon",
+        "git-http-backend",
+        "git-http-push",
+        "git-imap-send",
+    ] {
+        tree.remove(&format!("usr/lib/git-core/{server}"));
+    }
+    ssh_server(tree)?;
+    // The bundle has them all.
+    tree.remove("usr/share/ca-certificates/mozilla");
+    // Perl has had these tables in its program since 5.32; only a module that is not in the node reads them.
+    tree.remove("usr/lib/riscv64-linux-gnu/perl-base/unicore/lib");
+    unused_completions(tree);
+    Ok(())
+}
+
+/// Git without its scripts that need all of Perl (mail, CVS, Subversion), and each program once.
+pub fn git_without_perl(tree: &mut Tree) {
     let programs: Vec<String> = tree
         .children("usr/lib/git-core")
         .filter(|(path, _)| {
@@ -460,21 +479,7 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
     for program in programs {
         tree.remove(&program);
     }
-    for server in [
-        "git-daemon",
-        "git-http-backend",
-        "git-http-push",
-        "git-imap-send",
-    ] {
-        tree.remove(&format!("usr/lib/git-core/{server}"));
-    }
     same_programs_once(tree);
-    // The bundle has them all.
-    tree.remove("usr/share/ca-certificates/mozilla");
-    // Perl has had these tables in its program since 5.32; only a module that is not in the node reads them.
-    tree.remove("usr/lib/riscv64-linux-gnu/perl-base/unicore/lib");
-    unused_completions(tree);
-    Ok(())
 }
 
 /// The tools that look at networks, without what a node has no use for: a host has `iptables` speak to the
@@ -644,4 +649,31 @@ pub fn account(tree: &mut Tree, name: &str, id: u32, home: &str) -> anyhow::Resu
     tree.file("etc/passwd", 0o644, passwd + &line);
     tree.file("etc/group", 0o644, format!("{group}{name}:x:{id}:\n"));
     shadow_files(tree)
+}
+
+/// What the server's package would have set up: its account, configuration and run directory.
+/// Host keys are each machine's own: `ssh-keygen -A` makes them.
+pub fn ssh_server(tree: &mut Tree) -> anyhow::Result<()> {
+    account(tree, "sshd", 102, "/run/sshd")?;
+    let conf = tree.read_text("usr/share/openssh/sshd_config")?;
+    tree.file("etc/ssh/sshd_config", 0o644, conf);
+    tree.dir("run/sshd", 0o755);
+    for path in [
+        // Other service managers' files.
+        "etc/default/ssh",
+        "etc/sv",
+        "etc/runit",
+        "etc/ufw",
+        "usr/share/runit",
+        "var/log/runit",
+        "usr/lib/openssh/ssh-session-cleanup",
+        "usr/share/openssh/sshd_config.md5sum",
+        // Keys on cards.
+        "usr/lib/openssh/ssh-pkcs11-helper",
+        "usr/lib/openssh/ssh-sk-helper",
+        "usr/bin/ssh-argv0",
+    ] {
+        tree.remove(path);
+    }
+    Ok(())
 }

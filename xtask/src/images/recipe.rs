@@ -242,6 +242,8 @@ const NODE: &[&str] = &[
     "libpam-runtime",
     "util-linux-extra",
     "bsdextrautils",
+    "openssh-client",
+    "openssh-server",
 ];
 
 /// Perl's full library: git's mail and import scripts want it, `perl` itself does not.
@@ -262,6 +264,16 @@ const NODE_LEFT_OUT: &[&str] = &[
     "libnetfilter-conntrack3",
     "libnfnetlink0",
     "libnftnl11",
+    // OpenSSH's server is there to be started by hand: it comes without a service manager.
+    "systemd",
+    "libsystemd-shared",
+    "runit-helper",
+    "libseccomp2",
+    "libapparmor1",
+    "ucf",
+    "sensible-utils",
+    "libtext-charwidth-perl",
+    "libtext-wrapi18n-perl",
 ];
 
 /// All recipes, bases before what is built on them.

@@ -170,7 +170,7 @@ fn process_spec(
             0
         },
         no_new_privileges: false,
-        rlimits: Vec::new(),
+        rlimits: crate::spec::rlimits(&data.host_config).unwrap_or_default(),
         oom_score_adj: data.host_config.oom_score_adj,
     }
 }

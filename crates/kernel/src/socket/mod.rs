@@ -76,6 +76,8 @@ pub mod consts {
     pub const SO_BPF_EXTENSIONS: u32 = 48;
     pub const SO_PEERGROUPS: u32 = 59;
     pub const SO_BINDTODEVICE: u32 = 25;
+    /// Room for the name of a network device, its end included.
+    pub const IFNAMSIZ: usize = 16;
     pub const SO_COOKIE: u32 = 57;
     pub const SO_PEERPIDFD: u32 = 77;
 
@@ -271,6 +273,10 @@ pub trait Socket: Any {
     /// `SO_BINDTODEVICE`; no name is any device.
     fn bind_device(&self, _name: &str) -> Result<()> {
         Ok(())
+    }
+    /// The device of `SO_BINDTODEVICE`.
+    fn bound_device(&self) -> Option<String> {
+        None
     }
     /// Options of the family's own levels: an integer. Default: there are none.
     fn get_option(&self, _level: u32, _name: u32) -> Result<i32> {

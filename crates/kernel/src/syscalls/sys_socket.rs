@@ -926,6 +926,16 @@ fn sys_getsockopt(k: &Rc<Kernel>, t: &Rc<Task>, a: &[u64; 6]) -> SysResult {
                     emit_cred(t, &cred).to_vec()
                 });
             }
+            // The name with its end, or nothing at all.
+            c::SO_BINDTODEVICE => {
+                if let Some(name) = socket.socket.bound_device() {
+                    if room < c::IFNAMSIZ {
+                        return Err(Errno::EINVAL.into());
+                    }
+                    raw.extend(name.as_bytes());
+                    raw.push(0);
+                }
+            }
             c::SO_COOKIE => raw.extend(socket.ino.to_le_bytes()),
             c::SO_PEERSEC | c::SO_PEERGROUPS | c::SO_PEERPIDFD => {
                 return Err(Errno::ENOPROTOOPT.into());

@@ -411,6 +411,13 @@ impl Socket for InetSocket {
             network.set_options(self.id, |options| options.link = link)
         })
     }
+
+    fn bound_device(&self) -> Option<String> {
+        self.with(|network| {
+            let link = network.get(self.id).ok()?.options.link?;
+            network.link(link).ok().map(|link| link.name.clone())
+        })
+    }
 }
 
 impl Drop for InetSocket {
