@@ -1,4 +1,5 @@
-//! System calls about scheduling. There is one CPU; policies and priorities are kept but do not count.
+//! System calls about scheduling. There is one CPU; of the policies only SCHED_IDLE counts, real-time priorities
+//! are kept.
 //!
 //! Source: `sched(7)`, `sched_setaffinity(2)`, `getcpu(2)`.
 
@@ -27,7 +28,7 @@ pub const ROWS: &[Row] = &[
         "sched_setscheduler",
         sys_sched_setscheduler,
         &[Int, Int, Ptr],
-        "kept, without effect",
+        "SCHED_IDLE has its weight; real-time policies are kept, without effect",
     ),
     Row::full(120, "sched_getscheduler", sys_sched_getscheduler, &[Int]),
     Row::full(121, "sched_getparam", sys_sched_getparam, &[Int, Ptr]),
