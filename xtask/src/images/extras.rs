@@ -5,6 +5,7 @@ use oci::ContainerConfig;
 
 use super::extra_fixups as fixup;
 use super::fixups;
+use super::golang;
 use super::php;
 use super::recipe::{Recipe, keys};
 use super::remote;
@@ -15,6 +16,7 @@ use super::servers::{entrypoint, server, tags};
 pub const FILES: &[&str] = &[
     include_str!("extra_fixups.rs"),
     include_str!("extras.rs"),
+    include_str!("golang.rs"),
     include_str!("php.rs"),
     include_str!("remote.rs"),
     include_str!("files/servers/apache2-foreground"),
@@ -50,6 +52,7 @@ pub fn recipes() -> Vec<Recipe> {
     recipes.extend(java());
     recipes.extend(php::recipes());
     recipes.extend(remote::recipes());
+    recipes.push(golang::recipe());
     for recipe in &mut recipes {
         recipe.extra = true;
     }

@@ -17,6 +17,7 @@ mod estargz;
 mod extra_fixups;
 mod extras;
 mod fixups;
+mod golang;
 mod hello;
 mod packages;
 mod php;
@@ -603,6 +604,13 @@ impl Builder {
             fixups::node_records(&mut tree);
         }
         tree.clamp_times(tree::EPOCH);
+        if recipe.go_cache {
+            println!(
+                "  {}: compiling the library under qemu-user",
+                recipe.repository
+            );
+            golang::compile_library(&mut tree, &self.out.join("scratch"))?;
+        }
         let unmet = elf::unmet(&tree);
         if !unmet.is_empty() {
             bail!(

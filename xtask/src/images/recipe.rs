@@ -40,6 +40,8 @@ pub struct Recipe {
     pub dpkg_records: bool,
     /// Whether to compile Python's library.
     pub python_bytecode: bool,
+    /// Whether to compile Go's library.
+    pub go_cache: bool,
     /// What to do after unpacking.
     pub fixup: Fixup,
     /// Files that only the image's own programs can make.
@@ -185,6 +187,7 @@ pub fn recipe(repository: &'static str, variant: &str) -> Recipe {
         merged_usr: false,
         dpkg_records: false,
         python_bytecode: false,
+        go_cache: false,
         fixup: nothing,
         seed: None,
         extra: false,
