@@ -163,7 +163,7 @@ fn apache() -> Recipe {
 fn wordpress(apache: &Recipe) -> Recipe {
     let (tags, stand_in_tags) = tags(
         "latest apache 6 6-apache 6.8 6.8-apache php8.4 php8.4-apache",
-        "6.9 6.7 6.6 6.5 6.4 6.2 6.1 6.0 5 5.9 5.8 5.7 5.6 5 4.8-apache 4.9 php8.3-apache \
+        "6.9 6.7 6.6 6.5 6.4 6.2 6.1 6.0 5 5.9 5.8 5.7 5.6 4.8-apache 4.9 php8.3-apache \
          php8.2-apache php8.1-apache php8.0-apache php7.4-apache",
     );
     Recipe {
