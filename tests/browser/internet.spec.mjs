@@ -69,11 +69,11 @@ test("the gateway lets plain HTTP out to servers that allow it", async ({ page }
   await type(page, "clear; curl -s -o /dev/null -w 'missing %{http_code}\\n' http://open.example/missing");
   await expectLine(page, "missing 404");
 
-  await type(page, "clear; curl -s http://closed.example/ -w 'status %{http_code}\\n'");
-  await expectLine(page, "status 502");
+  await type(page, "clear; curl -s http://closed.example/ -w 'refused %{http_code}\\n'");
+  await expectLine(page, "refused 502");
   expect((await lines(page)).join("\n")).toContain("CORS refused http://closed.example/");
-  await type(page, "clear; curl -s http://nobody.example/ -w 'status %{http_code}\\n'");
-  await expectLine(page, "status 502");
+  await type(page, "clear; curl -s http://nobody.example/ -w 'nobody %{http_code}\\n'");
+  await expectLine(page, "nobody 502");
   expect((await lines(page)).join("\n")).toContain("nobody.example cannot be reached");
 
   await type(page, "clear; curl -sS https://open.example/; echo tls $?");
