@@ -240,6 +240,8 @@ const NODE: &[&str] = &[
     "gawk",
     "sqlite3",
     "docker-cli",
+    "docker-buildx",
+    "docker-compose",
     "bash-completion",
     "libpam-modules",
     "libpam-runtime",
