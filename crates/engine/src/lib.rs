@@ -13,6 +13,7 @@
 // `docker info` is one long document.
 #![recursion_limit = "256"]
 
+mod build;
 mod container;
 mod dispatch;
 mod events;

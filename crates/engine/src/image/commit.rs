@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Adds an image by its config.
-    pub(super) fn add_document(&self, document: &Value) -> Result<Digest> {
+    pub(crate) fn add_document(&self, document: &Value) -> Result<Digest> {
         let raw =
             serde_json::to_vec(document).map_err(|error| ApiError::system(error.to_string()))?;
         let id = Digest::of(&raw);

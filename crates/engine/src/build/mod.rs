@@ -1,0 +1,193 @@
+//! The build core: from a Dockerfile and a context to an image.
+//!
+//! It does not know who asks. Two front doors use it: the classic `POST /build` ([`classic`]) and BuildKit's
+//! Solve. What a door has to give is a [`Request`], a [`Client`] (where the context and secrets come from) and a
+//! [`Progress`] (who is told of what happens).
+//!
+//! Reading order: this file (the core's types), `stage` (what a stage is while it is built), `run`, `copy`,
+//! `classic` (a step an image, as `docker history` shows) and `solve` (only what the target needs, a layer cache
+//! of its own).
+
+#![allow(dead_code, reason = "the two doors are being built")]
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use engine_api::error::{ApiError, Result};
+use engine_api::stream::Channel;
+use engine_api::types::HostConfig;
+use oci::{Digest, Platform};
+use serde_json::Value;
+use serve::LocalBoxFuture;
+
+use crate::Engine;
+
+/// What is to be built.
+#[derive(Clone)]
+pub(crate) struct Request {
+    /// The Dockerfile's text.
+    pub(crate) dockerfile: Vec<u8>,
+    /// Its name, for messages.
+    pub(crate) dockerfile_name: String,
+    /// `--target`, or empty: the last stage.
+    pub(crate) target: String,
+    /// `--build-arg`; without a value it is taken as not given.
+    pub(crate) build_args: BTreeMap<String, Option<String>>,
+    /// `--label`.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Nothing comes from the cache.
+    pub(crate) no_cache: bool,
+    /// Names of stages of which nothing comes from the cache (`--no-cache-filter`).
+    pub(crate) no_cache_stages: Vec<String>,
+    /// Base images are pulled even if they are here.
+    pub(crate) pull: bool,
+    /// Images whose layers count as cached (`--cache-from`).
+    pub(crate) cache_from: Vec<String>,
+    /// Limits, network mode, extra hosts, ulimits and so on of the containers of `RUN`.
+    pub(crate) host: HostConfig,
+    /// What the image is for.
+    pub(crate) platform: Platform,
+    /// Intermediate containers are removed (classic).
+    pub(crate) remove: bool,
+    /// Also after a failure (classic).
+    pub(crate) force_remove: bool,
+}
+
+/// Where `--build-context NAME=…` leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamedContext {
+    /// A directory of the machine.
+    Directory(String),
+    /// An image.
+    Image(String),
+}
+
+/// Who asked for the build, as far as the build needs to ask back.
+pub(crate) trait Client {
+    /// The directory of the machine that holds the build context; called when it is first needed.
+    fn context(&self) -> LocalBoxFuture<Result<String>>;
+
+    /// A context of `--build-context`; `None`: there is none of that name.
+    fn named_context(&self, _name: &str) -> LocalBoxFuture<Result<Option<NamedContext>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The content of a secret; `None`: there is none of that id.
+    fn secret(&self, _id: &str) -> LocalBoxFuture<Result<Option<Vec<u8>>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The path (on the machine) of a socket that leads to the client's ssh agent; `None`: there is none.
+    fn ssh(&self, _id: &str) -> LocalBoxFuture<Result<Option<String>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A step of a build, as progress shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vertex {
+    /// Unique in its build; numbered from 0 in the order they begin.
+    pub(crate) id: u32,
+    /// Vertices it is made from.
+    pub(crate) inputs: Vec<u32>,
+    /// About the build and not in the Dockerfile: `load metadata for …`.
+    pub(crate) internal: bool,
+    /// Name of the stage, `stage-1` if it has none; empty when there is only one.
+    pub(crate) stage: String,
+    /// Which of the stage's steps it is, from 1.
+    pub(crate) index: usize,
+    /// How many steps the stage has.
+    pub(crate) total: usize,
+    /// The instruction, variables replaced: `RUN make`.
+    pub(crate) text: String,
+    /// Its lines in the Dockerfile, from 1, both inclusive; none for internal ones.
+    pub(crate) lines: Option<(usize, usize)>,
+}
+
+impl Vertex {
+    /// The name as BuildKit shows it: `[build 2/3] RUN make`.
+    pub(crate) fn name(&self) -> String {
+        if self.internal {
+            return format!("[internal] {}", self.text);
+        }
+        let width = self.total.to_string().len();
+        let space = if self.stage.is_empty() { "" } else { " " };
+        format!(
+            "[{}{space}{:width$}/{}] {}",
+            self.stage, self.index, self.total, self.text
+        )
+    }
+}
+
+/// How a vertex ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Cached,
+    Failed(String),
+}
+
+/// Who is told what a build does. Vertices begin and end in order; a cached one begins and ends at once.
+pub(crate) trait Progress {
+    fn begin(&self, vertex: &Vertex);
+    /// What the step's program wrote, or what the builder has to say about it.
+    fn log(&self, vertex: &Vertex, channel: Channel, bytes: &[u8]);
+    fn end(&self, vertex: &Vertex, outcome: Outcome);
+    /// How far a part of the vertex is, such as a layer that is pulled: `current` of `total` bytes (0: unknown).
+    fn status(&self, _vertex: &Vertex, _id: &str, _status: &str, _current: u64, _total: u64) {}
+}
+
+/// Why a build failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BuildError {
+    /// What to say; its class decides the status where there is one.
+    pub(crate) error: ApiError,
+    /// The exit code of the `RUN` that failed.
+    pub(crate) code: Option<i32>,
+    /// The lines of the instruction in the Dockerfile.
+    pub(crate) lines: Option<(usize, usize)>,
+}
+
+impl From<ApiError> for BuildError {
+    fn from(error: ApiError) -> BuildError {
+        BuildError {
+            error,
+            code: None,
+            lines: None,
+        }
+    }
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    /// The image's configuration document, complete.
+    pub(crate) document: Value,
+    /// Its top layer (chain id); `None`: it has no layers.
+    pub(crate) top: Option<Digest>,
+}
+
+impl Engine {
+    /// Builds the target and what it needs, as BuildKit does. The result is no image yet: see
+    /// [`Engine::add_built`]. Dropping the future ends it: containers that run are killed and removed.
+    pub(crate) async fn solve(
+        &self,
+        _request: &Request,
+        _client: Rc<dyn Client>,
+        _progress: Rc<dyn Progress>,
+    ) -> std::result::Result<Built, BuildError> {
+        Err(ApiError::unsupported("BuildKit's way of building").into())
+    }
+
+    /// Adds what was built to the images, under these names.
+    pub(crate) fn add_built(&self, built: &Built, names: &[oci::Reference]) -> Result<Digest> {
+        let id = self.add_document(&built.document)?;
+        for name in names {
+            self.store
+                .tag(&id, name)
+                .map_err(crate::image::store_error)?;
+            self.image_event("tag", &id.to_string(), &name.familiar());
+        }
+        Ok(id)
+    }
+}
