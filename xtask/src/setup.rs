@@ -63,7 +63,20 @@ pub fn page() -> Result<()> {
 /// What the native tests need beyond cargo.
 pub fn native_tests() -> Result<()> {
     qemu()?;
-    apt(&COMPILERS)
+    apt(&COMPILERS)?;
+    docker_client();
+    Ok(())
+}
+
+/// A Docker client, which transcripts are also run with. Debian's package has it alone, Ubuntu's with its
+/// daemon; where neither is to be had the test says that it is passed over.
+fn docker_client() {
+    let packages = [("docker", "docker-cli"), ("docker", "docker.io")];
+    if !packages.iter().any(|package| apt(&[*package]).is_ok()) {
+        say(
+            "no Docker client to be had: the transcripts with #!client are run with the machine's alone",
+        );
+    }
 }
 
 /// What building images needs too, to run an image's Python.

@@ -1,11 +1,13 @@
 //! Drydock natively: the same machines as in the page, in a terminal.
 //!
 //! `drydockd console` gives a machine's login shell; `drydockd run COMMANDS` boots a machine, runs the
-//! commands in its shell and ends with their status. Images come from `cargo xtask images`.
+//! commands in its shell and ends with their status; `drydockd serve` lets this computer's `docker` drive a
+//! machine's. Images come from `cargo xtask images`.
 
 mod console;
 mod files;
 mod run;
+mod server;
 mod wire;
 
 use std::path::PathBuf;
@@ -17,10 +19,14 @@ use playground::Config;
 const USAGE: &str = "\
 usage: drydockd [OPTIONS] console
        drydockd [OPTIONS] run COMMANDS
+       drydockd [OPTIONS] serve [--unix PATH]... [--tcp 127.0.0.1:PORT]... [--publish]
 
   console        a machine's login shell in this terminal
   run COMMANDS   boot a machine, run COMMANDS with its `bash -lc`, print what they print,
                  end with their status; time is virtual: sleeping takes none
+  serve          boot a machine and serve its Docker Engine API on Unix sockets and loopback addresses
+                 (default: $XDG_RUNTIME_DIR/drydock.sock) until interrupted; with --publish, ports that
+                 containers publish are open on 127.0.0.1 of this computer too
 
 options:
   --images DIR   the static registry that `cargo xtask images` makes
@@ -124,6 +130,7 @@ fn start(arguments: Vec<String>) -> anyhow::Result<u8> {
         ("console", []) => console::console(&options),
         ("run", [commands]) => run::run(&options, commands),
         ("run", []) => bail!("run needs the commands as one argument"),
+        ("serve", words) => server::serve(&options, &server::Arguments::parse(words)?),
         ("run", _) => bail!("run takes one argument: put the commands in quotes"),
         _ => bail!("unknown command {command:?}\n\n{USAGE}"),
     }

@@ -11,12 +11,16 @@
 //! A file that begins with `#!options OPTIONS` is run on a machine made with those of drydockd.
 //! Files that begin with `#!image NAME` need an image that `cargo xtask images` builds only when asked
 //! for (`--only NAME`); where it is not, they are passed over.
+//! Files with `#!client` in their head are run a second time, with the bash and the Docker client of this
+//! computer against `drydockd serve`; versions of the client differ in some texts, so not all are.
 //! `TRANSCRIPT_UPDATE=1` rewrites what a machine printed into the file, for looking at the difference.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+mod native;
 
 /// A command with what is expected of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -212,30 +216,88 @@ fn transcripts(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn check(path: &Path, host: bool) -> Result<(), String> {
+/// Who types the commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shell {
+    /// The machine's.
+    Machine,
+    /// That of this computer, which stands for the machine's.
+    Host,
+    /// That of this computer, whose Docker client asks a machine.
+    Client,
+}
+
+/// What a line `#!NAME REST` of the head says behind the name.
+fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let head = text.lines().take_while(|line| line.starts_with("#!"));
+    let mut found = head.filter_map(|line| line.strip_prefix("#!")?.strip_prefix(name));
+    found.find_map(|rest| (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim()))
+}
+
+/// What the versions of the client say differently, left out or said in one way: where help is to be had,
+/// whether an error ends in a full stop, how the IPv6 address of any host is written.
+fn of_any_version(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("See 'docker ") {
+            continue;
+        }
+        if line.starts_with("Run 'docker ") && line.ends_with(" for more information") {
+            lines.pop_if(|line| line.is_empty());
+            continue;
+        }
+        let line = line.replace(":::", "[::]:");
+        lines.push(match line.starts_with("docker: ") {
+            true => line.trim_end_matches('.').to_string(),
+            false => line,
+        });
+    }
+    lines
+}
+
+fn check(path: &Path, shell: Shell) -> Result<(), String> {
     let text = std::fs::read_to_string(path).expect("readable");
-    let steps = parse(&text);
+    let mut steps = parse(&text);
     assert!(!steps.is_empty(), "{}: no command", path.display());
     let script = script(&steps);
-    let (printed, errors) = if host {
-        run(
+    let options = directive(&text, "options").unwrap_or_default();
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let (printed, errors) = match shell {
+        Shell::Host => run(
             Command::new("bash")
                 .arg("--norc")
                 .env("LC_ALL", "C.UTF-8")
                 .current_dir("/tmp"),
             Some(&script),
-        )
-    } else {
-        let head = text.lines().next().unwrap_or_default();
-        let options = head.strip_prefix("#!options ").unwrap_or_default();
-        run(
+        ),
+        Shell::Client => {
+            let mut server = native::Server::start(&options);
+            let (printed, errors) = run(
+                Command::new("bash")
+                    .arg("--norc")
+                    .envs(server.environment())
+                    .current_dir(&server.folder),
+                Some(&script),
+            );
+            let (status, said) = server.stop();
+            assert!(status.success(), "{}: drydockd: {status}", path.display());
+            steps
+                .iter_mut()
+                .for_each(|step| step.output = of_any_version(&step.output.join("\n")));
+            let fields = printed
+                .split(MARK)
+                .map(|text| of_any_version(text).join("\n"));
+            let printed: Vec<String> = fields.collect();
+            (printed.join(&MARK.to_string()), errors + &said)
+        }
+        Shell::Machine => run(
             Command::new(env!("CARGO_BIN_EXE_drydockd"))
-                .args(options.split_whitespace())
+                .args(options)
                 .args(["run", &script]),
             None,
-        )
+        ),
     };
-    if std::env::var_os("TRANSCRIPT_UPDATE").is_some() {
+    if shell != Shell::Client && std::env::var_os("TRANSCRIPT_UPDATE").is_some() {
         std::fs::write(path, updated(&text, &steps, &printed)).expect("writable");
     }
     judge(&steps, &printed).map_err(|report| match errors.trim() {
@@ -247,7 +309,7 @@ fn check(path: &Path, host: bool) -> Result<(), String> {
 /// The image that a transcript's first line asks for and that has not been built.
 fn missing_image(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
-    let image = text.strip_prefix("#!image ")?.lines().next()?.trim();
+    let image = directive(&text, "image")?;
     let images = match std::env::var_os("DRYDOCK_IMAGES") {
         Some(images) => PathBuf::from(images),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images"),
@@ -255,19 +317,17 @@ fn missing_image(path: &Path) -> Option<String> {
     (!images.join("v2").join(image).is_dir()).then(|| image.to_string())
 }
 
-#[test]
-fn transcripts_hold() {
+/// The transcripts that are asked for and can be run, and where they are.
+fn wanted(directive_of: Option<&str>) -> (PathBuf, Vec<PathBuf>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts");
     let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
-    let host = std::env::var_os("TRANSCRIPT_HOST").is_some();
     let mut files = transcripts(&root);
     files.retain(|path| path.to_string_lossy().contains(&wanted));
-    if host {
+    if let Some(name) = directive_of {
         files.retain(|path| {
-            std::fs::read_to_string(path).is_ok_and(|text| text.starts_with("#!host"))
+            std::fs::read_to_string(path).is_ok_and(|text| directive(&text, name).is_some())
         });
     }
-    assert!(!files.is_empty(), "no transcript is called {wanted:?}");
     files.retain(|path| match missing_image(path) {
         Some(image) => {
             println!("passed over {}: no image {image}", path.display());
@@ -275,6 +335,11 @@ fn transcripts_hold() {
         }
         None => true,
     });
+    (root, files)
+}
+
+/// Runs all of them and tells what differs.
+fn judge_all(shell: Shell, root: &Path, files: &[PathBuf]) {
     // Machines are processes of their own: two at a time fill the two cores of CI.
     let next = std::sync::atomic::AtomicUsize::new(0);
     let failures = std::sync::Mutex::new(Vec::new());
@@ -284,12 +349,8 @@ fn transcripts_hold() {
                 while let Some(path) =
                     files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
-                    let name = path
-                        .strip_prefix(&root)
-                        .unwrap_or(path)
-                        .display()
-                        .to_string();
-                    match check(path, host) {
+                    let name = path.strip_prefix(root).unwrap_or(path).display();
+                    match check(path, shell) {
                         Ok(()) => println!("ok {name}"),
                         Err(report) => failures
                             .lock()
@@ -311,7 +372,39 @@ fn transcripts_hold() {
 }
 
 #[test]
+fn transcripts_hold() {
+    let host = std::env::var_os("TRANSCRIPT_HOST").is_some();
+    let (root, files) = wanted(host.then_some("host"));
+    assert!(!files.is_empty(), "no transcript is called that");
+    let shell = if host { Shell::Host } else { Shell::Machine };
+    judge_all(shell, &root, &files);
+}
+
+/// With the Docker client of this computer, which is another version than the machine's.
+#[test]
+fn transcripts_hold_for_a_client_of_this_computer() {
+    if !native::has_client() {
+        // `cargo xtask test` installs one where it can.
+        println!("PASSED OVER: there is no `docker` on this computer (Debian's docker-cli)");
+        return;
+    }
+    let (root, files) = wanted(Some("client"));
+    let all = std::env::var_os("TRANSCRIPT").is_none();
+    assert!(!all || !files.is_empty(), "no transcript says #!client");
+    judge_all(Shell::Client, &root, &files);
+}
+
+#[test]
 fn the_format() {
+    let head = "#!image a/b\n#!client\n# more\n#!late\n";
+    for (name, rest) in [
+        ("image", Some("a/b")),
+        ("client", Some("")),
+        ("late", None),
+        ("cli", None),
+    ] {
+        assert_eq!(directive(head, name), rest, "{name}");
+    }
     let text = "# head\n$ echo a \\\n> b\na b\n\n# comment\n$ false\n? 1\n\n$ ls\n...\nz[..]z\n";
     let steps = parse(text);
     let step = |line, command: &str, output: &[&str], status| Step {

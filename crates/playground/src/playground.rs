@@ -184,6 +184,12 @@ impl Playground {
         &self.fetcher
     }
 
+    /// What its own tasks run on: those that are no machine's.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
     /// The LAN its machines are on.
     #[must_use]
     pub fn lan(&self) -> &Lan {

@@ -1,11 +1,13 @@
 //! Framing: a buffered reader and the two ways a body is delimited.
 
+use std::task::Poll;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 use super::HEAD_BYTES_MAX;
-use crate::{Body, BodyError, BodySender, Io, IoError};
+use crate::{Body, BodyError, BodySender, Io, IoError, IoStream};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -74,10 +76,15 @@ impl Reader {
 
     /// Reads more; false at the end of the stream. Nothing is lost when it is dropped half-way.
     async fn fill(&mut self) -> Result<bool, IoError> {
-        let mut buf = [0; READ_BYTES];
-        let count = self.io.read(&mut buf).await?;
-        self.ahead.extend_from_slice(&buf[..count]);
-        Ok(count > 0)
+        // The buffer is there while bytes are taken over and not while they are waited for: a thousand
+        // idle connections would have a thousand of them.
+        std::future::poll_fn(|cx| {
+            let mut buf = [0; READ_BYTES];
+            let count = std::task::ready!(self.io.poll_read(cx, &mut buf))?;
+            self.ahead.extend_from_slice(&buf[..count]);
+            Poll::Ready(Ok(count > 0))
+        })
+        .await
     }
 
     /// Reads ahead until the peer goes away, which it reports as an error. With too much read ahead it
