@@ -97,7 +97,7 @@ routes! {
     POST "/images/load" ImageLoad 0 Full;
     GET "/images/{name...}/json" ImageInspect 0 Full;
     GET "/images/{name...}/history" ImageHistory 0 Full;
-    POST "/images/{name...}/push" ImagePush 0 Absent;
+    POST "/images/{name...}/push" ImagePush 0 Full;
     POST "/images/{name...}/tag" ImageTag 0 Full;
     GET "/images/{name...}/get" ImageSave 0 Full;
     DELETE "/images/{name...}" ImageDelete 0 Full;
@@ -105,7 +105,7 @@ routes! {
     POST "/build" ImageBuild 0 Absent;
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Absent;
-    GET "/distribution/{name...}/json" DistributionInspect 30 Absent;
+    GET "/distribution/{name...}/json" DistributionInspect 30 Full;
     POST "/session" Session 31 Absent;
     POST "/grpc" Grpc 0 Absent;
     GET "/networks" NetworkList 0 Full;
@@ -127,7 +127,7 @@ routes! {
     GET "/info" SystemInfo 0 Full;
     GET "/events" SystemEvents 0 Full;
     GET "/system/df" SystemDiskUsage 25 Full;
-    POST "/auth" Auth 0 Absent;
+    POST "/auth" Auth 0 Full;
     GET "/plugins" PluginList 25 Full;
     GET "/plugins/{name...}" PluginInspect 25 Absent;
     POST "/plugins/{name...}" PluginChange 25 Absent;

@@ -5,8 +5,10 @@ use std::rc::Rc;
 use engine_api::error::{ApiError, Result};
 use engine_api::stream::content_type;
 use engine_api::{Operation, Query, Support, Version, json, routes, version};
-use http::HeaderValue;
 use http::header::{CONNECTION, CONTENT_TYPE, SERVER, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+use layers::registry::Credentials;
+use layers::registry::auth::decode;
 use serde::de::DeserializeOwned;
 use serve::upgrade::{OnUpgrade, on_upgrade};
 use serve::{Body, Request, Response};
@@ -20,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) body: Body,
     params: Vec<String>,
     content_type: Option<String>,
+    headers: HeaderMap,
     upgrade: Option<OnUpgrade>,
     /// The client asked for an upgrade by name.
     wants_upgrade: bool,
@@ -40,6 +43,14 @@ impl Context {
     /// The body as a value; nothing at all is the default.
     pub(crate) async fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T> {
         json::parse_or_default(&self.document().await?)
+    }
+
+    /// Who the client is for a registry (`X-Registry-Auth`); what cannot be read is nobody, as in Docker.
+    pub(crate) fn credentials(&self) -> Credentials {
+        let given = self.headers.get("x-registry-auth");
+        let given = given.and_then(|value| decode(value.to_str().ok()?));
+        let read = given.and_then(|text| serde_json::from_slice(&text).ok());
+        read.unwrap_or_default()
     }
 
     /// Takes the connection: the answer to give, and the promise of the stream.
@@ -126,6 +137,7 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         upgrade,
         wants_upgrade: head.headers.contains_key(UPGRADE),
+        headers: head.headers,
     };
     run(engine, route.operation, context).await
 }
@@ -167,6 +179,9 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::ImagePrune => engine.image_prune(context).await,
         Operation::ImageInspect => engine.image_inspect(context).await,
         Operation::ImageHistory => engine.image_history(context).await,
+        Operation::ImagePush => engine.image_push(context).await,
+        Operation::DistributionInspect => engine.distribution_inspect(context).await,
+        Operation::Auth => engine.auth(context).await,
         Operation::ImageTag => engine.image_tag(context).await,
         Operation::ImageCommit => engine.image_commit(context).await,
         Operation::ImageSave => engine.image_save(context).await,

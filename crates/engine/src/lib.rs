@@ -101,9 +101,9 @@ impl Engine {
         let id = daemon_id(&os);
         let engine = Rc::new_cyclic(|this| Engine {
             this: this.clone(),
+            registry: Registry::new(registry).with_network(&os),
             os,
             store,
-            registry: Registry::new(registry),
             config,
             containers: RefCell::default(),
             reserved_names: RefCell::default(),

@@ -10,7 +10,7 @@
 //! image/overlay2/repositories.json                              names
 //! ```
 //!
-//! Reading order: [`registry`] (the distribution API as a client), [`pull`], [`archive`] (tar in and
+//! Reading order: [`registry`] (the distribution API as a client), [`pull`], [`push`], [`archive`] (tar in and
 //! out), [`scope`] (paths that cannot leave a root), [`store`] (images), [`graph`] (layers on disk),
 //! [`container`] (writable layers and what changed in them).
 //!
@@ -24,14 +24,18 @@ pub mod download;
 pub mod estargz;
 pub mod graph;
 pub mod load;
+mod metadata;
 pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod save;
 pub mod scope;
 pub mod store;
+mod transfer;
 
 pub use container::{Change, ChangeKind, ContainerMount};
 pub use pull::{PullError, PullEvent, PulledImage};
+pub use push::{PushError, PushEvent};
 pub use store::{Image, Removed, Store, StoreError};
 
 /// Lets other work of the machine go on in the middle of something long: the next step happens when

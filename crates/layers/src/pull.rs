@@ -1,5 +1,6 @@
 //! `docker pull`: from a reference to an image in the store.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use futures_util::StreamExt;
@@ -9,11 +10,15 @@ use oci::{Descriptor, Digest, ImageConfig, Manifest, ManifestDocument, Platform,
 use crate::archive::UnpackError;
 use crate::download::Download;
 use crate::graph::chain_ids;
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{Access, Registry, RegistryError, Repository};
 use crate::store::{Store, StoreError};
+use crate::transfer::{Claim, Told};
 
 /// Layers downloaded at a time (Docker's `max-concurrent-downloads`).
 const DOWNLOADS_MAX: usize = 3;
+/// Further attempts at a download or upload whose connection broke, and the seconds before the first.
+pub(crate) const RETRIES_MAX: u64 = 4;
+const RETRY_SECONDS: u64 = 5;
 
 /// What happens during a pull, in Docker's words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +35,8 @@ pub enum PullEvent {
         /// The first twelve digits of the blob's digest.
         id: String,
         /// `Pulling fs layer`, `Waiting`, `Downloading`, `Verifying Checksum`, `Download complete`,
-        /// `Extracting`, `Pull complete` or `Already exists`.
-        status: &'static str,
+        /// `Extracting`, `Pull complete`, `Already exists` or `Retrying in 5 seconds`.
+        status: Cow<'static, str>,
         /// Bytes done and in all, where the status has them.
         progress: Option<(u64, u64)>,
     },
@@ -103,7 +108,21 @@ impl Store {
         platform: &Platform,
         progress: &dyn Fn(PullEvent),
     ) -> Result<PulledImage, PullError> {
-        let (document, digest, _) = registry.manifest(reference).await?;
+        registry
+            .over(reference, Access::Pull, async |from: &Repository| {
+                self.pull_from(from, reference, platform, progress).await
+            })
+            .await
+    }
+
+    async fn pull_from(
+        &self,
+        from: &Repository,
+        reference: &Reference,
+        platform: &Platform,
+        progress: &dyn Fn(PullEvent),
+    ) -> Result<PulledImage, PullError> {
+        let (document, digest, _) = from.manifest(reference).await?;
         let tag = match reference.digest() {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_string(),
@@ -117,7 +136,7 @@ impl Store {
             ManifestDocument::Index(index) => {
                 let missing = || PullError::NoMatchingManifest(platform.to_string());
                 let chosen = index.select(platform).ok_or_else(missing)?;
-                match registry
+                match from
                     .manifest(&reference.with_digest(chosen.digest))
                     .await?
                     .0
@@ -129,7 +148,7 @@ impl Store {
         };
         let id = manifest.config.digest;
         if self.image(&id).is_none() {
-            self.fetch(registry, reference, &manifest, progress).await?;
+            self.fetch(from, &manifest, progress).await?;
         }
         let newer = self.add_pulled_names(reference, id, digest)?;
         Ok(PulledImage { id, digest, newer })
@@ -137,12 +156,11 @@ impl Store {
 
     async fn fetch(
         &self,
-        registry: &Registry,
-        reference: &Reference,
+        from: &Repository,
         manifest: &Manifest,
         progress: &dyn Fn(PullEvent),
     ) -> Result<(), PullError> {
-        let raw = registry.blob(reference, &manifest.config).await?;
+        let raw = from.blob(&manifest.config).await?;
         let config: ImageConfig =
             serde_json::from_slice(&raw).map_err(|error| PullError::Config(error.to_string()))?;
         let diff_ids = &config.rootfs.diff_ids;
@@ -160,11 +178,12 @@ impl Store {
             )));
         }
         let chain = chain_ids(diff_ids);
+        let pin = self.pin(&chain);
         let present = chain
             .iter()
             .take_while(|chain| self.graph().get(chain).is_some())
             .count();
-        let tell = |layer: &Descriptor, status, bytes| {
+        let tell = |layer: &Descriptor, (status, bytes): Told| {
             progress(PullEvent::Layer {
                 id: layer.digest.short(),
                 status,
@@ -172,64 +191,106 @@ impl Store {
             });
         };
         for (index, layer) in manifest.layers.iter().enumerate() {
-            tell(
-                layer,
-                if index < present {
-                    "Already exists"
-                } else {
-                    "Pulling fs layer"
-                },
-                None,
-            );
+            let status = match index < present {
+                true => "Already exists",
+                false => "Pulling fs layer",
+            };
+            tell(layer, (status.into(), None));
         }
         let wanted = &manifest.layers[present..];
         for layer in wanted.iter().skip(DOWNLOADS_MAX) {
-            tell(layer, "Waiting", None);
+            tell(layer, ("Waiting".into(), None));
         }
         // Downloads overlap; layers are unpacked in order, each on the one below it.
-        let mut downloads = stream::iter(wanted.iter().map(|layer| async move {
-            let seen = |seen| tell(layer, "Downloading", Some((seen, layer.size)));
-            let blob = self.download(registry, reference, layer, &seen).await;
-            if blob.is_ok() {
-                tell(layer, "Verifying Checksum", None);
-                tell(layer, "Download complete", None);
-            }
-            (layer, blob)
+        let parts = wanted.iter().zip(&chain[present..]);
+        let mut downloads = stream::iter(parts.map(|(layer, chain)| async move {
+            let tell = |told| tell(layer, told);
+            (layer, self.bring(from, layer, *chain, &tell).await)
         }))
         .buffered(DOWNLOADS_MAX);
         let mut parent = present.checked_sub(1).map(|last| chain[last]);
-        for diff_id in &diff_ids[present..] {
-            let Some((layer, blob)) = downloads.next().await else {
+        for (diff_id, chain) in diff_ids.iter().zip(&chain).skip(present) {
+            let Some((layer, brought)) = downloads.next().await else {
                 break;
             };
-            let blob = blob?;
-            tell(layer, "Extracting", Some((0, layer.size)));
-            parent = Some(
-                self.graph()
-                    .register(parent, *diff_id, blob.reader())
-                    .await
-                    .map_err(PullError::Layer)?,
-            );
-            tell(layer, "Extracting", Some((layer.size, layer.size)));
-            tell(layer, "Pull complete", None);
+            if let Some((claim, blob)) = brought? {
+                let tell = |status: &'static str, bytes| {
+                    claim.tell((status.into(), bytes));
+                    tell(layer, (status.into(), bytes));
+                };
+                tell("Extracting", Some((0, layer.size)));
+                let registered = self.graph().register(parent, *diff_id, blob.reader());
+                registered.await.map_err(PullError::Layer)?;
+                tell("Extracting", Some((layer.size, layer.size)));
+                tell("Pull complete", None);
+            }
+            self.note_seen(diff_id, layer.digest, from.reference().name());
+            parent = Some(*chain);
         }
         drop(downloads);
         self.add_image(manifest.config.digest, &raw)?;
+        drop(pin);
         Ok(())
+    }
+
+    /// Brings a layer to the disk. `None`: somebody else did, and it is unpacked.
+    async fn bring(
+        &self,
+        from: &Repository,
+        layer: &Descriptor,
+        chain: Digest,
+        tell: &dyn Fn(Told),
+    ) -> Result<Option<(Claim, Download)>, RegistryError> {
+        let claim = loop {
+            if self.graph().get(&chain).is_some() {
+                return Ok(None);
+            }
+            match self.claim(chain) {
+                Ok(claim) => break claim,
+                Err(other) => other.follow(tell).await,
+            }
+        };
+        let both = |told: Told| {
+            claim.tell(told.clone());
+            tell(told);
+        };
+        let mut attempts = 0;
+        let blob = loop {
+            let seen = |seen| both(("Downloading".into(), Some((seen, layer.size))));
+            match self.download(from, layer, &seen).await {
+                Ok(blob) => break blob,
+                Err(error) if error.is_transport() && attempts < RETRIES_MAX => {
+                    attempts += 1;
+                    self.wait_to_retry(attempts, &both).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        both(("Verifying Checksum".into(), None));
+        both(("Download complete".into(), None));
+        Ok(Some((claim, blob)))
+    }
+
+    /// Waits before the next attempt, longer each time, and counts the seconds aloud.
+    pub(crate) async fn wait_to_retry(&self, attempt: u64, tell: &dyn Fn(Told)) {
+        for left in (1..=attempt * RETRY_SECONDS).rev() {
+            let plural = if left == 1 { "" } else { "s" };
+            tell((format!("Retrying in {left} second{plural}").into(), None));
+            self.os().clock().sleep(1_000_000_000).await;
+        }
     }
 
     /// Downloads a layer to the disk.
     async fn download(
         &self,
-        registry: &Registry,
-        reference: &Reference,
+        from: &Repository,
         layer: &Descriptor,
         seen: &dyn Fn(u64),
     ) -> Result<Download, RegistryError> {
         let failed = |(operation, error)| RegistryError::Keep(operation, error);
         let mut blob = Download::new(self.os(), self.root()).map_err(failed)?;
         let keep = |bytes: &[u8]| blob.write(bytes).map_err(failed);
-        registry.blob_to(reference, layer, keep, seen).await?;
+        from.blob_to(layer, keep, seen).await?;
         Ok(blob)
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Writable;
 use crate::graph::{Graph, chain_ids};
+use crate::transfer::Transfers;
 
 /// Shortest id prefix that is looked up.
 const PREFIX_MIN: usize = 1;
@@ -89,6 +90,7 @@ struct Inner {
     names: RefCell<Names>,
     /// Writable layers of containers.
     pub(crate) writable: RefCell<BTreeMap<String, Writable>>,
+    transfers: Transfers,
 }
 
 /// The image store of a machine. Clones share it.
@@ -108,6 +110,7 @@ impl Store {
             parents: RefCell::default(),
             names: RefCell::default(),
             writable: RefCell::default(),
+            transfers: Transfers::default(),
         }));
         store.load()?;
         Ok(store)
@@ -172,6 +175,10 @@ impl Store {
 
     pub(crate) fn writable(&self) -> &RefCell<BTreeMap<String, Writable>> {
         &self.0.writable
+    }
+
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.0.transfers
     }
 
     fn content(&self) -> String {
@@ -248,6 +255,18 @@ impl Store {
         }
         self.save_names()?;
         Ok(newer)
+    }
+
+    /// Notes the digest by which a registry knows a repository's image now.
+    pub(crate) fn add_digest(
+        &self,
+        reference: &Reference,
+        id: Digest,
+        digest: Digest,
+    ) -> Result<(), StoreError> {
+        let by_digest = reference.with_digest(digest).familiar();
+        self.set_name(reference, by_digest, id);
+        self.save_names()
     }
 
     fn set_name(&self, reference: &Reference, name: String, id: Digest) -> bool {
@@ -424,9 +443,9 @@ impl Store {
         }
     }
 
-    /// Chain ids that images or containers are made of.
+    /// Chain ids that images or containers are made of, or are to be.
     fn used_chains(&self) -> BTreeSet<Digest> {
-        let mut used = BTreeSet::new();
+        let mut used: BTreeSet<Digest> = self.pinned().into_iter().collect();
         for config in self.0.images.borrow().values() {
             used.extend(chain_ids(&config.rootfs.diff_ids));
         }

@@ -32,10 +32,11 @@ impl Service for StaticRegistry {
 async fn answer(fetcher: &Fetcher, executor: &Executor, request: &Request) -> Response {
     let host = request.uri().host().unwrap_or(DEFAULT_DOMAIN);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        // Nobody has an account here.
         return error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "UNSUPPORTED",
-            "the stock images are read-only",
+            StatusCode::FORBIDDEN,
+            "DENIED",
+            "requested access to the resource is denied",
         );
     }
     let path = request.uri().path();

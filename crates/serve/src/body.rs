@@ -220,6 +220,15 @@ impl BodySender {
             .await;
     }
 
+    /// Completes when nobody reads the body any more; does not keep the body open.
+    pub fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let channel = Rc::clone(&self.0);
+        async move {
+            let gone = || channel.receiver_gone.get().then_some(());
+            channel.writable.wait_for(gone).await;
+        }
+    }
+
     /// Ends the body with an error: the reader sees that it is not complete.
     pub fn abort(self, error: BodyError) {
         *self.0.end.borrow_mut() = Some(Err(error));

@@ -87,6 +87,13 @@ pub fn layer(id: &str, status: &str, detail: Detail) -> String {
     })
 }
 
+/// What a push made, for programs.
+#[must_use]
+pub fn pushed(tag: &str, digest: &str, size: u64) -> String {
+    let aux = serde_json::json!({ "Tag": tag, "Digest": digest, "Size": size });
+    format!("{{\"progressDetail\":{{}},\"aux\":{aux}}}\r\n")
+}
+
 /// The last line of a stream that failed.
 #[must_use]
 pub fn error(message: &str) -> String {

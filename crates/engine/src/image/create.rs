@@ -5,7 +5,7 @@ use std::rc::Rc;
 use engine_api::error::{ApiError, Result};
 use engine_api::image::create::Create;
 use engine_api::image::progress;
-use layers::registry::RegistryError;
+use layers::registry::Registry;
 use layers::{PullError, PullEvent};
 use oci::{Platform, Reference};
 use serve::Response;
@@ -14,13 +14,14 @@ use super::lines::Lines;
 use crate::Engine;
 use crate::dispatch::Context;
 
-/// The class of a pull's error.
-fn pull_error(error: &PullError) -> ApiError {
-    let text = error.to_string();
+/// The class of the error of a pull of `reference`.
+fn pull_error(error: &PullError, reference: &Reference) -> ApiError {
     match error {
-        PullError::Registry(RegistryError::ManifestUnknown(_) | RegistryError::Denied(_))
-        | PullError::NoMatchingManifest(_) => ApiError::not_found(text),
-        _ => ApiError::system(text),
+        PullError::Registry(error) if error.is_not_found() => {
+            ApiError::not_found(error.of_pull(reference))
+        }
+        PullError::NoMatchingManifest(_) => ApiError::not_found(error.to_string()),
+        _ => ApiError::system(error.to_string()),
     }
 }
 
@@ -28,6 +29,7 @@ impl Engine {
     /// Pulls a reference; one without tag and digest stands for all tags of its repository.
     async fn pull(
         &self,
+        registry: &Registry,
         reference: &Reference,
         platform: &Platform,
         lines: &Lines,
@@ -48,8 +50,7 @@ impl Engine {
         };
         let wanted = match reference.tag().is_some() || reference.digest().is_some() {
             true => vec![reference.clone()],
-            false => self
-                .registry
+            false => registry
                 .tags(reference)
                 .await?
                 .iter()
@@ -60,7 +61,7 @@ impl Engine {
         for reference in &wanted {
             let pulled = self
                 .store
-                .pull(&self.registry, reference, platform, &tell)
+                .pull(registry, reference, platform, &tell)
                 .await?;
             newer |= pulled.newer;
             let digest = format!("Digest: {}", pulled.digest);
@@ -90,11 +91,14 @@ impl Engine {
                 ))
             })?,
         };
+        let registry = self.registry.with_credentials(context.credentials());
         let lines = Rc::new(Lines::default());
         let (engine, own) = (self.rc(), Rc::clone(&lines));
         let task = self.os.executor().spawn(async move {
-            let outcome = engine.pull(&pull.reference, &platform, &own).await;
-            own.finish(outcome.map_err(|error| pull_error(&error)));
+            let outcome = engine
+                .pull(&registry, &pull.reference, &platform, &own)
+                .await;
+            own.finish(outcome.map_err(|error| pull_error(&error, &pull.reference)));
         });
         self.stream(lines, task, true).await
     }

@@ -1,5 +1,6 @@
 //! The lines that pull and load tell of their progress, between the work and the answer's body.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -23,7 +24,7 @@ pub(super) struct Lines {
     outcome: RefCell<Option<Result<()>>>,
     wait: WaitQueue,
     /// When something was last told about a layer.
-    told: RefCell<BTreeMap<String, (u64, &'static str)>>,
+    told: RefCell<BTreeMap<String, (u64, Cow<'static, str>)>>,
 }
 
 impl Lines {
@@ -36,22 +37,23 @@ impl Lines {
     pub(super) fn layer(
         &self,
         id: &str,
-        status: &'static str,
+        status: impl Into<Cow<'static, str>>,
         progress: Option<(u64, u64)>,
         now: u64,
     ) {
+        let status = status.into();
         let mut told = self.told.borrow_mut();
         let recent = told
             .get(id)
-            .is_some_and(|&(at, last)| last == status && now.saturating_sub(at) < RATE);
+            .is_some_and(|(at, last)| *last == status && now.saturating_sub(*at) < RATE);
         let last = progress.is_some_and(|(current, total)| current == total);
         if recent && !last {
             return;
         }
-        told.insert(id.to_string(), (now, status));
+        told.insert(id.to_string(), (now, status.clone()));
         drop(told);
         let (current, total) = progress.unwrap_or_default();
-        self.push(progress::layer(id, status, Detail { current, total }));
+        self.push(progress::layer(id, &status, Detail { current, total }));
     }
 
     /// There will be no more.

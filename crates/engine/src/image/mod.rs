@@ -3,6 +3,7 @@
 mod commit;
 mod create;
 mod delete;
+mod distribution;
 mod history;
 mod import;
 mod inspect;
@@ -10,6 +11,7 @@ mod lines;
 mod list;
 mod load;
 mod prune;
+mod push;
 mod save;
 mod search;
 mod tag;

@@ -35,6 +35,14 @@ impl Engine {
             .await
             .unwrap_or_default();
         let release = String::from_utf8_lossy(&release).into_owned();
+        let settings = self.registry.settings().await;
+        let mut indexes = json!({
+            "docker.io": { "Name": "docker.io", "Mirrors": settings.mirrors, "Secure": true, "Official": true },
+        });
+        for name in settings.insecure_names() {
+            indexes[name] =
+                json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false });
+        }
         let answer = json!({
             "ID": self.id,
             "Containers": containers.len(),
@@ -80,11 +88,9 @@ impl Engine {
             "Architecture": "riscv64",
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": {
-                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-                "IndexConfigs": {
-                    "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true },
-                },
-                "Mirrors": null,
+                "InsecureRegistryCIDRs": settings.insecure_networks(),
+                "IndexConfigs": indexes,
+                "Mirrors": settings.mirrors,
             },
             "NCPU": self.cpu_count(),
             "MemTotal": self.memory_total(),
@@ -115,7 +121,7 @@ impl Engine {
             "InitCommit": { "ID": "" },
             "SecurityOptions": ["name=cgroupns"],
             "CDISpecDirs": [],
-            "Warnings": [],
+            "Warnings": settings.problem.iter().collect::<Vec<_>>(),
         });
         Ok(json::emit(200, &answer))
     }

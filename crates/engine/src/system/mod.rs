@@ -1,5 +1,6 @@
 //! Operations on the daemon itself, a verb a file.
 
+mod auth;
 mod build_prune;
 mod df;
 mod events;

@@ -1,5 +1,8 @@
 //! The client side: one request on a fresh connection.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use clock::Executor;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
@@ -64,7 +67,18 @@ pub async fn send(
     }
     let (sender, body) = Body::channel();
     *response.body_mut() = body;
-    executor.spawn(async move { reader.body(framing, sender).await });
+    let gone = sender.gone();
+    executor.spawn(async move {
+        // The connection is for this answer alone: when nobody wants the rest it is closed, however much
+        // the server has still to say.
+        let mut reading = std::pin::pin!(reader.body(framing, sender));
+        let mut gone = std::pin::pin!(gone);
+        poll_fn(|cx| match gone.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => reading.as_mut().poll(cx).map(|_| ()),
+        })
+        .await;
+    });
     Ok((response, None))
 }
 

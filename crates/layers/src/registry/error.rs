@@ -1,0 +1,221 @@
+//! Why something could not be had from a registry, in Docker's words.
+
+use std::fmt;
+
+use http::StatusCode;
+use oci::{Digest, ErrorBody, ManifestError, Reference, VerifyError};
+use serve::Response;
+
+/// Bytes of an error answer that are looked at.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// See the module's comment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RegistryError {
+    /// The repository has no such tag or manifest.
+    ManifestUnknown(String),
+    /// There is no such repository, or it is not for us.
+    Denied(String),
+    /// The registry refused and says why: codes and messages.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// `UNAUTHORIZED`, `DENIED`, … each with its message.
+        errors: Vec<(String, String)>,
+    },
+    /// The registry answered with a status and text.
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// A password is asked for and none was given; the request it was asked for.
+    NoCredentials(String),
+    /// The connection broke, or the registry cannot be reached.
+    Transport(String),
+    /// The answer is not what its digest promised.
+    Verify(VerifyError),
+    /// A manifest is not what its digest promised.
+    ManifestDigest(Digest),
+    /// The manifest cannot be used.
+    Manifest(ManifestError),
+    /// What came could not be kept: what was tried, and why not.
+    Keep(String, os::Errno),
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegistryError::ManifestUnknown(reference) => {
+                write!(
+                    f,
+                    "manifest for {reference} not found: manifest unknown: manifest unknown"
+                )
+            }
+            RegistryError::Denied(name) => write!(
+                f,
+                "pull access denied for {name}, repository does not exist or may require 'docker login': \
+                 denied: requested access to the resource is denied"
+            ),
+            RegistryError::Refused { errors, .. } => refused(f, errors),
+            RegistryError::Status { status, message } if message.is_empty() => {
+                write!(f, "received unexpected HTTP status: {}", with_text(*status))
+            }
+            RegistryError::Status { message, .. } | RegistryError::Transport(message) => {
+                f.write_str(message)
+            }
+            RegistryError::NoCredentials(request) => {
+                write!(f, "{request}: {}", RegistryError::NO_CREDENTIALS)
+            }
+            RegistryError::Verify(VerifyError::Digest { expected, .. }) => {
+                write!(
+                    f,
+                    "filesystem layer verification failed for digest {expected}"
+                )
+            }
+            RegistryError::Verify(error) => {
+                write!(f, "filesystem layer verification failed: {error}")
+            }
+            RegistryError::ManifestDigest(digest) => {
+                write!(f, "manifest verification failed for digest {digest}")
+            }
+            RegistryError::Manifest(error) => error.fmt(f),
+            RegistryError::Keep(operation, error) => {
+                write!(f, "{operation}: {}", error.go_description())
+            }
+        }
+    }
+}
+
+/// One error stands alone, several under a heading.
+fn refused(f: &mut fmt::Formatter<'_>, errors: &[(String, String)]) -> fmt::Result {
+    if errors.len() > 1 {
+        f.write_str("errors:\n")?;
+    }
+    for (code, message) in errors {
+        write!(f, "{}: {message}", words(code))?;
+        if errors.len() > 1 {
+            f.write_str("\n")?;
+        }
+    }
+    Ok(())
+}
+
+/// `MANIFEST_UNKNOWN` as `manifest unknown`.
+fn words(code: &str) -> String {
+    code.to_lowercase().replace('_', " ")
+}
+
+/// `401 Unauthorized`.
+#[must_use]
+pub fn with_text(status: u16) -> String {
+    let text = StatusCode::from_u16(status).ok();
+    let text = text.and_then(|status| status.canonical_reason());
+    format!("{status} {}", text.unwrap_or_default())
+}
+
+impl std::error::Error for RegistryError {}
+
+impl RegistryError {
+    /// What Docker says when a password is wanted and there is none.
+    pub const NO_CREDENTIALS: &str = "no basic auth credentials";
+
+    /// True if the registry could not be spoken to, so another way to it may do.
+    #[must_use]
+    pub fn is_transport(&self) -> bool {
+        matches!(self, RegistryError::Transport(_))
+    }
+
+    /// True if what was asked for is not there, as far as this client may know.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            RegistryError::ManifestUnknown(_) | RegistryError::Denied(_) => true,
+            RegistryError::Refused { errors, .. } => errors.first().is_some_and(|(code, _)| {
+                matches!(
+                    code.as_str(),
+                    "DENIED" | "MANIFEST_UNKNOWN" | "NAME_UNKNOWN"
+                )
+            }),
+            _ => false,
+        }
+    }
+
+    /// The error as a pull of `reference` says it.
+    #[must_use]
+    pub fn of_pull(&self, reference: &Reference) -> String {
+        let RegistryError::Refused { errors, .. } = self else {
+            return self.to_string();
+        };
+        let name = reference.familiar_name();
+        let about = match errors.first().map(|(code, _)| code.as_str()) {
+            Some("DENIED") => format!(
+                "pull access denied for {name}, repository does not exist or may require 'docker login': "
+            ),
+            Some("MANIFEST_UNKNOWN") => {
+                format!("manifest for {} not found: ", reference.familiar())
+            }
+            Some("NAME_UNKNOWN") => format!("repository {name} not found: "),
+            _ => String::new(),
+        };
+        about + &self.to_string()
+    }
+}
+
+/// The answer, if it is no error.
+pub(super) async fn success(response: Response) -> Result<Response, RegistryError> {
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(failure(response).await),
+    }
+}
+
+/// What an answer that is an error means.
+pub(super) async fn failure(response: Response) -> RegistryError {
+    let status = response.status();
+    let text = response.into_body().collect(ERROR_BYTES_MAX).await;
+    let text = text.unwrap_or_default();
+    let errors = match serde_json::from_slice::<ErrorBody>(&text) {
+        Ok(body) => body.errors,
+        Err(_) => Vec::new(),
+    };
+    let status_only = |message: String| RegistryError::Status {
+        status: status.as_u16(),
+        message,
+    };
+    let one = |code: &str, message: &str| RegistryError::Refused {
+        status: status.as_u16(),
+        errors: vec![(code.to_string(), message.to_string())],
+    };
+    if !errors.is_empty() {
+        let pairs = errors.into_iter().map(|error| (error.code, error.message));
+        return RegistryError::Refused {
+            status: status.as_u16(),
+            errors: pairs.collect(),
+        };
+    }
+    let said = String::from_utf8_lossy(&text).into_owned();
+    match status {
+        // A gateway that cannot reach a registry explains itself in plain text.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT if !said.is_empty() => {
+            RegistryError::Transport(said)
+        }
+        StatusCode::UNAUTHORIZED => one("UNAUTHORIZED", "authentication required"),
+        StatusCode::FORBIDDEN => one("DENIED", "requested access to the resource is denied"),
+        StatusCode::TOO_MANY_REQUESTS => one("TOOMANYREQUESTS", "too many requests"),
+        status if status.is_client_error() => {
+            let why = serde_json::from_slice::<serde_json::Value>(&text).err();
+            let why = why.map_or(
+                "no error details found in HTTP response body".into(),
+                |_| "invalid character in HTTP response body".to_string(),
+            );
+            let shown: String = said.chars().take(256).collect();
+            status_only(format!(
+                "error parsing HTTP {} response body: {why}: {shown:?}",
+                status.as_u16()
+            ))
+        }
+        _ => status_only(String::new()),
+    }
+}
