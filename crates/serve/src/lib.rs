@@ -8,6 +8,7 @@
 
 pub mod body;
 pub mod h1;
+pub mod h2;
 pub mod io;
 pub mod router;
 pub mod service;
