@@ -106,8 +106,8 @@ routes! {
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Absent;
     GET "/distribution/{name...}/json" DistributionInspect 30 Full;
-    POST "/session" Session 31 Absent;
-    POST "/grpc" Grpc 0 Absent;
+    POST "/session" Session 31 Full;
+    POST "/grpc" Grpc 0 Partial("what BuildKit's clients use for Dockerfiles");
     GET "/networks" NetworkList 0 Full;
     GET "/networks/{id}" NetworkInspect 0 Full;
     POST "/networks/create" NetworkCreate 0 Partial("driver bridge, one IPv4 subnet");

@@ -34,6 +34,24 @@ impl Context {
         self.params.get(index).map_or("", String::as_str)
     }
 
+    /// The first value of a header field, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All values of a header field.
+    pub(crate) fn header_values(&self, name: &str) -> Vec<String> {
+        let all = self.headers.get_all(name).iter();
+        all.filter_map(|value| value.to_str().ok().map(str::to_string))
+            .collect()
+    }
+
+    /// Takes the promise of the connection.
+    pub(crate) fn take_upgrade(&mut self) -> Result<OnUpgrade> {
+        let taken = self.upgrade.take();
+        taken.ok_or_else(|| ApiError::invalid("the connection cannot be hijacked"))
+    }
+
     /// The body, which has to say that it is JSON.
     pub(crate) async fn document(&mut self) -> Result<Vec<u8>> {
         let body = std::mem::replace(&mut self.body, Body::empty());
@@ -188,6 +206,8 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::ImageSaveMany => engine.image_save_many(context).await,
         Operation::ImageLoad => engine.image_load(context).await,
         Operation::ImageDelete => engine.image_delete(context).await,
+        Operation::Session => engine.session(context).await,
+        Operation::Grpc => engine.grpc(context).await,
         Operation::NetworkList => engine.network_list(context).await,
         Operation::NetworkCreate => engine.network_create(context).await,
         Operation::NetworkConnect => engine.network_connect(context).await,

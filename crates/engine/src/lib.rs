@@ -14,6 +14,7 @@
 #![recursion_limit = "256"]
 
 mod build;
+mod buildkit;
 mod container;
 mod dispatch;
 mod events;
@@ -84,6 +85,7 @@ pub struct Engine {
     /// Ids of the networks whose subnet the user chose.
     chosen_subnets: RefCell<BTreeSet<String>>,
     events: Events,
+    buildkit: buildkit::State,
     /// Identifies this daemon (`docker info`).
     id: String,
 }
@@ -112,6 +114,7 @@ impl Engine {
             networks: RefCell::default(),
             chosen_subnets: RefCell::default(),
             events: Events::default(),
+            buildkit: buildkit::State::default(),
             id,
         });
         engine.load_volumes();

@@ -102,6 +102,9 @@ const REQUEST: &[u8] = &[0x83, 0x84];
 const NEVER: &[u8] = &[0x83, 0x04, 6, b'/', b'n', b'e', b'v', b'e', b'r'];
 const SETTINGS: (u8, u8, u32, &[u8]) = (4, 0, 0, &[]);
 
+/// Kind, flags, stream and payload.
+type Sent<'a> = (u8, u8, u32, &'a [u8]);
+
 /// What a server answers to `bytes`, in lines; its own first frames are left out.
 fn answers(bytes: &[u8], limits: Limits) -> String {
     let executor = Executor::new();
@@ -143,7 +146,7 @@ fn answers(bytes: &[u8], limits: Limits) -> String {
     text
 }
 
-fn conversation(frames: &[(u8, u8, u32, &[u8])], limits: Limits) -> String {
+fn conversation(frames: &[Sent<'_>], limits: Limits) -> String {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     for (kind, flags, stream, payload) in frames {
         bytes.extend(frame(*kind, *flags, *stream, payload));
@@ -158,7 +161,7 @@ fn frames_get_the_answers_of_rfc_9113() {
         resets: 3,
     };
     let pad = [&[2_u8][..], b"hi", &[0, 0]].concat();
-    let cases: &[(&str, &[(u8, u8, u32, &[u8])], &str)] = &[
+    let cases: &[(&str, &[Sent<'_>], &str)] = &[
         (
             "ping",
             &[SETTINGS, (6, 0, 0, b"12345678")],
