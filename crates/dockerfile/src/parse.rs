@@ -542,10 +542,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Error> {
 
 /// Parses what `--change` of `docker commit` and `docker import` takes: some instructions only.
 pub fn parse_change(text: &str) -> Result<Vec<Instruction>, Error> {
-    let lines = match lines::split(text.as_bytes()) {
-        Ok(lines) => lines,
-        Err(error) => return Err(error),
-    };
+    let lines = lines::split(text.as_bytes())?;
     let mut instructions = Vec::new();
     for line in &lines.lines {
         let name = parts(&line.text).name;

@@ -21,6 +21,8 @@ struct Lexer<'a> {
     keep_unset: bool,
     /// Quotes and escapes stay.
     raw: bool,
+    /// Quotes mean nothing.
+    no_quotes: bool,
     depth: usize,
 }
 
@@ -102,11 +104,11 @@ impl Lexer<'_> {
                 break;
             }
             match ch {
-                '\'' => {
+                '\'' if !self.no_quotes => {
                     let text = self.single_quoted()?;
                     words.push(&text);
                 }
-                '"' => {
+                '"' if !self.no_quotes => {
                     let text = self.double_quoted()?;
                     words.push(&text);
                 }
@@ -403,9 +405,25 @@ fn process(
         lookup,
         keep_unset,
         raw,
+        no_quotes: false,
         depth: 0,
     };
     lexer.until(None, false)
+}
+
+/// Replaces variables in a text in which quotes mean nothing: a heredoc.
+pub fn expand_text(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
+    let mut lexer = Lexer {
+        chars: text.chars().collect(),
+        at: 0,
+        escape,
+        lookup,
+        keep_unset: false,
+        raw: false,
+        no_quotes: true,
+        depth: 0,
+    };
+    lexer.until(None, false).map(|words| words.whole)
 }
 
 fn told(text: &str, error: String) -> String {

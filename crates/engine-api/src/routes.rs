@@ -102,7 +102,7 @@ routes! {
     GET "/images/{name...}/get" ImageSave 0 Full;
     DELETE "/images/{name...}" ImageDelete 0 Full;
     POST "/commit" ImageCommit 0 Partial("without changes");
-    POST "/build" ImageBuild 0 Absent;
+    POST "/build" ImageBuild 0 Full;
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Absent;
     GET "/distribution/{name...}/json" DistributionInspect 30 Full;

@@ -214,6 +214,7 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::NetworkDisconnect => engine.network_disconnect(context).await,
         Operation::NetworkInspect => engine.network_inspect(context).await,
         Operation::NetworkPrune => engine.network_prune(context).await,
+        Operation::ImageBuild => engine.image_build(context).await,
         Operation::BuildPrune => engine.build_prune(context).await,
         Operation::NetworkDelete => engine.network_delete(context).await,
         Operation::VolumeList => engine.volume_list(context).await,

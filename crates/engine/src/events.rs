@@ -88,6 +88,9 @@ impl Engine {
     ) {
         let mut attributes = {
             let data = container.data.borrow();
+            if data.hidden {
+                return;
+            }
             let mut attributes = data.config.labels.clone();
             attributes.insert("image".to_string(), data.config.image.clone());
             attributes.insert("name".to_string(), data.name.clone());

@@ -76,6 +76,8 @@ pub struct Engine {
     registry: Registry,
     config: Config,
     containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    /// Those of BuildKit's steps, which nobody else sees.
+    build_containers: RefCell<BTreeMap<String, Rc<Container>>>,
     /// Names that are being given to a container that is not there yet.
     reserved_names: RefCell<BTreeMap<String, String>>,
     execs: RefCell<BTreeMap<String, Rc<Exec>>>,
@@ -108,6 +110,7 @@ impl Engine {
             store,
             config,
             containers: RefCell::default(),
+            build_containers: RefCell::default(),
             reserved_names: RefCell::default(),
             execs: RefCell::default(),
             volumes: RefCell::default(),

@@ -40,6 +40,9 @@ pub(crate) struct Data {
     pub(crate) has_been_started_before: bool,
     #[serde(skip)]
     pub(crate) host_config: HostConfig,
+    /// A step of BuildKit's: no list shows it, no event tells of it and no file keeps it.
+    #[serde(skip)]
+    pub(crate) hidden: bool,
 }
 
 /// A mount point with what is not shown.
@@ -227,10 +230,10 @@ impl Container {
 
     /// Writes both files. A full disk must not stop a container from ending, so it is no error here.
     fn save(&self, os: &Rc<dyn Os>) {
-        if self.removed.get() {
+        let data = self.data.borrow();
+        if self.removed.get() || data.hidden {
             return;
         }
-        let data = self.data.borrow();
         let documents = [
             ("config.v2.json", serde_json::to_vec(&*data)),
             ("hostconfig.json", serde_json::to_vec(&data.host_config)),

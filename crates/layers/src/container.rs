@@ -106,7 +106,11 @@ impl Store {
         let image = self
             .image(image)
             .ok_or_else(|| StoreError::NoSuchImage(image.to_string()))?;
-        let parent = image.chain.last().copied();
+        self.create_layer(id, image.chain.last().copied())
+    }
+
+    /// Makes a writable layer over the layer `parent`, or over nothing.
+    pub fn create_layer(&self, id: &str, parent: Option<Digest>) -> Result<(), StoreError> {
         let mount_id = self.os().rng().hex(32);
         let outcome = self.make_writable(id, &mount_id, parent);
         if outcome.is_err() {

@@ -68,10 +68,7 @@ impl Download {
 
     /// Reads it from the beginning.
     pub fn reader(&self) -> impl Read + use<> {
-        Reader {
-            handle: Rc::clone(&self.handle),
-            offset: 0,
-        }
+        Reader::new(Rc::clone(&self.handle))
     }
 }
 
@@ -82,9 +79,15 @@ impl Drop for Download {
     }
 }
 
-struct Reader {
+pub(crate) struct Reader {
     handle: Rc<dyn Handle>,
     offset: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(handle: Rc<dyn Handle>) -> Reader {
+        Reader { handle, offset: 0 }
+    }
 }
 
 impl Read for Reader {

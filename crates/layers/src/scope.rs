@@ -64,7 +64,7 @@ pub fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 /// `root` and components below it as one path.
-pub(crate) fn join(root: &[u8], parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn join(root: &[u8], parts: &[Vec<u8>]) -> Vec<u8> {
     let mut path = root.strip_suffix(b"/").unwrap_or(root).to_vec();
     for part in parts {
         path.push(b'/');

@@ -1,5 +1,6 @@
 //! Parameters of the image operations, a file each.
 
+pub mod build;
 pub mod commit;
 pub mod create;
 pub mod delete;

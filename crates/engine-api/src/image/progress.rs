@@ -104,6 +104,16 @@ pub fn error(message: &str) -> String {
     })
 }
 
+/// The same for a program that failed: clients end with its exit code.
+#[must_use]
+pub fn error_with_code(message: &str, code: i32) -> String {
+    let line = serde_json::json!({
+        "errorDetail": { "code": code, "message": message },
+        "error": message,
+    });
+    line.to_string() + "\r\n"
+}
+
 /// The bar as old clients print it: 50 columns.
 fn bar(detail: Detail) -> String {
     let current = human_size(detail.current);

@@ -10,8 +10,20 @@
 
 #![allow(dead_code, reason = "the two doors are being built")]
 
+mod args;
+pub(crate) mod classic;
+mod content;
+mod context;
+mod copy;
+mod fetch;
+mod run;
+mod stage;
+pub(crate) mod tree;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use dockerfile::shell;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::stream::Channel;
@@ -19,6 +31,10 @@ use engine_api::types::HostConfig;
 use oci::{Digest, Platform};
 use serde_json::Value;
 use serve::LocalBoxFuture;
+
+use args::Args;
+use copy::Plan;
+use stage::State;
 
 use crate::Engine;
 
@@ -190,4 +206,71 @@ impl Engine {
         }
         Ok(id)
     }
+}
+
+/// `ARG` before the first `FROM`.
+fn declare_meta(args: &mut Args, pairs: &[(String, Option<String>)], escape: char) -> Result<()> {
+    for (name, value) in pairs {
+        let lookup = |name: &str| args.meta(name);
+        let expand = |text: &str| shell::expand(text, escape, &lookup).map_err(ApiError::invalid);
+        let (name, value) = (expand(name)?, value.as_deref().map(expand).transpose()?);
+        args.declare_meta(&name, value);
+    }
+    Ok(())
+}
+
+/// The command of a `RUN`, its heredocs put back. One that is nothing but a heredoc is that text.
+fn run_command(run: &dockerfile::Run) -> dockerfile::Command {
+    let mut command = run.command.clone();
+    if let ([heredoc], [word], true) = (&run.heredocs[..], &command.words[..], command.shell) {
+        let alone = word.trim_start_matches(|ch: char| ch.is_ascii_digit());
+        if alone.starts_with("<<") && !alone.contains(char::is_whitespace) {
+            command.words = vec![heredoc.text()];
+            return command;
+        }
+    }
+    if let Some(word) = command.words.first_mut() {
+        for heredoc in &run.heredocs {
+            *word += &format!("\n{}{}", heredoc.content, heredoc.name);
+        }
+    }
+    command
+}
+
+/// An `ADD` or `COPY` with its variables replaced.
+fn plan(
+    state: &State,
+    args: &Args,
+    escape: char,
+    name: &'static str,
+    copy: &dockerfile::Copy,
+) -> Result<Plan> {
+    let variables = state.variables(args);
+    let lookup = |name: &str| variables.get(name).cloned();
+    let expand = |text: &String| shell::expand(text, escape, &lookup).map_err(ApiError::invalid);
+    let list = |list: &[String]| list.iter().map(expand).collect::<Result<Vec<String>>>();
+    let wanted = expand(&copy.destination)?;
+    let mut destination = stage::join_path(&state.image.config.working_dir, &wanted);
+    let directory = wanted.ends_with('/') || wanted.ends_with("/.") || wanted == ".";
+    if directory && !destination.ends_with('/') {
+        destination.push('/');
+    }
+    let mut inline = copy.inline.clone();
+    for heredoc in inline.iter_mut().filter(|heredoc| heredoc.expand) {
+        let text = shell::expand_text(&heredoc.content, escape, &lookup);
+        heredoc.content = text.map_err(ApiError::invalid)?;
+    }
+    Ok(Plan {
+        name,
+        sources: list(&copy.sources)?,
+        inline,
+        destination,
+        chown: expand(&copy.chown)?,
+        chmod: copy::parse_chmod(&expand(&copy.chmod)?)?,
+        exclude: list(&copy.exclude)?,
+        parents: copy.parents,
+        keep_owner: false,
+        later: false,
+        from_context: true,
+    })
 }

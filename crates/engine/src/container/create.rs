@@ -94,7 +94,7 @@ fn merge_health(config: &mut Config, image: &oci::ContainerConfig) {
 }
 
 /// What Docker fills in.
-fn host_defaults(host: &mut HostConfig) {
+pub(crate) fn host_defaults(host: &mut HostConfig) {
     let fill = |text: &mut String, default: &str| {
         if text.is_empty() {
             *text = default.to_string();
@@ -234,8 +234,7 @@ impl Engine {
         }
     }
 
-    async fn make(&self, mut data: Data, image: &Image) -> Result<Vec<String>> {
-        let failed = |what: String| ApiError::system(what);
+    async fn make(&self, data: Data, image: &Image) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         if image.config.architecture != oci::Platform::host().architecture {
             warnings.push(format!(
@@ -246,12 +245,23 @@ impl Engine {
                 oci::Platform::host()
             ));
         }
+        self.make_over(data, image.chain.last().copied()).await?;
+        Ok(warnings)
+    }
+
+    /// Makes a container whose files are those of the layer `top`.
+    pub(crate) async fn make_over(
+        &self,
+        mut data: Data,
+        top: Option<oci::Digest>,
+    ) -> Result<std::rc::Rc<Container>> {
+        let failed = |what: String| ApiError::system(what);
         let directory = format!("{}/containers/{}", self.config.root, data.id);
         self.os
             .mkdir_all(View::Host, directory.as_bytes(), 0o710)
             .map_err(|errno| failed(format!("mkdir {directory}: {}", errno.go_description())))?;
         self.store
-            .create_container(&data.id, &image.id)
+            .create_layer(&data.id, top)
             .map_err(|error| failed(error.to_string()))?;
         if data
             .host_config
@@ -264,16 +274,21 @@ impl Engine {
                     .to_string(),
             ));
         }
-        data.mounts = self.mount_points(&data)?;
+        let mut mounts = self.mount_points(&data)?;
+        mounts.append(&mut data.mounts);
+        data.mounts = mounts;
         self.check_links(&data.host_config)?;
         let container = Container::new(&self.os, &self.config.root, data);
         self.first_contents(&container).await?;
-        self.containers
-            .borrow_mut()
+        let all = match container.data.borrow().hidden {
+            true => &self.build_containers,
+            false => &self.containers,
+        };
+        all.borrow_mut()
             .insert(container.id.clone(), std::rc::Rc::clone(&container));
         container.update(&self.os, |_| {});
         self.container_event(&container, "create", &[]);
-        Ok(warnings)
+        Ok(container)
     }
 
     /// Containers of `--link` have to be there.

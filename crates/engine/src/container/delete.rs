@@ -66,6 +66,7 @@ impl Engine {
             .remove_all(View::Host, container.directory.as_bytes())
             .map_err(|errno| failed(errno.go_description()))?;
         self.containers.borrow_mut().remove(&container.id);
+        self.build_containers.borrow_mut().remove(&container.id);
         self.execs
             .borrow_mut()
             .retain(|_, exec| exec.container_id() != container.id);

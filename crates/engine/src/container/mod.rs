@@ -3,7 +3,7 @@
 mod archive;
 mod attach;
 mod changes;
-mod create;
+pub(crate) mod create;
 mod delete;
 mod export;
 mod inspect;
@@ -21,7 +21,7 @@ mod stats;
 mod stop;
 mod top;
 mod update;
-mod validate;
+pub(crate) mod validate;
 mod wait;
 
 pub(crate) use start::start_failure;

@@ -15,7 +15,7 @@ use crate::Engine;
 use crate::dispatch::Context;
 
 /// The class of the error of a pull of `reference`.
-fn pull_error(error: &PullError, reference: &Reference) -> ApiError {
+pub(crate) fn pull_error(error: &PullError, reference: &Reference) -> ApiError {
     match error {
         PullError::Registry(error) if error.is_not_found() => {
             ApiError::not_found(error.of_pull(reference))
@@ -27,7 +27,7 @@ fn pull_error(error: &PullError, reference: &Reference) -> ApiError {
 
 impl Engine {
     /// Pulls a reference; one without tag and digest stands for all tags of its repository.
-    async fn pull(
+    pub(crate) async fn pull(
         &self,
         registry: &Registry,
         reference: &Reference,

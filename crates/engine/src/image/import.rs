@@ -16,7 +16,7 @@ use crate::Engine;
 
 impl Engine {
     /// Puts a request's body on the disk.
-    pub(super) async fn receive(&self, mut body: Body) -> Result<Download> {
+    pub(crate) async fn receive(&self, mut body: Body) -> Result<Download> {
         let failed = |(operation, error): (String, os::Errno)| {
             ApiError::system(format!("{operation}: {}", error.go_description()))
         };

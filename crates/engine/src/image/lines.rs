@@ -19,7 +19,7 @@ const RATE: u64 = 100_000_000;
 
 /// See the module's comment.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     queue: RefCell<VecDeque<String>>,
     outcome: RefCell<Option<Result<()>>>,
     wait: WaitQueue,
@@ -28,13 +28,13 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn push(&self, line: String) {
+    pub(crate) fn push(&self, line: String) {
         self.queue.borrow_mut().push_back(line);
         self.wait.wake_all();
     }
 
     /// A layer's state; of what changes quickly not every change is told.
-    pub(super) fn layer(
+    pub(crate) fn layer(
         &self,
         id: &str,
         status: impl Into<Cow<'static, str>>,
@@ -57,7 +57,7 @@ impl Lines {
     }
 
     /// There will be no more.
-    pub(super) fn finish(&self, outcome: Result<()>) {
+    pub(crate) fn finish(&self, outcome: Result<()>) {
         *self.outcome.borrow_mut() = Some(outcome);
         self.wait.wake_all();
     }
@@ -80,7 +80,7 @@ impl Lines {
 impl Engine {
     /// The answer made of lines; a client that goes away ends the work. An error is the last line; one
     /// before the first line is the answer's status if `refuses`, as for a pull.
-    pub(super) async fn stream(
+    pub(crate) async fn stream(
         &self,
         lines: Rc<Lines>,
         task: JoinHandle<()>,

@@ -1,26 +1,27 @@
 //! Operations on images, a verb a file.
 
 mod commit;
-mod create;
+pub(crate) mod create;
 mod delete;
 mod distribution;
 mod history;
 mod import;
 mod inspect;
-mod lines;
+pub(crate) mod lines;
 mod list;
 mod load;
 mod prune;
 mod push;
 mod save;
 mod search;
-mod tag;
+pub(crate) mod tag;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::timestamp;
 use layers::{Image, StoreError};
 
 use crate::Engine;
+pub(crate) use inspect::config as shown_config;
 
 /// The class of a store's error.
 pub(crate) fn store_error(error: StoreError) -> ApiError {

@@ -22,7 +22,7 @@ impl Engine {
 }
 
 /// The name an image gets.
-pub(super) fn tag_reference(repo: &str, tag: &str) -> Result<Reference> {
+pub(crate) fn tag_reference(repo: &str, tag: &str) -> Result<Reference> {
     let invalid = |error: oci::ReferenceError| ApiError::invalid(error.to_string());
     let reference = Reference::parse(repo).map_err(invalid)?;
     if reference.familiar_name() == "sha256" {

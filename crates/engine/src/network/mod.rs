@@ -287,6 +287,9 @@ impl Engine {
 
     /// Says that a container has joined or left its networks.
     pub(crate) fn say_networks(&self, container: &Container, action: &str) {
+        if container.data.borrow().hidden {
+            return;
+        }
         let names: Vec<String> = match &*container.sandbox.borrow() {
             Some(sandbox) => sandbox
                 .endpoints

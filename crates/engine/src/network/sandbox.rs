@@ -238,7 +238,8 @@ impl Engine {
     /// Running containers on a network, with how they are on it.
     pub(crate) fn endpoints_of(&self, network: &str) -> Vec<(Rc<Container>, Endpoint)> {
         let mut found = Vec::new();
-        for container in self.all_containers() {
+        let hidden: Vec<_> = self.build_containers.borrow().values().cloned().collect();
+        for container in self.all_containers().into_iter().chain(hidden) {
             let sandbox = container.sandbox.borrow();
             let endpoints = sandbox.iter().flat_map(|sandbox| &sandbox.endpoints);
             let own = endpoints

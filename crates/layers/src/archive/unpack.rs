@@ -15,6 +15,7 @@ use tar::{Entry, EntryType};
 
 use super::split::Recorder;
 use super::{OPAQUE_MARKER, WHITEOUT_PREFIX, is_layer_metadata};
+use crate::decompress::Decompressor;
 use crate::scope;
 
 /// Bytes written at a time.
@@ -100,6 +101,18 @@ pub async fn unpack(
     tar: impl Read,
     options: UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
+    unpack_recording(os, view, root, tar, options, None).await
+}
+
+/// The same for an archive that may be compressed.
+pub async fn unpack_compressed(
+    os: &Rc<dyn Os>,
+    view: View,
+    root: &[u8],
+    archive: impl Read,
+    options: UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    let tar = Decompressor::new(archive).map_err(malformed)?;
     unpack_recording(os, view, root, tar, options, None).await
 }
 
