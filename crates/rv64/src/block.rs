@@ -58,6 +58,8 @@ pub struct CodePage {
     snapshot: Option<Box<[u8; PAGE_SIZE]>>,
     /// Where it is counted, and with how many bytes.
     counted: Option<(Rc<CodeCache>, Cell<usize>)>,
+    /// The TLB that was last asked to forget stores to the page.
+    flushed: Cell<usize>,
 }
 
 impl Drop for CodePage {
@@ -133,7 +135,14 @@ impl CodePage {
             ops: RefCell::default(),
             snapshot: None,
             counted: None,
+            flushed: Cell::new(0),
         }
+    }
+
+    /// True when `tlb`, a TLB's address, was not the last to be asked to forget stores to the page. Once it
+    /// has, it is given no new ones as long as this is the page's code.
+    pub fn is_first_seen_by(&self, tlb: usize) -> bool {
+        self.flushed.replace(tlb) != tlb
     }
 
     /// A page with one instruction only, at page offset `at`; for single steps and for instructions that

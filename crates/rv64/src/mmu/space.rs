@@ -267,7 +267,9 @@ impl AddressSpace {
             return Ok((code, page));
         }
         // Another address space may have attached the code while this one could still store to the page.
-        self.tlb.flush_writes_to(&page);
+        if code.is_first_seen_by(self.tlb.as_ptr() as usize) {
+            self.tlb.flush_writes_to(&page);
+        }
         if !page.is_stored_elsewhere() {
             self.tlb.add_fetch(va, &page, &code);
         }
