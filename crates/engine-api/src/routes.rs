@@ -90,7 +90,7 @@ routes! {
     POST "/exec/{id}/resize" ExecResize 0 Full;
     GET "/exec/{id}/json" ExecInspect 0 Full;
     GET "/images/json" ImageList 0 Full;
-    POST "/images/create" ImageCreate 0 Partial("import from the body only, without changes");
+    POST "/images/create" ImageCreate 0 Partial("import from the body only");
     GET "/images/search" ImageSearch 0 Full;
     POST "/images/prune" ImagePrune 25 Full;
     GET "/images/get" ImageSaveMany 0 Full;
@@ -101,10 +101,10 @@ routes! {
     POST "/images/{name...}/tag" ImageTag 0 Full;
     GET "/images/{name...}/get" ImageSave 0 Full;
     DELETE "/images/{name...}" ImageDelete 0 Full;
-    POST "/commit" ImageCommit 0 Partial("without changes");
+    POST "/commit" ImageCommit 0 Full;
     POST "/build" ImageBuild 0 Full;
     POST "/build/prune" BuildPrune 31 Full;
-    POST "/build/cancel" BuildCancel 38 Absent;
+    POST "/build/cancel" BuildCancel 38 Full;
     GET "/distribution/{name...}/json" DistributionInspect 30 Full;
     POST "/session" Session 31 Full;
     POST "/grpc" Grpc 0 Partial("what BuildKit's clients use for Dockerfiles");

@@ -215,6 +215,7 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::NetworkInspect => engine.network_inspect(context).await,
         Operation::NetworkPrune => engine.network_prune(context).await,
         Operation::ImageBuild => engine.image_build(context).await,
+        Operation::BuildCancel => engine.build_cancel(context).await,
         Operation::BuildPrune => engine.build_prune(context).await,
         Operation::NetworkDelete => engine.network_delete(context).await,
         Operation::VolumeList => engine.volume_list(context).await,

@@ -78,6 +78,7 @@ pub struct Engine {
     containers: RefCell<BTreeMap<String, Rc<Container>>>,
     /// Those of BuildKit's steps, which nobody else sees.
     build_containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    build_cache: build::cache::BuildCache,
     /// Names that are being given to a container that is not there yet.
     reserved_names: RefCell<BTreeMap<String, String>>,
     execs: RefCell<BTreeMap<String, Rc<Exec>>>,
@@ -111,6 +112,7 @@ impl Engine {
             config,
             containers: RefCell::default(),
             build_containers: RefCell::default(),
+            build_cache: build::cache::BuildCache::default(),
             reserved_names: RefCell::default(),
             execs: RefCell::default(),
             volumes: RefCell::default(),

@@ -54,6 +54,18 @@ impl Download {
         Ok(())
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Moves it to where it stays.
+    pub fn keep(self, path: &str) -> Result<(), Errno> {
+        self.os
+            .rename(View::Host, self.path.as_bytes(), path.as_bytes())
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -91,6 +91,8 @@ struct Inner {
     /// Writable layers of containers.
     pub(crate) writable: RefCell<BTreeMap<String, Writable>>,
     transfers: Transfers,
+    /// Layers that stay although nothing may be made of them.
+    kept: RefCell<BTreeSet<Digest>>,
 }
 
 /// The image store of a machine. Clones share it.
@@ -111,6 +113,7 @@ impl Store {
             names: RefCell::default(),
             writable: RefCell::default(),
             transfers: Transfers::default(),
+            kept: RefCell::default(),
         }));
         store.load()?;
         Ok(store)
@@ -434,6 +437,24 @@ impl Store {
         Ok(removed)
     }
 
+    /// These layers and those below them stay, whether an image has them or not; others kept before do not.
+    pub fn keep_layers(&self, tops: BTreeSet<Digest>) {
+        *self.0.kept.borrow_mut() = tops;
+    }
+
+    /// Removes these top layers and those below them as far as nothing is made of them.
+    pub fn drop_layers(&self, tops: &[Digest]) {
+        for top in tops {
+            let mut chain = Vec::new();
+            let mut next = Some(*top);
+            while let Some(layer) = next {
+                chain.insert(0, layer);
+                next = self.graph().get(&layer).and_then(|layer| layer.parent);
+            }
+            self.drop_unused(&chain);
+        }
+    }
+
     /// Removes those of these layers (base first) that nothing is made of.
     pub(crate) fn drop_unused(&self, chains: &[Digest]) {
         let used = self.used_chains();
@@ -449,8 +470,10 @@ impl Store {
         for config in self.0.images.borrow().values() {
             used.extend(chain_ids(&config.rootfs.diff_ids));
         }
-        for writable in self.0.writable.borrow().values() {
-            let mut next = writable.parent;
+        let writable = self.0.writable.borrow();
+        let tops = writable.values().filter_map(|writable| writable.parent);
+        for top in tops.chain(self.0.kept.borrow().iter().copied()) {
+            let mut next = Some(top);
             while let Some(chain) = next {
                 used.insert(chain);
                 next = self.graph().get(&chain).and_then(|layer| layer.parent);

@@ -18,7 +18,7 @@ const PREDEFINED: [&str; 10] = [
 ];
 
 /// The arguments of a build.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Args {
     /// `--build-arg`.
     given: BTreeMap<String, Option<String>>,

@@ -18,7 +18,8 @@ use serve::Response;
 
 use super::BuildError;
 use super::args::Args;
-use super::copy::{Item, Plan};
+use super::copy::Plan;
+use super::mounts::Mounts;
 use super::run::{Containers, Step};
 use super::stage::{State, go_quote};
 use super::tree::Tree;
@@ -27,7 +28,7 @@ use crate::dispatch::Context;
 use crate::image::lines::Lines;
 use crate::image::tag::tag_reference;
 use crate::image::{shown_config, store_error};
-use crate::state::Container;
+use crate::state::{Container, Mount};
 
 type Outcome<T> = std::result::Result<T, BuildError>;
 
@@ -349,7 +350,12 @@ impl Builder {
     }
 
     /// Makes the container of a step.
-    async fn container(&self, state: &State, config: Config) -> Result<Rc<Container>> {
+    async fn container(
+        &self,
+        state: &State,
+        config: Config,
+        mounts: Vec<Mount>,
+    ) -> Result<Rc<Container>> {
         let container = self
             .engine
             .step_container(Step {
@@ -357,7 +363,7 @@ impl Builder {
                 config,
                 host: self.build.host.clone(),
                 top: state.top,
-                mounts: Vec::new(),
+                mounts,
                 hidden: false,
             })
             .await?;
@@ -373,7 +379,7 @@ impl Builder {
         if self.probe(state, &config)? {
             return Ok(());
         }
-        let container = self.container(state, config.clone()).await?;
+        let container = self.container(state, config.clone(), Vec::new()).await?;
         self.commit(state, &config, &container.id, None, &self.now())
     }
 
@@ -385,7 +391,7 @@ impl Builder {
             return Ok(());
         }
         // Making the container makes its working directory.
-        let container = self.container(state, config.clone()).await?;
+        let container = self.container(state, config.clone(), Vec::new()).await?;
         let layer = self.engine.store.commit_container(&container.id).await;
         let layer = layer.map_err(|error| ApiError::system(error.to_string()))?;
         self.commit(state, &config, &container.id, layer, &self.now())
@@ -423,9 +429,12 @@ impl Builder {
         if self.probe(state, &config)? {
             return Ok(());
         }
-        let mut running = self.config(state, words.clone());
+        let mut mounts = Mounts::default();
+        let script = self.engine.script(run, &mut mounts)?;
+        let mut running = self.config(state, script.unwrap_or_else(|| words.clone()));
         running.env.get_or_insert_default().extend(env);
-        let container = self.container(state, running).await?;
+        let files = std::mem::take(&mut mounts.mounts);
+        let container = self.container(state, running, files).await?;
         let log = |channel, bytes: &[u8]| self.out.log(channel, bytes);
         let code = self.engine.run_step(&container, &log).await?;
         if code != 0 {
@@ -476,24 +485,13 @@ impl Builder {
         let (mut plan, tree) = self.plan(state, name, copy).await?;
         let root = tree.as_ref().map_or(self.root.as_str(), |tree| &tree.root);
         let os = Rc::clone(&self.engine.os);
-        let (urls, files): (Vec<String>, Vec<String>) = std::mem::take(&mut plan.sources)
-            .into_iter()
-            .partition(|source| name == "ADD" && super::fetch::is_remote(source));
-        plan.sources = files;
-        let mut items: Vec<Item> = plan.items(&os, root).await?;
         let downloads = self.engine.scratch("docker-remote")?;
-        for (index, url) in urls.iter().enumerate() {
-            let say = |text: &str| self.out.say(text);
-            let fetched = self
-                .engine
-                .fetch_file(url, &downloads.path, index, &say)
-                .await;
-            let (path, base) = fetched.map_err(|error| ApiError {
-                message: format!("ADD failed: {}", error.message),
-                ..error
-            })?;
-            items.push(plan.fetched(&os, &path, &base).await?);
-        }
+        let items = self
+            .engine
+            .copy_items(&mut plan, root, &downloads.path, "", &|text| {
+                self.out.say(text)
+            })
+            .await?;
         plan.check_destination(&items)?;
         let chown = match plan.chown.as_str() {
             "" => String::new(),

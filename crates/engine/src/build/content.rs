@@ -113,3 +113,16 @@ pub(super) async fn digest(os: &Rc<dyn Os>, walk: &Walk<'_>) -> os::Result<Diges
     }
     Ok(hasher.finish())
 }
+
+/// The digest of what is at a path below `root`; none if nothing is.
+pub(super) async fn tree_digest(os: &Rc<dyn Os>, root: &str, path: &str) -> Option<Digest> {
+    let path = layers::scope::resolve(os, View::Host, root.as_bytes(), path.as_bytes(), true);
+    let path = path.ok()?;
+    let ignore = dockerfile::ignore::Ignore::default();
+    let walk = Walk {
+        path: &path,
+        ignore: &ignore,
+        prefix: "",
+    };
+    digest(os, &walk).await.ok()
+}

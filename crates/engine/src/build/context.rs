@@ -48,6 +48,47 @@ impl Engine {
         text.map(Some).map_err(failed)
     }
 
+    /// Takes out what `.dockerignore` says: of a context that no client has looked through.
+    pub(super) async fn ignore_files(&self, root: &str) -> Result<()> {
+        let Some(patterns) = self.context_file(root, ".dockerignore").await? else {
+            return Ok(());
+        };
+        let ignore =
+            Ignore::parse(&String::from_utf8_lossy(&patterns)).map_err(ApiError::invalid)?;
+        let mut pending = vec![String::new()];
+        while let Some(directory) = pending.pop() {
+            let path = format!("{root}/{directory}");
+            let entries = self.os.read_dir(View::Host, path.as_bytes());
+            for entry in entries.unwrap_or_default() {
+                let name = String::from_utf8_lossy(&entry.name).into_owned();
+                let name = match directory.as_str() {
+                    "" => name,
+                    directory => format!("{directory}/{name}"),
+                };
+                let path = format!("{root}/{name}");
+                let is_directory = self
+                    .os
+                    .metadata(View::Host, path.as_bytes(), false)
+                    .is_ok_and(|found| found.is_dir());
+                let outcome = match (ignore.excludes(&name), is_directory) {
+                    (true, true) if ignore.skips_below(&name) => {
+                        self.os.remove_all(View::Host, path.as_bytes())
+                    }
+                    (true, false) => self.os.unlink(View::Host, path.as_bytes()),
+                    (_, true) => {
+                        pending.push(name.clone());
+                        Ok(())
+                    }
+                    (false, false) => Ok(()),
+                };
+                outcome.map_err(|errno| {
+                    ApiError::system(format!("remove {name}: {}", errno.go_description()))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// The Dockerfile of a context. It is taken out if `.dockerignore` says so, and so is that file itself:
     /// clients send both, for they are needed.
     pub(super) async fn context_dockerfile(&self, root: &str, name: &str) -> Result<Vec<u8>> {

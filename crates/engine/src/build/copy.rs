@@ -52,8 +52,8 @@ pub(super) struct Item {
     digest: Digest,
     /// `ADD` unpacks it.
     archive: bool,
-    /// It was fetched: it is a file of this name and content.
-    fetched: bool,
+    /// It was fetched: the digest of its content.
+    fetched: Option<Digest>,
 }
 
 /// A way through a source.
@@ -262,7 +262,7 @@ impl Plan {
             metadata,
             digest,
             archive,
-            fetched: false,
+            fetched: None,
         })
     }
 
@@ -280,6 +280,13 @@ impl Plan {
         let metadata = os
             .metadata(View::Host, path.as_bytes(), false)
             .map_err(|errno| failed("lstat", path.as_bytes(), errno))?;
+        let mut hasher = Hasher::new();
+        let read = content::read_pieces(os, path.as_bytes(), |piece| {
+            hasher.update(piece);
+            Ok(())
+        });
+        read.await
+            .map_err(|errno| failed("read", path.as_bytes(), errno))?;
         Ok(Item {
             path: path.as_bytes().to_vec(),
             shown: name.to_string(),
@@ -287,7 +294,7 @@ impl Plan {
             metadata,
             digest,
             archive: false,
-            fetched: true,
+            fetched: Some(hasher.finish()),
         })
     }
 
@@ -309,6 +316,17 @@ impl Plan {
             hasher.update(format!("{}\0{}\0", heredoc.name, heredoc.content).as_bytes());
         }
         format!("multi:{}", hasher.finish().hex())
+    }
+
+    /// What the sources are called at the destination.
+    pub(super) fn names(&self, items: &[Item]) -> String {
+        let names = items
+            .iter()
+            .map(|item| match item.metadata.is_dir() && !self.parents {
+                true => String::new(),
+                false => String::from_utf8_lossy(&item.base).into_owned(),
+            });
+        names.collect::<Vec<_>>().join("\0")
     }
 
     /// The destination has to be a directory when there are several sources.
@@ -436,7 +454,7 @@ impl Plan {
                 &item.shown
             },
         };
-        if item.fetched {
+        if item.fetched.is_some() {
             copier.clear(&path)?;
             copier.file(&item.path, &path).await?;
             // What was fetched is its fetcher's.
@@ -726,5 +744,20 @@ pub(super) fn parse_chmod(text: &str) -> Result<Option<u32>> {
         _ => Err(ApiError::invalid(format!(
             "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
         ))),
+    }
+}
+
+impl Item {
+    /// `--checksum` of what was fetched.
+    pub(super) fn check(&self, wanted: &str) -> Result<()> {
+        let found = self
+            .fetched
+            .map_or(String::new(), |digest| digest.to_string());
+        match wanted.is_empty() || wanted == found {
+            true => Ok(()),
+            false => Err(ApiError::system(format!(
+                "digest mismatch {found}: {wanted}"
+            ))),
+        }
     }
 }

@@ -1,33 +1,201 @@
 //! What a build takes from elsewhere: `ADD URL`, and a context that is a URL.
 
 use engine_api::error::{ApiError, Result};
+use layers::archive::is_archive;
+use layers::download::Download;
+use serve::Response;
 
+use super::copy::{Item, Plan};
 use super::tree::Scratch;
 use crate::Engine;
 
+/// Redirections that are followed, as by Go's client.
+const REDIRECTIONS_MAX: usize = 10;
+
 /// Whether an `ADD` source is not in the context.
 pub(super) fn is_remote(source: &str) -> bool {
+    is_url(source) || is_git(source)
+}
+
+fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
+fn is_git(source: &str) -> bool {
+    let path = source.split(['#', '?']).next().unwrap_or_default();
+    source.starts_with("git://")
+        || source.starts_with("git@")
+        || source.starts_with("ssh://")
+        || is_url(source) && path.ends_with(".git")
+}
+
+fn no_git(source: &str) -> ApiError {
+    ApiError::unsupported(format!(
+        "the git repository {source} as a source of a build"
+    ))
+}
+
+/// The file a URL names; empty: none.
+fn base_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    match path.split_once('/') {
+        Some((_, path)) => path.rsplit('/').next().unwrap_or_default(),
+        None => "",
+    }
+}
+
+/// Where a redirection leads.
+fn redirected(from: &str, location: &str) -> String {
+    if location.contains("://") {
+        return location.to_string();
+    }
+    let end = from.find("://").map_or(0, |at| at + 3);
+    let host_end = from[end..].find('/').map_or(from.len(), |at| end + at);
+    match location.starts_with('/') {
+        true => format!("{}{location}", &from[..host_end]),
+        false => {
+            let directory = from.rfind('/').filter(|&at| at >= host_end);
+            let directory = directory.map_or(&from[..host_end], |at| &from[..at]);
+            format!("{directory}/{location}")
+        }
+    }
+}
+
 impl Engine {
-    /// Fetches a file into `directory`; gives its path and what it is called.
-    pub(super) async fn fetch_file(
+    /// The sources of an `ADD` or `COPY`: those below `root`, and those that are fetched into `downloads`.
+    pub(super) async fn copy_items(
         &self,
-        url: &str,
-        _directory: &str,
-        _index: usize,
-        _say: &dyn Fn(&str),
-    ) -> Result<(String, String)> {
-        Err(ApiError::unsupported(format!("ADD {url}")))
+        plan: &mut Plan,
+        root: &str,
+        downloads: &str,
+        checksum: &str,
+        say: &dyn Fn(&str),
+    ) -> Result<Vec<Item>> {
+        let adds = plan.name == "ADD";
+        let (urls, files): (Vec<String>, Vec<String>) = std::mem::take(&mut plan.sources)
+            .into_iter()
+            .partition(|source| adds && is_remote(source));
+        plan.sources = files;
+        let mut items = plan.items(&self.os, root).await?;
+        for (index, url) in urls.iter().enumerate() {
+            let failed = |message: String| match plan.later {
+                true => ApiError::system(message),
+                false => ApiError::system(format!("ADD failed: {message}")),
+            };
+            if is_git(url) {
+                return Err(no_git(url));
+            }
+            let base = match (base_name(url), plan.destination.ends_with('/')) {
+                ("", true) => {
+                    return Err(failed(format!("cannot determine filename from url: {url}")));
+                }
+                (base, _) => base.to_string(),
+            };
+            let path = format!("{downloads}/{index}");
+            let file = self.download(url).await.map_err(failed)?;
+            file.keep(&path)
+                .map_err(|errno| failed(errno.go_description()))?;
+            say("\n");
+            let item = plan.fetched(&self.os, &path, &base).await?;
+            item.check(checksum)?;
+            items.push(item);
+        }
+        Ok(items)
     }
 
-    /// The context behind a URL, and its Dockerfile.
+    async fn get(&self, url: &str) -> std::result::Result<Response, String> {
+        let mut url = url.to_string();
+        for _ in 0..REDIRECTIONS_MAX {
+            let response = self.registry.get(&url).await?;
+            if !response.status().is_redirection() {
+                return match response.status().is_success() {
+                    true => Ok(response),
+                    false => {
+                        let status = response.status();
+                        Err(format!("failed to GET {url} with status {status}"))
+                    }
+                };
+            }
+            let location = response.headers().get("location");
+            let location = location.and_then(|value| value.to_str().ok());
+            let location = location.ok_or_else(|| {
+                format!(
+                    "Get {url:?}: {} response missing Location header",
+                    response.status()
+                )
+            })?;
+            url = redirected(&url, location);
+        }
+        Err(format!("Get {url:?}: stopped after 10 redirects"))
+    }
+
+    /// Fetches a file; it takes room on the machine's disk.
+    async fn download(&self, url: &str) -> std::result::Result<Download, String> {
+        let failed = |(operation, error): (String, os::Errno)| {
+            format!("{operation}: {}", error.go_description())
+        };
+        let mut body = self.get(url).await?.into_body();
+        let mut file = Download::new(&self.os, &self.config.root).map_err(failed)?;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| format!("Get {url:?}: {error}"))?;
+            file.write(&chunk).map_err(failed)?;
+        }
+        Ok(file)
+    }
+
+    /// The context behind a URL (an archive, or a Dockerfile alone), and its Dockerfile.
     pub(super) async fn remote_context(
         &self,
         url: &str,
-        _dockerfile: &str,
+        dockerfile: &str,
     ) -> Result<(Scratch, Vec<u8>)> {
-        Err(ApiError::unsupported(format!("a build context at {url}")))
+        if is_git(url) || !is_url(url) {
+            return Err(no_git(url));
+        }
+        let failed = |why: String| {
+            ApiError::system(format!("error downloading remote context {url}: {why}"))
+        };
+        let file = self.download(url).await.map_err(failed)?;
+        if is_archive(&self.os, file.path().as_bytes()) {
+            let directory = self.unpack_context(&file).await?;
+            let text = self.context_dockerfile(&directory.path, dockerfile).await?;
+            self.ignore_files(&directory.path).await?;
+            return Ok((directory, text));
+        }
+        let directory = self.scratch("docker-builder")?;
+        file.keep(&format!("{}/Dockerfile", directory.path))
+            .map_err(|errno| failed(errno.go_description()))?;
+        let text = self
+            .context_dockerfile(&directory.path, "Dockerfile")
+            .await?;
+        Ok((directory, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (url, base) in [
+            ("http://h/a/b.txt?x#y", "b.txt"),
+            ("http://h", ""),
+            ("http://h/", ""),
+            ("https://h/a/", ""),
+        ] {
+            assert_eq!(base_name(url), base);
+        }
+        for (from, to, url) in [
+            ("http://h/a/b", "/c", "http://h/c"),
+            ("http://h/a/b", "c", "http://h/a/c"),
+            ("http://h", "c", "http://h/c"),
+            ("http://h/a", "http://i/b", "http://i/b"),
+        ] {
+            assert_eq!(redirected(from, to), url);
+        }
+        assert!(is_git("https://h/x.git#main") && !is_git("https://h/x.tar"));
+        assert!(is_remote("git@h:x") && !is_remote("a/b"));
     }
 }

@@ -11,17 +11,21 @@
 #![allow(dead_code, reason = "the two doors are being built")]
 
 mod args;
+pub(crate) mod cache;
+mod cancel;
+pub(crate) mod changes;
 pub(crate) mod classic;
 mod content;
 mod context;
 mod copy;
 mod fetch;
+mod mounts;
 mod run;
+mod solve;
 mod stage;
 pub(crate) mod tree;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use dockerfile::shell;
 
@@ -184,17 +188,6 @@ pub(crate) struct Built {
 }
 
 impl Engine {
-    /// Builds the target and what it needs, as BuildKit does. The result is no image yet: see
-    /// [`Engine::add_built`]. Dropping the future ends it: containers that run are killed and removed.
-    pub(crate) async fn solve(
-        &self,
-        _request: &Request,
-        _client: Rc<dyn Client>,
-        _progress: Rc<dyn Progress>,
-    ) -> std::result::Result<Built, BuildError> {
-        Err(ApiError::unsupported("BuildKit's way of building").into())
-    }
-
     /// Adds what was built to the images, under these names.
     pub(crate) fn add_built(&self, built: &Built, names: &[oci::Reference]) -> Result<Digest> {
         let id = self.add_document(&built.document)?;
@@ -222,12 +215,11 @@ fn declare_meta(args: &mut Args, pairs: &[(String, Option<String>)], escape: cha
 /// The command of a `RUN`, its heredocs put back. One that is nothing but a heredoc is that text.
 fn run_command(run: &dockerfile::Run) -> dockerfile::Command {
     let mut command = run.command.clone();
-    if let ([heredoc], [word], true) = (&run.heredocs[..], &command.words[..], command.shell) {
-        let alone = word.trim_start_matches(|ch: char| ch.is_ascii_digit());
-        if alone.starts_with("<<") && !alone.contains(char::is_whitespace) {
-            command.words = vec![heredoc.text()];
-            return command;
-        }
+    if let ([heredoc], [word], true) = (&run.heredocs[..], &command.words[..], command.shell)
+        && is_heredoc_alone(word)
+    {
+        command.words = vec![heredoc.text()];
+        return command;
     }
     if let Some(word) = command.words.first_mut() {
         for heredoc in &run.heredocs {
@@ -235,6 +227,14 @@ fn run_command(run: &dockerfile::Run) -> dockerfile::Command {
         }
     }
     command
+}
+
+/// `<<EOF` and nothing else.
+fn is_heredoc_alone(word: &str) -> bool {
+    let word = word
+        .trim()
+        .trim_start_matches(|ch: char| ch.is_ascii_digit());
+    word.starts_with("<<") && !word.contains(char::is_whitespace)
 }
 
 /// An `ADD` or `COPY` with its variables replaced.

@@ -335,7 +335,7 @@ impl Engine {
         outcome
     }
 
-    fn make_workdir(&self, merged: &str, workdir: &str) -> Result<()> {
+    pub(crate) fn make_workdir(&self, merged: &str, workdir: &str) -> Result<()> {
         if workdir.is_empty() {
             return Ok(());
         }

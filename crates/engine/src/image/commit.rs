@@ -13,6 +13,7 @@ use serve::Response;
 use super::store_error;
 use super::tag::tag_reference;
 use crate::Engine;
+use crate::build::changes;
 use crate::dispatch::Context;
 use crate::state::Container;
 
@@ -26,14 +27,6 @@ pub(super) fn new_name(repo: &str, tag: &str) -> Result<Option<Reference>> {
         return Err(ApiError::invalid("cannot import digest reference"));
     }
     tag_reference(repo, tag).map(Some)
-}
-
-/// Instructions on top of an image need the builder.
-pub(super) fn no_changes(changes: &[String]) -> Result<()> {
-    match changes {
-        [] => Ok(()),
-        _ => Err(ApiError::unsupported("--change")),
-    }
 }
 
 /// What is not said about the new image is as the container has it.
@@ -103,7 +96,7 @@ impl Engine {
         let commit = Commit::parse(&context.query);
         let mut config: Config = context.json().await?;
         let container = self.find_container(&commit.container)?;
-        no_changes(&commit.changes)?;
+        changes::apply(&mut config, &commit.changes)?;
         let name = new_name(&commit.repo, &commit.tag)?;
         merge(&mut config, &container.data.borrow().config);
         let frozen = match commit.pause && container.status() == "running" {

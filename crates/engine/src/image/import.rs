@@ -10,9 +10,10 @@ use oci::Platform;
 use serde_json::json as value;
 use serve::{Body, Response};
 
-use super::commit::{new_name, no_changes};
+use super::commit::new_name;
 use super::store_error;
 use crate::Engine;
+use crate::build::changes;
 
 impl Engine {
     /// Puts a request's body on the disk.
@@ -33,7 +34,8 @@ impl Engine {
         if import.source != "-" {
             return Err(ApiError::unsupported("docker import of a URL"));
         }
-        no_changes(&import.changes)?;
+        let mut config = Config::default();
+        changes::apply(&mut config, &import.changes)?;
         let name = new_name(&import.repo, &import.tag)?;
         let platform = match import.platform.as_str() {
             "" => Platform::host(),
@@ -51,7 +53,6 @@ impl Engine {
             "" => "Imported from -",
             message => message,
         };
-        let config = Config::default();
         let diff_ids: Vec<String> = layer.iter().map(ToString::to_string).collect();
         let id = self.add_document(&value!({
             "architecture": platform.architecture,

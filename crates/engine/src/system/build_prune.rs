@@ -1,4 +1,4 @@
-//! `POST /build/prune`: there is no builder in this version, so there is never a build cache to remove.
+//! `POST /build/prune`: forgets what builds would find again.
 
 use engine_api::error::Result;
 use engine_api::json;
@@ -9,10 +9,13 @@ use crate::Engine;
 use crate::dispatch::Context;
 
 impl Engine {
-    pub(crate) async fn build_prune(&self, _context: Context) -> Result<Response> {
+    pub(crate) async fn build_prune(&self, context: Context) -> Result<Response> {
+        let (removed, reclaimed) = self.prune_build_cache(context.query.flag("all"));
+        self.prune_event("builder", reclaimed);
+        let removed = (!removed.is_empty()).then_some(removed);
         Ok(json::emit(
             200,
-            &json!({ "CachesDeleted": null, "SpaceReclaimed": 0 }),
+            &json!({ "CachesDeleted": removed, "SpaceReclaimed": reclaimed }),
         ))
     }
 }

@@ -3,7 +3,7 @@
 use engine_api::error::{ApiError, Result};
 use engine_api::image::list::List;
 use engine_api::types::Volume;
-use engine_api::{Filters, json};
+use engine_api::{Filters, json, timestamp};
 use serde_json::json;
 use serve::Response;
 
@@ -48,7 +48,21 @@ impl Engine {
             answer["Volumes"] = serialize(serde_json::to_value(volumes));
         }
         if wants("build-cache") {
-            answer["BuildCache"] = json!([]);
+            let rows = self.build_cache_entries().into_iter();
+            let rows = rows.map(|(id, entry, size, shared)| {
+                json!({
+                    "ID": &id.hex()[..25],
+                    "Type": "regular",
+                    "Description": entry.description,
+                    "InUse": false,
+                    "Shared": shared,
+                    "Size": size,
+                    "CreatedAt": timestamp::format(entry.created),
+                    "LastUsedAt": timestamp::format(entry.used),
+                    "UsageCount": entry.usage_count,
+                })
+            });
+            answer["BuildCache"] = serde_json::Value::Array(rows.collect());
         }
         Ok(json::emit(200, &answer))
     }

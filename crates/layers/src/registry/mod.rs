@@ -17,7 +17,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use oci::{DEFAULT_DOMAIN, Digest, ManifestDocument, Reference};
 use os::Os;
-use serve::Service;
+use serve::{Body, Response, Service};
 
 pub use auth::Credentials;
 pub use error::{RegistryError, with_text};
@@ -240,6 +240,17 @@ impl Registry {
         let files = self.files(DEFAULT_DOMAIN);
         let repository = self.open(&files, reference, Access::Pull).await?;
         repository.document(path).await
+    }
+
+    /// `GET` of any URL over the machine's network. Redirections are the caller's business.
+    pub async fn get(&self, url: &str) -> Result<Response, String> {
+        let failed = |why: &str| format!("Get \"{url}\": {why}");
+        let network = self.network.as_ref();
+        let network = network.ok_or_else(|| failed("network is unreachable"))?;
+        let request = http::Request::get(url).body(Body::empty());
+        network
+            .send(request.map_err(|_| failed("invalid URL"))?)
+            .await
     }
 
     /// `docker login`: whether a registry takes who we say we are.
