@@ -228,7 +228,9 @@ impl Writer {
     }
 
     fn finish(mut self, landmark: Option<usize>) -> anyhow::Result<Layer> {
-        let compressed = compress_all(&self.members);
+        // What a first visit downloads is worth the time it takes to make it smaller.
+        let first = landmark.and_then(|index| self.entry_members[index]);
+        let compressed = compress_all(&self.members, first.unwrap_or(0));
         let mut offsets = Vec::with_capacity(compressed.len());
         let mut blob = Vec::with_capacity(compressed.iter().map(Vec::len).sum::<usize>());
         for member in &compressed {
@@ -263,7 +265,10 @@ impl Writer {
         tail.resize_with_zeroes(size.next_multiple_of(512) - size);
         // Two empty blocks end a tar.
         tail.resize_with_zeroes(1024);
-        blob.extend_from_slice(&gzip(&tail));
+        blob.extend_from_slice(&match landmark {
+            Some(_) => gzip_small(&tail),
+            None => gzip(&tail),
+        });
         blob.extend_from_slice(&footer(toc_offset));
 
         let mut hasher = oci::Hasher::new();
@@ -298,7 +303,8 @@ impl ResizeWithZeroes for Vec<u8> {
     }
 }
 
-fn compress_all(members: &[Vec<u8>]) -> Vec<Vec<u8>> {
+/// The members compressed, the first `small` of them as much as can be.
+fn compress_all(members: &[Vec<u8>], small: usize) -> Vec<Vec<u8>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(vec![Vec::new(); members.len()]);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -310,7 +316,10 @@ fn compress_all(members: &[Vec<u8>]) -> Vec<Vec<u8>> {
                     let Some(member) = members.get(index) else {
                         return;
                     };
-                    let compressed = gzip(member);
+                    let compressed = match index < small {
+                        true => gzip_small(member),
+                        false => gzip(member),
+                    };
                     done.lock().unwrap_or_else(|poison| poison.into_inner())[index] = compressed;
                 }
             });
@@ -318,6 +327,19 @@ fn compress_all(members: &[Vec<u8>]) -> Vec<Vec<u8>> {
     });
     done.into_inner()
         .unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// The same as [`gzip`] in a twentieth fewer bytes and a hundred times the time.
+fn gzip_small(bytes: &[u8]) -> Vec<u8> {
+    let mut written = Vec::new();
+    zopfli::compress(
+        zopfli::Options::default(),
+        zopfli::Format::Gzip,
+        bytes,
+        &mut written,
+    )
+    .expect("writing to memory does not fail");
+    written
 }
 
 /// A gzip member without a time or a name in it.
