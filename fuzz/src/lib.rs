@@ -5,6 +5,7 @@
 //! run; by hand: `cargo run --release -p fuzz -- TARGET RUNS SEED`. A finding is a seed number, which
 //! reproduces it. The same functions fit `fuzz_target!` of cargo-fuzz where a nightly toolchain is at hand.
 
+mod dockerfile;
 mod frames;
 mod targets;
 

@@ -28,6 +28,11 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target {
+        name: "dockerfile",
+        run: crate::dockerfile::run,
+        seeds: crate::dockerfile::seeds,
+    },
+    Target {
         name: "frames",
         run: crate::frames::run,
         seeds: crate::frames::seeds,

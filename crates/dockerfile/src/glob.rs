@@ -1,6 +1,7 @@
 //! Patterns of file names.
 
 /// One step of a pattern.
+#[derive(Clone)]
 enum Token {
     Char(char),
     /// `?`
@@ -94,33 +95,37 @@ fn fits(tokens: &[Token], name: &str, slashes: bool) -> bool {
     possible[0] = true;
     spread(tokens, &mut possible);
     for ch in name.chars() {
-        let mut next = vec![false; tokens.len() + 1];
-        let plain = slashes || ch != '/';
-        for (index, token) in tokens
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| possible[*index])
-        {
-            match token {
-                Token::Char(wanted) => next[index + 1] |= *wanted == ch,
-                Token::One => next[index + 1] |= plain,
-                Token::Many => next[index] |= plain,
-                Token::All => next[index] = true,
-                Token::Directories => {}
-                Token::Inside => {
-                    next[index] = true;
-                    next[index + 1] |= ch == '/';
-                }
-                Token::Class(negated, ranges) => {
-                    let inside = ranges.iter().any(|&(low, high)| (low..=high).contains(&ch));
-                    next[index + 1] |= plain && inside != *negated;
-                }
-            }
-        }
-        spread(tokens, &mut next);
-        possible = next;
+        possible = step(tokens, &possible, ch, slashes);
     }
     possible[tokens.len()]
+}
+
+fn step(tokens: &[Token], possible: &[bool], ch: char, slashes: bool) -> Vec<bool> {
+    let mut next = vec![false; tokens.len() + 1];
+    let plain = slashes || ch != '/';
+    for (index, token) in tokens
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| possible[*index])
+    {
+        match token {
+            Token::Char(wanted) => next[index + 1] |= *wanted == ch,
+            Token::One => next[index + 1] |= plain,
+            Token::Many => next[index] |= plain,
+            Token::All => next[index] = true,
+            Token::Directories => {}
+            Token::Inside => {
+                next[index] = true;
+                next[index + 1] |= ch == '/';
+            }
+            Token::Class(negated, ranges) => {
+                let inside = ranges.iter().any(|&(low, high)| (low..=high).contains(&ch));
+                next[index + 1] |= plain && inside != *negated;
+            }
+        }
+    }
+    spread(tokens, &mut next);
+    next
 }
 
 /// What may stand for nothing may be passed over.
@@ -158,9 +163,48 @@ pub fn is_pattern(word: &str) -> bool {
     false
 }
 
-/// A shell's pattern, for which `/` is like any other character. A bad pattern fits nothing.
-pub(crate) fn matches_any(pattern: &str, text: &str) -> bool {
-    tokens(pattern, false).is_ok_and(|tokens| fits(&tokens, text, true))
+/// A shell's pattern: `/` is a character like any other.
+pub(crate) struct ShellPattern(Vec<Token>);
+
+impl ShellPattern {
+    /// A bad pattern fits nothing.
+    pub(crate) fn parse(text: &str) -> Option<ShellPattern> {
+        tokens(text, false).ok().map(ShellPattern)
+    }
+
+    /// How many characters from the beginning fit: all the ways, fewest first.
+    pub(crate) fn prefixes(&self, text: impl Iterator<Item = char>) -> Vec<usize> {
+        prefixes(&self.0, text)
+    }
+
+    /// The same from the end.
+    pub(crate) fn suffixes(&self, text: impl DoubleEndedIterator<Item = char>) -> Vec<usize> {
+        let mut turned = Vec::new();
+        for token in self.0.iter().rev() {
+            turned.push(token.clone());
+        }
+        prefixes(&turned, text.rev())
+    }
+}
+
+fn prefixes(tokens: &[Token], text: impl Iterator<Item = char>) -> Vec<usize> {
+    let mut possible = vec![false; tokens.len() + 1];
+    possible[0] = true;
+    spread(tokens, &mut possible);
+    let mut found = Vec::new();
+    if possible[tokens.len()] {
+        found.push(0);
+    }
+    for (index, ch) in text.enumerate() {
+        possible = step(tokens, &possible, ch, true);
+        if possible[tokens.len()] {
+            found.push(index + 1);
+        }
+        if !possible.contains(&true) {
+            break;
+        }
+    }
+    found
 }
 
 /// A pattern of `.dockerignore`: `**` stands for any number of directories.

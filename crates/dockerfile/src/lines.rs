@@ -7,6 +7,8 @@ use crate::words::is_blank;
 
 /// Bytes of the longest line.
 const LINE_MAX: usize = 65_535;
+/// Instructions of the longest file; an image has at most 127 layers anyway.
+const INSTRUCTIONS_MAX: usize = 10_000;
 
 /// An instruction's line.
 #[derive(Debug)]
@@ -151,6 +153,12 @@ pub(crate) fn split(text: &[u8]) -> Result<Lines, Error> {
         let (first, mut ended) = trim_continuation(line, escape);
         if ended && first.is_empty() {
             continue;
+        }
+        if found.len() == INSTRUCTIONS_MAX {
+            return Err(failed(
+                format!("dockerfile has more than {INSTRUCTIONS_MAX} instructions"),
+                (current, current),
+            ));
         }
         let mut joined = first.to_string();
         let mut empty_line = false;

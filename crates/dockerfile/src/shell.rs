@@ -4,10 +4,14 @@
 //! Forms: `$x`, `${x}`, `${x:-word}`, `${x-word}`, `${x:+word}`, `${x+word}`, `${x:?word}`, `${x?word}`,
 //! `${x#pattern}`, `${x##pattern}`, `${x%pattern}`, `${x%%pattern}`, `${x/pattern/text}`, `${x//pattern/text}`.
 
-use crate::glob;
+use crate::glob::ShellPattern;
 
 /// How deep `${a:-${b:-…}}` may go.
 const DEPTH_MAX: usize = 64;
+/// Bytes a word may grow to: variables that hold variables double quickly.
+const WORD_MAX: usize = 1 << 20;
+/// Characters of a value in which something is replaced.
+const REPLACE_MAX: usize = 4096;
 
 /// Looks a variable up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -91,6 +95,9 @@ impl Lexer<'_> {
         }
         let mut words = Words::default();
         loop {
+            if words.whole.len() > WORD_MAX {
+                return Err("the value is too long".to_string());
+            }
             let Some(ch) = self.peek() else {
                 if let Some(stop) = stop {
                     return Err(format!(
@@ -337,58 +344,59 @@ impl Lexer<'_> {
             let slash = if all { "//" } else { "/" };
             return Ok(format!("${{{name}{slash}{pattern}/{text}}}"));
         }
-        Ok(substitute(&value.unwrap_or_default(), &pattern, &text, all))
+        substitute(&value.unwrap_or_default(), &pattern, &text, all)
     }
-}
-
-/// Where characters begin, and the end.
-fn bounds(text: &str) -> Vec<usize> {
-    let starts = text.char_indices().map(|(at, _)| at);
-    starts.chain([text.len()]).collect()
 }
 
 /// `${x#pattern}` and its kin.
 fn trim(value: &str, pattern: &str, prefix: bool, greedy: bool) -> String {
-    let mut cuts = bounds(value);
-    // The shortest piece first, or the longest.
-    if prefix == greedy {
-        cuts.reverse();
+    let Some(pattern) = ShellPattern::parse(pattern) else {
+        return value.to_string();
+    };
+    let ways = match prefix {
+        true => pattern.prefixes(value.chars()),
+        false => pattern.suffixes(value.chars()),
+    };
+    let way = if greedy { ways.last() } else { ways.first() };
+    let Some(&count) = way else {
+        return value.to_string();
+    };
+    let all = value.chars().count();
+    match prefix {
+        true => value.chars().skip(count).collect(),
+        false => value.chars().take(all - count).collect(),
     }
-    for cut in cuts {
-        let (head, tail) = value.split_at(cut);
-        let (piece, rest) = if prefix { (head, tail) } else { (tail, head) };
-        if glob::matches_any(pattern, piece) {
-            return rest.to_string();
-        }
-    }
-    value.to_string()
 }
 
 /// `${x/pattern/text}`: the longest match at the first place there is one.
-fn substitute(value: &str, pattern: &str, text: &str, all: bool) -> String {
-    let cuts = bounds(value);
+fn substitute(value: &str, pattern: &str, text: &str, all: bool) -> Result<String, String> {
+    let Some(pattern) = ShellPattern::parse(pattern) else {
+        return Ok(value.to_string());
+    };
+    let chars: Vec<char> = value.chars().collect();
+    if chars.len() > REPLACE_MAX {
+        return Err("the value is too long for a substitution".to_string());
+    }
     let mut out = String::new();
     let mut at = 0;
-    while at < cuts.len() - 1 {
-        let end = (at + 1..cuts.len())
-            .rev()
-            .find(|&end| glob::matches_any(pattern, &value[cuts[at]..cuts[end]]));
-        match end {
-            Some(end) => {
+    while at < chars.len() {
+        let ways = pattern.prefixes(chars[at..].iter().copied());
+        match ways.last().filter(|&&count| count > 0) {
+            Some(count) => {
                 out.push_str(text);
-                at = end;
+                at += count;
                 if !all {
                     break;
                 }
             }
             None => {
-                out.push_str(&value[cuts[at]..cuts[at + 1]]);
+                out.push(chars[at]);
                 at += 1;
             }
         }
     }
-    out.push_str(&value[cuts[at]..]);
-    out
+    out.extend(&chars[at..]);
+    Ok(out)
 }
 
 fn process(

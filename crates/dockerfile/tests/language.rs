@@ -136,6 +136,16 @@ fn hostile_texts_end() {
         parse(long.as_bytes()).expect_err("too long").message,
         "dockerfile line greater than maximum allowed size of 65535"
     );
+    let big = "x".repeat(60_000);
+    let lookup = |_: &str| Some(big.clone());
+    assert_eq!(
+        shell::expand("${A##*y}", '\\', &lookup).map(|text| text.len()),
+        Ok(60_000)
+    );
+    assert!(shell::expand("${A//x*y/z}", '\\', &lookup).is_err());
+    assert!(shell::expand(&"$A".repeat(20), '\\', &lookup).is_err());
+    let endless = "ENV A=1\n".repeat(20_000);
+    assert!(parse(format!("FROM a\n{endless}").as_bytes()).is_err());
     let many = "RUN x \\\n".repeat(200_000);
     assert!(parse(format!("FROM a\n{many}").as_bytes()).is_ok());
 }

@@ -1,5 +1,6 @@
 //! From a request to its operation, and from an operation's outcome to a response.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine_api::error::{ApiError, Result};
@@ -66,6 +67,14 @@ impl Context {
     /// Who the client is for a registry (`X-Registry-Auth`); what cannot be read is nobody, as in Docker.
     pub(crate) fn credentials(&self) -> Credentials {
         let given = self.headers.get("x-registry-auth");
+        let given = given.and_then(|value| decode(value.to_str().ok()?));
+        let read = given.and_then(|text| serde_json::from_slice(&text).ok());
+        read.unwrap_or_default()
+    }
+
+    /// Who the client is for several registries (`X-Registry-Config`).
+    pub(crate) fn credentials_by_host(&self) -> BTreeMap<String, Credentials> {
+        let given = self.headers.get("x-registry-config");
         let given = given.and_then(|value| decode(value.to_str().ok()?));
         let read = given.and_then(|text| serde_json::from_slice(&text).ok());
         read.unwrap_or_default()

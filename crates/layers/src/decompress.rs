@@ -1,10 +1,13 @@
-//! Layer compressions: plain, gzip (also of many members, as eStargz is) and zstd.
+//! Compressions of layers and other archives: plain, gzip (also of many members, as eStargz is), zstd and, for
+//! archives only, bzip2.
 
 use std::io::{self, Chain, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use oci::{Compression, Hasher};
 use ruzstd::decoding::StreamingDecoder;
+
+use crate::bzip2::Bzip2;
 
 /// Bytes at the start that tell compressions apart.
 const MAGIC_BYTES: u64 = 4;
@@ -16,6 +19,7 @@ type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 pub(crate) enum Decompressor<R: Read> {
     None(Whole<R>),
     Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Bzip2(Box<Bzip2<Whole<R>>>),
     Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
 }
 
@@ -25,7 +29,11 @@ impl<R: Read> Decompressor<R> {
         let mut start = Vec::new();
         blob.by_ref().take(MAGIC_BYTES).read_to_end(&mut start)?;
         let compression = Compression::detect(&start);
+        let bzip2 = start.starts_with(b"BZh");
         let whole = Cursor::new(start).chain(blob);
+        if bzip2 {
+            return Ok(Decompressor::Bzip2(Box::new(Bzip2::new(whole))));
+        }
         Ok(match compression {
             Compression::None => Decompressor::None(whole),
             Compression::Gzip => Decompressor::Gzip(Box::new(MultiGzDecoder::new(whole))),
@@ -44,6 +52,7 @@ impl<R: Read> Read for Decompressor<R> {
         match self {
             Decompressor::None(whole) => whole.read(buf),
             Decompressor::Gzip(decoder) => decoder.read(buf),
+            Decompressor::Bzip2(decoder) => decoder.read(buf),
             Decompressor::Zstd(decoder) => decoder.read(buf),
         }
     }

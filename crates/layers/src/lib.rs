@@ -17,6 +17,7 @@
 //! Not here: what a container is (crate `engine`), HTTP transport (crate `serve`).
 
 pub mod archive;
+mod bzip2;
 mod commit;
 pub mod container;
 mod decompress;

@@ -11,6 +11,7 @@ use engine_api::image::progress;
 use engine_api::stream::Channel;
 use engine_api::timestamp;
 use engine_api::types::Config;
+use layers::registry::Registry;
 use layers::{Image, StoreError};
 use oci::{Digest, History, Platform, Reference};
 use serde_json::{Value, json};
@@ -70,6 +71,8 @@ struct Builder {
     engine: Rc<Engine>,
     build: Build,
     out: Out,
+    /// Where images come from.
+    registry: Registry,
     /// The context's directory.
     root: String,
     args: Args,
@@ -139,7 +142,7 @@ impl Builder {
             .with_default_tag();
         engine
             .pull(
-                &engine.registry,
+                &self.registry,
                 &reference,
                 &self.platform,
                 &self.out.lines(),
@@ -315,6 +318,9 @@ impl Builder {
         created: &str,
     ) -> Result<()> {
         let words = config.cmd.clone().unwrap_or_default();
+        if layer.is_some() {
+            super::check_depth(state)?;
+        }
         let image = &mut state.image;
         image.created = Some(created.to_string());
         image.docker_version = Some(self.engine.config.version.clone());
@@ -655,10 +661,13 @@ impl Engine {
         };
         let lines = Rc::new(Lines::default());
         let (engine, own) = (self.rc(), Rc::clone(&lines));
+        let registry = self
+            .registry
+            .with_credentials_by_host(context.credentials_by_host());
         let body = context.body;
         let task = self.os.executor().spawn(async move {
             let outcome = engine
-                .build_classic(build, platform, &tags, body, &own)
+                .build_classic(build, (platform, registry), &tags, body, &own)
                 .await;
             match outcome {
                 Ok(()) => own.finish(Ok(())),
@@ -679,7 +688,7 @@ impl Engine {
     async fn build_classic(
         &self,
         build: Build,
-        platform: Platform,
+        (platform, registry): (Platform, Registry),
         tags: &[Reference],
         body: serve::Body,
         lines: &Rc<Lines>,
@@ -727,6 +736,7 @@ impl Engine {
             args: Args::new(&build.build_args),
             build,
             out,
+            registry,
             root: directory.path.clone(),
             escape: file.escape,
             platform,

@@ -201,6 +201,17 @@ impl Engine {
     }
 }
 
+/// Layers an image may have, as with Docker's overlay2.
+const LAYERS_MAX: usize = 125;
+
+/// Refuses one layer too many.
+fn check_depth(state: &State) -> Result<()> {
+    match state.image.rootfs.diff_ids.len() < LAYERS_MAX {
+        true => Ok(()),
+        false => Err(ApiError::system("max depth exceeded")),
+    }
+}
+
 /// `ARG` before the first `FROM`.
 fn declare_meta(args: &mut Args, pairs: &[(String, Option<String>)], escape: char) -> Result<()> {
     for (name, value) in pairs {

@@ -55,6 +55,8 @@ struct Solver<'a> {
     file: Dockerfile,
     meta: Args,
     vertices: Cell<u32>,
+    /// The vertex that began last.
+    begun: Cell<Option<u32>>,
     solved: RefCell<Vec<Option<Solved>>>,
     bases: RefCell<Vec<Option<Base>>>,
 }
@@ -73,6 +75,23 @@ fn shown(code: &str) -> String {
     match code.split_once(char::is_whitespace) {
         Some((name, rest)) => format!("{} {}", name.to_uppercase(), rest.trim_start()),
         None => code.to_uppercase(),
+    }
+}
+
+/// A `RUN` that is nothing but a heredoc is shown with how that begins.
+fn summary(kind: &Kind) -> String {
+    let Kind::Run(run) = kind else {
+        return String::new();
+    };
+    match (&run.heredocs[..], run.command.words.first()) {
+        ([heredoc], Some(word)) if super::is_heredoc_alone(word) => {
+            let text = heredoc.text();
+            let mut lines = text.trim().lines();
+            let first = lines.next().unwrap_or_default();
+            let more = if lines.next().is_some() { "..." } else { "" };
+            format!(" ({first}{more})")
+        }
+        _ => String::new(),
     }
 }
 
@@ -105,6 +124,11 @@ impl Solver<'_> {
             text,
             ..Vertex::default()
         }
+    }
+
+    fn start(&self, vertex: &Vertex) {
+        self.begun.set(Some(vertex.id));
+        self.progress.begin(vertex);
     }
 
     fn end<T>(&self, vertex: &Vertex, outcome: &Result<T>, cached: bool) {
@@ -172,7 +196,7 @@ impl Solver<'_> {
         let reference = Reference::parse(name).map_err(invalid)?.with_default_tag();
         let mut vertex = self.vertex(format!("load metadata for {reference}"), Vec::new());
         vertex.internal = true;
-        self.progress.begin(&vertex);
+        self.start(&vertex);
         let outcome = self.metadata(name, &reference).await;
         self.end(&vertex, &outcome, false);
         outcome.map(|image| (reference, image))
@@ -275,7 +299,7 @@ impl Solver<'_> {
                 let (reference, image) = *found;
                 let mut vertex = self.step(at, format!("FROM {reference}"), Vec::new());
                 vertex.lines = Some(at.stage.lines);
-                self.progress.begin(&vertex);
+                self.start(&vertex);
                 let outcome = self.fetch(&vertex, &reference, image).await;
                 let image = match outcome {
                     Ok(image) => image,
@@ -401,7 +425,8 @@ impl Solver<'_> {
         let text = shell::show(&instruction.code, escape, &|name| {
             variables.get(name).cloned()
         });
-        let mut vertex = self.step(at, shown(&text), solved.vertex.into_iter().collect());
+        let title = shown(&text) + &summary(&instruction.kind);
+        let mut vertex = self.step(at, title, solved.vertex.into_iter().collect());
         vertex.lines = Some(instruction.lines);
         let mut inputs = Vec::new();
         for from in froms(&instruction.kind) {
@@ -425,6 +450,9 @@ impl Solver<'_> {
             _ => Ok(()),
         };
         if let Err(error) = &outcome {
+            if self.begun.get() != Some(vertex.id) {
+                self.start(&vertex);
+            }
             self.end::<()>(&vertex, &Err(error.error.clone()), false);
         }
         solved.vertex = Some(vertex.id);
@@ -447,7 +475,7 @@ impl Solver<'_> {
         if top != entry.top {
             return false;
         }
-        self.progress.begin(vertex);
+        self.start(vertex);
         self.add_layer(solved, entry.layer, text);
         self.progress.end(vertex, Outcome::Cached);
         true
@@ -489,7 +517,7 @@ impl Solver<'_> {
         if self.take_cached(at, vertex, solved, &text) {
             return Ok(());
         }
-        self.progress.begin(vertex);
+        self.start(vertex);
         let tree = self.engine.tree(solved.state.top)?;
         self.engine.make_workdir(&tree.root, &path)?;
         let layer = tree.commit().await?;
@@ -574,7 +602,8 @@ impl Solver<'_> {
         if self.take_cached(at, vertex, solved, &said) {
             return Ok(());
         }
-        self.progress.begin(vertex);
+        self.start(vertex);
+        super::check_depth(&solved.state)?;
         let target = self.engine.tree(solved.state.top)?;
         plan.perform(&self.engine.os, &target.root, &items).await?;
         let layer = target.commit().await?;
@@ -663,7 +692,7 @@ impl Solver<'_> {
         if self.take_cached(at, vertex, solved, &said) {
             return Ok(());
         }
-        self.progress.begin(vertex);
+        self.start(vertex);
         let layer = self
             .execute(vertex, &solved.state, run, words, env, from)
             .await?;
@@ -682,6 +711,7 @@ impl Solver<'_> {
         from: Vec<Option<Source>>,
     ) -> Done<Option<Digest>> {
         let engine = self.engine;
+        super::check_depth(state)?;
         let workdir = &state.image.config.working_dir;
         let mut mounts = engine.step_mounts(run, workdir, from, &self.client).await?;
         let script = engine.script(run, &mut mounts)?;
@@ -832,6 +862,7 @@ impl Engine {
             file,
             meta,
             vertices: Cell::new(0),
+            begun: Cell::new(None),
             solved: RefCell::new((0..count).map(|_| None).collect()),
             bases: RefCell::new((0..count).map(|_| None).collect()),
         };
