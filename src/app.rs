@@ -9,11 +9,13 @@ use std::rc::Rc;
 use gloo::events::EventListener;
 use gloo::timers::callback::Interval;
 use wasm_bindgen::prelude::*;
-use web_sys::File;
+use web_sys::{Blob, File};
 use yew::prelude::*;
 
 use crate::bridge::{self, Bridge};
 use crate::components::Refused;
+use crate::docker::Look;
+use crate::files;
 use crate::i18n::{Lang, Message};
 use crate::network::CaptureStep;
 use crate::pages::{Closed, Failed, Session};
@@ -75,6 +77,22 @@ pub enum Msg {
     Toggle(Content),
     /// A panel is to go.
     ClosePanel(u32),
+    /// What is looked at of an instance's Docker.
+    Look(String, Option<Look>),
+    /// A command for an instance's terminal, to be looked at before it is run.
+    Type(String, String),
+    /// An archive of images for an instance.
+    LoadImages(String, File),
+    /// An image of an instance, with its size, for the user's files.
+    SaveImage(String, String, u64),
+    /// A transfer of images is not wanted any more, or has been seen.
+    EndTransfer(u32),
+    /// An image is there as a file.
+    Image(u32, Blob),
+    /// A file is dragged over an instance, or over none.
+    Drag(Option<String>),
+    /// A file was dropped on an instance.
+    Drop(String, File),
     /// The list of a refused playground's commands has been read.
     DismissRefused,
 }
@@ -100,6 +118,8 @@ pub struct App {
     refused: Option<SavedPage>,
     /// Looks now and then, and when the page is hidden, whether to keep the playground.
     _keeper: (Interval, EventListener),
+    /// Files that are dragged onto the page.
+    _files: [EventListener; 3],
 }
 
 /// How often a playground that has changed is kept in the browser.
@@ -134,6 +154,7 @@ impl Component for App {
             ports: None,
             access: Access::Unknown,
             _keeper: keeper(ctx.link().callback(|()| Msg::KeepNow)),
+            _files: files::listen(ctx.link().callback(|message| message)),
         };
         app.ports = PortWorker::start(
             ctx.link().callback(Msg::Port),
@@ -256,6 +277,56 @@ impl Component for App {
                 None => self.store.panels.open(content),
             },
             Msg::ClosePanel(id) => self.close_panel(id),
+            Msg::Look(name, look) => {
+                if let Some(instance) = self.store.find(&name) {
+                    let known = instance.docker.take();
+                    instance.docker = look.as_ref().map(|_| known.unwrap_or_default());
+                }
+                self.send(ToWorker::Look { name, look });
+            }
+            Msg::Type(name, command) => {
+                self.store.select(&name);
+                if let Some(terminal) = self.terminals.get(&name) {
+                    terminal.type_text(&command);
+                }
+            }
+            Msg::LoadImages(name, file) => {
+                let id = self
+                    .store
+                    .transfer(&name, &file.name(), false, file.size() as u64);
+                if let Some(bridge) = &self.bridge {
+                    bridge.load_images(name, id, &file);
+                }
+            }
+            Msg::SaveImage(name, image, size) => {
+                let id = self.store.transfer(&name, &image, true, size);
+                self.send(ToWorker::SaveImage { name, id, image });
+            }
+            Msg::EndTransfer(id) => {
+                if let Some(transfer) = self.store.transfers.iter().find(|it| it.id == id)
+                    && transfer.running()
+                {
+                    self.send(ToWorker::CancelTransfer { id });
+                }
+                self.store.transfers.retain(|it| it.id != id);
+            }
+            Msg::Image(id, file) => {
+                let transfer = self.store.transfers.iter().find(|it| it.id == id);
+                if let Some(transfer) = transfer {
+                    bridge::offer(&file, &files::name_of(&transfer.what));
+                }
+                return false;
+            }
+            Msg::Drag(over) => {
+                if self.store.dragged_over == over {
+                    return false;
+                }
+                self.store.dragged_over = over;
+            }
+            Msg::Drop(name, file) => {
+                self.store.dragged_over = None;
+                self.dropped(ctx, name, file);
+            }
             Msg::DismissRefused => self.refused = None,
         }
         true
@@ -307,7 +378,8 @@ impl App {
     }
 
     fn start_worker(&mut self, ctx: &Context<Self>, begin: impl FnOnce(&Bridge)) {
-        match Bridge::start(ctx.link().callback(Msg::Worker)) {
+        let image = ctx.link().callback(|(id, file)| Msg::Image(id, file));
+        match Bridge::start(ctx.link().callback(Msg::Worker), image) {
             Ok(bridge) => {
                 begin(&bridge);
                 self.bridge = Some(bridge);
@@ -454,6 +526,22 @@ impl App {
         for link in captures.into_iter().flatten().map(|(link, _)| link) {
             let (name, step) = (name.clone(), CaptureStep::Discard);
             self.send(ToWorker::Capture { name, link, step });
+        }
+    }
+
+    /// A file was dropped on an instance: what becomes of it is in its name.
+    fn dropped(&mut self, ctx: &Context<Self>, name: String, file: File) {
+        let file_name = file.name();
+        match files::kind(&file_name) {
+            files::Kind::Images => ctx.link().send_message(Msg::LoadImages(name, file)),
+            files::Kind::Playground => ctx.link().send_message(Msg::Open(file)),
+            files::Kind::Other => {
+                let text = self
+                    .preferences
+                    .lang
+                    .fill(Message::NotArchive, &[&file_name]);
+                self.store.notice(text);
+            }
         }
     }
 

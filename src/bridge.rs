@@ -23,8 +23,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Starts a worker.
-    pub fn start(on_event: Callback<FromWorker>) -> Result<Bridge, String> {
+    /// Starts a worker. Images that it gives as files go to `on_image`, by their transfers.
+    pub fn start(
+        on_event: Callback<FromWorker>,
+        on_image: Callback<(u32, Blob)>,
+    ) -> Result<Bridge, String> {
         let (worker, heard) = match started() {
             Some(early) => early,
             None => {
@@ -36,16 +39,21 @@ impl Bridge {
         let on_message = Closure::new(move |event: MessageEvent| {
             let parts = Array::from(&event.data());
             let text = parts.get(0).as_string().unwrap_or_default();
-            if let Ok(file) = parts.get(1).dyn_into::<Blob>() {
-                download(&file);
-            }
             let bytes = parts
                 .get(1)
                 .dyn_into::<Uint8Array>()
                 .ok()
                 .map(|bytes| bytes.to_vec());
             match FromWorker::join(&text, bytes) {
-                Ok(message) => receive.emit(message),
+                Ok(message) => {
+                    let file = parts.get(1).dyn_into::<Blob>();
+                    match (file, &message) {
+                        (Ok(file), FromWorker::ImageFile { id }) => on_image.emit((*id, file)),
+                        (Ok(file), _) => download(&file),
+                        _ => {}
+                    }
+                    receive.emit(message);
+                }
                 Err(error) => receive.emit(FromWorker::Error {
                     text: format!("unreadable message of the worker: {error}: {text}"),
                 }),
@@ -90,6 +98,13 @@ impl Bridge {
         if let Some(file) = file {
             parts.push(file);
         }
+        let _ = self.worker.post_message(&parts);
+    }
+
+    /// Hands over a file with images, which the worker reads piece by piece.
+    pub fn load_images(&self, name: String, id: u32, file: &File) {
+        let (text, _) = ToWorker::LoadImages { name, id }.split();
+        let parts = Array::of2(&JsValue::from_str(&text), file);
         let _ = self.worker.post_message(&parts);
     }
 
@@ -150,8 +165,8 @@ fn download(file: &Blob) {
     offer(file, &name);
 }
 
-/// As any download of the browser's.
-fn offer(file: &Blob, name: &str) {
+/// Hands a file to the user, as any download of the browser's.
+pub fn offer(file: &Blob, name: &str) {
     let document = web_sys::window().and_then(|window| window.document());
     let link = document
         .and_then(|document| document.create_element("a").ok())

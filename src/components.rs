@@ -4,6 +4,7 @@
 mod capture_panel;
 mod dialog;
 mod dock;
+mod docker;
 mod downloads;
 mod header;
 mod instance_card;
@@ -14,10 +15,12 @@ mod port_panel;
 mod refused;
 mod settings;
 mod terminal_view;
+mod transfers;
 
 pub use capture_panel::CapturePanel;
 pub use dialog::Dialog;
 pub use dock::{Dock, PanelFrame};
+pub use docker::DockerPanel;
 pub use downloads::Downloads;
 pub use header::Header;
 pub use instance_card::InstanceCard;
@@ -28,6 +31,7 @@ pub use port_panel::PortPanel;
 pub use refused::Refused;
 pub use settings::Settings;
 pub use terminal_view::TerminalView;
+pub use transfers::Transfers;
 
 use yew::prelude::*;
 
@@ -38,6 +42,12 @@ use crate::i18n::{Lang, Message};
 pub fn use_text() -> impl Fn(Message) -> &'static str + Copy {
     let lang = use_context::<Lang>().unwrap_or_default();
     move |message| lang.text(message)
+}
+
+/// The page's language, for components that put words into its messages.
+#[hook]
+pub fn use_lang() -> Lang {
+    use_context::<Lang>().unwrap_or_default()
 }
 
 /// The page's icons: paths in a box of 24, drawn as lines. Fonts do not have them everywhere.
@@ -53,6 +63,12 @@ pub enum Icon {
     Beside,
     /// A box divided from top to bottom.
     Below,
+    /// Two sheets.
+    Copy,
+    /// A tick.
+    Done,
+    /// An arrow down to a line.
+    Down,
     /// A plug that is out.
     Unplugged,
     /// A clock.
@@ -74,6 +90,9 @@ impl Icon {
             Icon::Reload => "M20 12a8 8 0 1 1-2.4-5.7M20 3v4h-4",
             Icon::Beside => "M3 5h18v14H3zM14 5v14",
             Icon::Below => "M3 5h18v14H3zM3 13h18",
+            Icon::Copy => "M8 8h12v12H8zM4 16V4h12",
+            Icon::Done => "M4 12.5l5.5 5.5L20 6.5",
+            Icon::Down => "M12 3v13M6 10.5l6 6 6-6M4 21h16",
             Icon::Unplugged => "M4 20l4-4M7 11l6 6 2-2-6-6zM20 4l-4 4M11 7l6 6 2-2-6-6z",
             Icon::Slow => "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2",
             Icon::Fullscreen => "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",

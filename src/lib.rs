@@ -9,6 +9,8 @@
 
 pub mod protocol;
 
+pub mod docker;
+pub mod files;
 pub mod i18n;
 pub mod internet;
 pub mod network;

@@ -1,4 +1,4 @@
-//! The panels beside the terminal: pages of ports, captures, the LAN.
+//! The panels beside the terminal: pages of ports, captures, Docker, the LAN.
 //!
 //! Which there are and in what order; what is in them is their components' business. A panel keeps its number as
 //! long as it is there, so that the page in it is not loaded anew when others come and go.
@@ -20,6 +20,11 @@ pub enum Content {
         /// The instance.
         name: String,
     },
+    /// What an instance's Docker has.
+    Docker {
+        /// The instance.
+        name: String,
+    },
     /// The cables of all instances.
     Lan,
 }
@@ -28,7 +33,9 @@ impl Content {
     /// The instance it is of.
     pub fn instance(&self) -> Option<&str> {
         match self {
-            Content::Port { name, .. } | Content::Capture { name } => Some(name),
+            Content::Port { name, .. } | Content::Capture { name } | Content::Docker { name } => {
+                Some(name)
+            }
             Content::Lan => None,
         }
     }

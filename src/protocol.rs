@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::docker::{Look, Part, Transferred};
 use crate::network::{Cable, CaptureStep, Captured, Interface, Packet};
 
 /// The build both sides must come from.
@@ -90,6 +91,35 @@ pub enum ToWorker {
         link: u32,
         /// What.
         step: CaptureStep,
+    },
+    /// What the page looks at of a machine's Docker. Answered by `Docker`, whenever it changes.
+    Look {
+        /// The machine.
+        name: String,
+        /// `None`: nothing any more.
+        look: Option<Look>,
+    },
+    /// Load an archive of images, a file that travels beside this message: the loader's own. Answered by
+    /// `Transfer`.
+    LoadImages {
+        /// The machine.
+        name: String,
+        /// Names it.
+        id: u32,
+    },
+    /// Give an image as a file. Answered by `Transfer` and `ImageFile`.
+    SaveImage {
+        /// The machine.
+        name: String,
+        /// Names it.
+        id: u32,
+        /// The image.
+        image: String,
+    },
+    /// A transfer is not wanted any more.
+    CancelTransfer {
+        /// Which.
+        id: u32,
     },
     /// Stop all machines between two instructions. Answered by `Paused`, after which there is no output
     /// until `Save`.
@@ -213,6 +243,28 @@ pub enum FromWorker {
         #[serde(skip)]
         bytes: Vec<u8>,
     },
+    /// Something of a machine's Docker that the page looks at.
+    Docker {
+        /// The machine.
+        name: String,
+        /// What it is about.
+        part: Part,
+        /// JSON.
+        #[serde(skip)]
+        bytes: Vec<u8>,
+    },
+    /// What becomes of images on their way in or out.
+    Transfer {
+        /// Which.
+        id: u32,
+        /// What.
+        state: Transferred,
+    },
+    /// An image is there as a file, which travels beside this message.
+    ImageFile {
+        /// Which transfer.
+        id: u32,
+    },
     /// A machine is gone.
     InstanceDeleted {
         /// The machine.
@@ -318,9 +370,9 @@ impl FromWorker {
     /// The message as it is posted: JSON, and the bytes that travel beside it.
     pub fn split(mut self) -> (String, Option<Vec<u8>>) {
         let bytes = match &mut self {
-            FromWorker::Output { bytes, .. } | FromWorker::CaptureFile { bytes, .. } => {
-                Some(std::mem::take(bytes))
-            }
+            FromWorker::Output { bytes, .. }
+            | FromWorker::CaptureFile { bytes, .. }
+            | FromWorker::Docker { bytes, .. } => Some(std::mem::take(bytes)),
             _ => None,
         };
         (json(&self), bytes)
@@ -329,8 +381,9 @@ impl FromWorker {
     /// The opposite of [`FromWorker::split`].
     pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<FromWorker, serde_json::Error> {
         let mut message = serde_json::from_str(text)?;
-        if let FromWorker::Output { bytes, .. } | FromWorker::CaptureFile { bytes, .. } =
-            &mut message
+        if let FromWorker::Output { bytes, .. }
+        | FromWorker::CaptureFile { bytes, .. }
+        | FromWorker::Docker { bytes, .. } = &mut message
         {
             *bytes = beside.unwrap_or_default();
         }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use crate::docker::{Docker, Transferred};
 use crate::network::{Cable, Captured, Interface, Packet};
 use crate::panels::Panels;
 use crate::protocol::{BUILD, FromWorker};
@@ -70,6 +71,35 @@ pub struct Instance {
     pub interfaces: Rc<Vec<Interface>>,
     /// Captures by interface.
     pub captures: BTreeMap<u32, Capture>,
+    /// Its Docker, as long as somebody looks.
+    pub docker: Option<Rc<Docker>>,
+}
+
+/// Images on their way between the user's files and an instance's Docker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Names it in messages.
+    pub id: u32,
+    /// The instance.
+    pub instance: String,
+    /// The file that is loaded, or the image that is saved.
+    pub what: String,
+    /// The image goes out; an archive comes in otherwise.
+    pub out: bool,
+    /// Bytes that it has, as far as is known.
+    pub total_bytes: u64,
+    /// How far it is.
+    pub state: Transferred,
+}
+
+impl Transfer {
+    /// It goes on.
+    pub fn running(&self) -> bool {
+        !matches!(
+            self.state,
+            Transferred::Done { .. } | Transferred::Failed { .. }
+        )
+    }
 }
 
 /// Packets of a capture that are shown; all that are kept are in its file.
@@ -110,6 +140,9 @@ impl Download {
     }
 }
 
+/// Transfers on screen that are over; older ones make room.
+const TRANSFERS_OVER_MAX: usize = 5;
+
 /// Messages kept on screen; older ones make room.
 const NOTICES_MAX: usize = 4;
 
@@ -132,6 +165,12 @@ pub struct Store {
     pub saving: Option<(u64, u64)>,
     /// When the playground was last kept in this browser, as the user's language writes it.
     pub kept: Option<String>,
+    /// Images on their way, and those that have come or failed, until they are dismissed.
+    pub transfers: Vec<Transfer>,
+    /// Transfers so far.
+    pub transferred: u32,
+    /// The instance that a file is dragged over.
+    pub dragged_over: Option<String>,
     /// What is shown beside the terminal.
     pub panels: Panels,
     /// Whether anything may have changed since the playground was last kept.
@@ -212,7 +251,22 @@ impl Store {
                 packets,
                 captured,
             } => self.captured(&name, link, packets, captured),
-            FromWorker::CaptureFile { .. } => return false,
+            FromWorker::CaptureFile { .. } | FromWorker::ImageFile { .. } => return false,
+            FromWorker::Docker { name, part, bytes } => {
+                let instance = self.find(&name);
+                let Some(docker) = instance.and_then(|it| it.docker.as_mut()) else {
+                    return false;
+                };
+                if let Err(error) = Rc::make_mut(docker).apply(part, &bytes) {
+                    self.notice(format!("{name}: {part:?}: {error}"));
+                }
+            }
+            FromWorker::Transfer { id, state } => {
+                match self.transfers.iter_mut().find(|it| it.id == id) {
+                    Some(transfer) => transfer.state = state,
+                    None => return false,
+                }
+            }
             FromWorker::InstanceDeleted { name } => self.deleted(&name),
             FromWorker::Crashed { name, cause } => {
                 if let Some(instance) = self.find(&name) {
@@ -299,6 +353,26 @@ impl Store {
             .sum()
     }
 
+    /// Images set out; gives the transfer's number.
+    pub fn transfer(&mut self, instance: &str, what: &str, out: bool, total_bytes: u64) -> u32 {
+        self.transferred += 1;
+        let over = self.transfers.iter().filter(|it| !it.running());
+        if over.count() >= TRANSFERS_OVER_MAX
+            && let Some(oldest) = self.transfers.iter().position(|it| !it.running())
+        {
+            self.transfers.remove(oldest);
+        }
+        self.transfers.push(Transfer {
+            id: self.transferred,
+            instance: instance.to_owned(),
+            what: what.to_owned(),
+            out,
+            total_bytes,
+            state: Transferred::Moved { done_bytes: 0 },
+        });
+        self.transferred
+    }
+
     fn progress(&mut self, download: Download) {
         let known = self
             .downloads
@@ -339,6 +413,7 @@ impl Store {
             cable: Cable::default(),
             interfaces: Rc::default(),
             captures: BTreeMap::new(),
+            docker: None,
         });
         // node10 comes after node9.
         self.instances
@@ -480,6 +555,41 @@ mod tests {
         assert_eq!(shown.front().unwrap().number, 100);
         store.apply(packets(0..0, true));
         assert!(store.instances[0].captures[&2].packets.is_empty());
+    }
+
+    #[test]
+    fn transfers_are_told_of_until_there_are_too_many() {
+        let mut store = Store::default();
+        for n in 1..=TRANSFERS_OVER_MAX as u32 + 2 {
+            assert_eq!(store.transfer("node1", "web.tar", false, 10), n);
+            if n != 2 {
+                let said = String::new();
+                let state = Transferred::Done { said };
+                assert!(store.apply(FromWorker::Transfer { id: n, state }));
+            }
+        }
+        let ids: Vec<u32> = store.transfers.iter().map(|it| it.id).collect();
+        // The second still runs.
+        assert_eq!(ids, [2, 3, 4, 5, 6, 7]);
+        let state = Transferred::Moved { done_bytes: 5 };
+        assert!(!store.apply(FromWorker::Transfer { id: 1, state }));
+    }
+
+    #[test]
+    fn docker_is_known_while_somebody_looks() {
+        let mut store = Store::default();
+        store.apply(added("node1"));
+        let document = || FromWorker::Docker {
+            name: "node1".into(),
+            part: crate::docker::Part::Networks,
+            bytes: br#"[{"Name":"web","Driver":"bridge","Id":"0123456789abcdef"}]"#.to_vec(),
+        };
+        assert!(!store.apply(document()));
+        store.instances[0].docker = Some(Rc::default());
+        assert!(store.apply(document()));
+        let docker = store.instances[0].docker.clone().unwrap();
+        let networks = docker.networks.clone().unwrap();
+        assert_eq!(networks[0].bridge().unwrap(), "br-0123456789ab");
     }
 
     #[test]

@@ -218,6 +218,12 @@ impl Terminal {
         self.serialize.serialize(&options)
     }
 
+    /// Types a text for the user, who may change it before it is sent.
+    pub fn type_text(&self, text: &str) {
+        self.xterm.paste(text);
+        self.xterm.focus();
+    }
+
     /// Takes the keyboard.
     pub fn focus(&self) {
         self.xterm.focus();

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::docker::{Look, Transferred};
 use crate::flow::Window;
 use crate::internet::{InternetAnswer, InternetRequest};
 use crate::network::{Cable, CaptureStep};
@@ -59,6 +60,30 @@ pub struct Fetched {
     pub body: Vec<u8>,
 }
 
+/// What the loader has to do for images on their way in or out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferStep {
+    /// Give the next piece of an archive.
+    Wanted {
+        /// Which transfer.
+        id: u32,
+    },
+    /// Keep a piece of an image.
+    Piece {
+        /// Which transfer.
+        id: u32,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// It is over; an image's pieces are all there, if it went well.
+    Over {
+        /// Which transfer.
+        id: u32,
+        /// It went well.
+        well: bool,
+    },
+}
+
 /// The machines, as the worker drives them; implemented over crate `playground`.
 pub trait Engine {
     /// Starts a machine; `InstanceAdded` follows as an event.
@@ -103,6 +128,20 @@ pub trait Engine {
     fn internet_requests(&mut self) -> Vec<InternetRequest>;
     /// What became of one.
     fn internet_answer(&mut self, id: u32, answer: InternetAnswer);
+    /// What is looked at of a machine's Docker; what is seen follows as events.
+    fn look(&mut self, name: &str, look: Option<Look>);
+    /// Begins to load an archive of images.
+    fn load_images(&mut self, name: &str, id: u32) -> Result<(), String>;
+    /// The next piece of it; an empty one is the end.
+    fn load_piece(&mut self, id: u32, bytes: Vec<u8>);
+    /// Begins to give an image as an archive.
+    fn save_image(&mut self, name: &str, id: u32, image: &str) -> Result<(), String>;
+    /// The browser has a piece of it.
+    fn piece_taken(&mut self, id: u32);
+    /// A transfer is not wanted any more.
+    fn cancel_transfer(&mut self, id: u32);
+    /// Takes what the loader has to do for transfers.
+    fn transfer_steps(&mut self) -> Vec<TransferStep>;
     /// Time stood still since `turn` was last called: the engine goes on as after a sleep, and tells of its
     /// machines anew, for a page that knows none.
     fn restored(&mut self, now_ns: u64);
@@ -120,6 +159,8 @@ pub trait Host {
     fn internet(&self, request: InternetRequest);
     /// Tells the browser what became of a request for a port.
     fn port_event(&self, event: PortEvent);
+    /// Carries out a step of a transfer.
+    fn transfer(&self, step: TransferStep);
     /// Saves the worker's memory once the call in progress has returned, with `page` beside it.
     fn save(&self, page: &str, place: Place);
 }
@@ -196,7 +237,10 @@ impl<H: Host> Worker<H> {
         };
         match message {
             // The loader's own.
-            ToWorker::Boot { .. } | ToWorker::Restore { .. } | ToWorker::Forget => {}
+            ToWorker::Boot { .. }
+            | ToWorker::Restore { .. }
+            | ToWorker::LoadImages { .. }
+            | ToWorker::Forget => {}
             ToWorker::Pause => {
                 self.paused = true;
                 self.host.post(FromWorker::Paused);
@@ -221,6 +265,15 @@ impl<H: Host> Worker<H> {
             ToWorker::Cable { name, cable } => engine.set_cable(&name, cable),
             ToWorker::Watch { name, on } => engine.watch(&name, on),
             ToWorker::Capture { name, link, step } => engine.capture(&name, link, step)?,
+            ToWorker::Look { name, look } => engine.look(&name, look),
+            ToWorker::SaveImage { name, id, image } => {
+                let begun = engine.save_image(&name, id, &image);
+                self.transfer_begun(id, begun);
+            }
+            ToWorker::CancelTransfer { id } => {
+                engine.cancel_transfer(id);
+                self.host.transfer(TransferStep::Over { id, well: false });
+            }
             ToWorker::Drawn { name, bytes } => {
                 if let Some(window) = self.windows.get_mut(&name) {
                     window.drawn(bytes);
@@ -228,6 +281,28 @@ impl<H: Host> Worker<H> {
             }
         }
         Ok(())
+    }
+
+    /// An archive of images is there to be loaded.
+    pub fn load_images(&mut self, name: &str, id: u32) {
+        let begun = match &mut self.engine {
+            Some(engine) => engine.load_images(name, id),
+            None => Err("the engine has not started".to_owned()),
+        };
+        self.transfer_begun(id, begun);
+    }
+
+    fn transfer_begun(&self, id: u32, begun: Result<(), String>) {
+        if let Err(text) = begun {
+            self.transfer_failed(id, text);
+        }
+    }
+
+    /// The loader cannot go on with a transfer.
+    pub fn transfer_failed(&self, id: u32, text: String) {
+        let state = Transferred::Failed { text };
+        self.host.transfer(TransferStep::Over { id, well: false });
+        self.host.post(FromWorker::Transfer { id, state });
     }
 
     /// The engine, for what it alone has to do with.
@@ -336,6 +411,9 @@ impl<H: Host> Worker<H> {
         for request in engine.internet_requests() {
             self.host.internet(request);
         }
+        for step in engine.transfer_steps() {
+            self.host.transfer(step);
+        }
         for event in engine.port_events() {
             self.host.port_event(event);
         }
@@ -412,6 +490,19 @@ mod tests {
         fn capture(&mut self, name: &str, _link: u32, _step: CaptureStep) -> Result<(), String> {
             Err(format!("no such instance: {name}"))
         }
+        fn look(&mut self, _name: &str, _look: Option<Look>) {}
+        fn load_images(&mut self, name: &str, _id: u32) -> Result<(), String> {
+            Err(format!("no such instance: {name}"))
+        }
+        fn load_piece(&mut self, _id: u32, _bytes: Vec<u8>) {}
+        fn save_image(&mut self, name: &str, _id: u32, _image: &str) -> Result<(), String> {
+            Err(format!("no such instance: {name}"))
+        }
+        fn piece_taken(&mut self, _id: u32) {}
+        fn cancel_transfer(&mut self, _id: u32) {}
+        fn transfer_steps(&mut self) -> Vec<TransferStep> {
+            Vec::new()
+        }
         fn requests(&mut self) -> Vec<FetchRequest> {
             std::mem::take(&mut self.requests)
         }
@@ -484,6 +575,7 @@ mod tests {
         }
         fn internet(&self, _request: InternetRequest) {}
         fn port_event(&self, _event: PortEvent) {}
+        fn transfer(&self, _step: TransferStep) {}
         fn save(&self, page: &str, place: Place) {
             self.saved.borrow_mut().push((page.to_owned(), place));
         }

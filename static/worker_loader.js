@@ -254,6 +254,59 @@ self.drydock.port_event = (text, bytes) => {
   if (kind === "End" || kind === "Failed") channels.delete(value.id);
 };
 
+// --- Images in and out -------------------------------------------------------------------------
+
+/** Bytes of an archive that are read at a time. */
+const PIECE = 1 << 20;
+
+/** Calls of those who wait until the program wants the next piece, by transfer: true, or false when it
+ * wants no more. And the pieces of images that are on their way out. */
+const givers = new Map();
+const pieces = new Map();
+
+/** Gives the program a file piece by piece, as it takes them: no more of it is ever in memory. */
+const loadImages = async ({ name, id }, file) => {
+  const wanted = () => new Promise((next) => givers.set(id, next));
+  try {
+    let next = wanted();
+    call((program) => program.load_images(id, name));
+    wake();
+    for (let at = 0; at < file.size && (await next); at += PIECE) {
+      const bytes = new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer());
+      next = wanted();
+      call((program) => program.load_piece(id, bytes));
+      wake();
+    }
+    if (await next) call((program) => program.load_piece(id, new Uint8Array()));
+  } catch (error) {
+    call((program) => program.transfer_failed(id, String(error?.message ?? error)));
+  }
+  givers.delete(id);
+  wake();
+};
+
+self.drydock.transfer_wanted = (id) => givers.get(id)?.(true);
+
+self.drydock.transfer_piece = (id, bytes) => {
+  if (!pieces.has(id)) pieces.set(id, []);
+  // A blob is the browser's, which keeps large ones on the disk.
+  pieces.get(id).push(new Blob([bytes]));
+  // Not at once: the program is in the middle of this call.
+  queueMicrotask(() => {
+    call((program) => program.piece_taken(id));
+    wake();
+  });
+};
+
+self.drydock.transfer_over = (id, well) => {
+  givers.get(id)?.(false);
+  const image = pieces.get(id);
+  pieces.delete(id);
+  if (!image || !well) return;
+  const file = new Blob(image, { type: "application/x-tar" });
+  self.postMessage([JSON.stringify({ ImageFile: { id } }), file]);
+};
+
 // --- Saving and restoring ----------------------------------------------------------------------
 
 /** What `save` was called with, until the program is at rest. */
@@ -305,6 +358,10 @@ const restore = async ({ place, ours }, chosen) => {
 const take = ([text, beside, channel]) => {
   if (text.startsWith('{"Restore"')) {
     restore(JSON.parse(text).Restore, beside);
+    return;
+  }
+  if (text.startsWith('{"LoadImages"')) {
+    loadImages(JSON.parse(text).LoadImages, beside);
     return;
   }
   if (text === '"Port"') {

@@ -64,6 +64,9 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
     let capture = Content::Capture {
         name: instance.name.clone(),
     };
+    let docker = Content::Docker {
+        name: instance.name.clone(),
+    };
     let asking = use_state(|| false);
     let port = use_state(|| false);
     let set = |state: &UseStateHandle<bool>, on: bool| {
@@ -116,6 +119,12 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                     { text(Message::OpenPort) }
                 </button>
                 <span class="ports">{ for chips }</span>
+                <button
+                    aria-pressed={shown(&docker)}
+                    title={text(Message::DockerDetail)}
+                    disabled={!running}
+                    onclick={toggle(docker)}
+                >{ text(Message::Docker) }</button>
                 <button
                     aria-pressed={shown(&capture)}
                     disabled={!running}

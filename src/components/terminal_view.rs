@@ -47,6 +47,7 @@ pub fn TerminalView(props: &TerminalViewProps) -> Html {
         <div
             ref={node}
             class="screen"
+            data-instance={props.name.clone()}
             role="region"
             aria-label={format!("{} {}", text(Message::Terminal), props.name)}
             hidden={!props.shown}

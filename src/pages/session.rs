@@ -6,8 +6,8 @@ use yew::prelude::*;
 
 use crate::app::{Msg, Terminals};
 use crate::components::{
-    CapturePanel, Dock, Downloads, Header, InstanceCard, InstanceList, LanPanel, Notices,
-    PortPanel, TerminalView, use_text,
+    CapturePanel, Dock, DockerPanel, Downloads, Header, InstanceCard, InstanceList, LanPanel,
+    Notices, PortPanel, TerminalView, Transfers, use_text,
 };
 use crate::i18n::Message;
 use crate::panels::{Content, Panel};
@@ -127,6 +127,19 @@ pub fn Session(props: &SessionProps) -> Html {
                     {close}
                 />
             },
+            Content::Docker { name } => {
+                let instance = store.instances.iter().find(|it| it.name == *name)?;
+                html! {
+                    <DockerPanel
+                        key={id}
+                        name={name.clone()}
+                        ip={instance.ip.clone()}
+                        docker={instance.docker.clone().unwrap_or_default()}
+                        act={act.clone()}
+                        {close}
+                    />
+                }
+            }
             Content::Lan => html! {
                 <LanPanel
                     key={id}
@@ -157,6 +170,11 @@ pub fn Session(props: &SessionProps) -> Html {
                     <Downloads downloads={store.downloads.clone()} saving={store.saving} />
                 </nav>
                 <main class="main">
+                    <Transfers
+                        transfers={store.transfers.clone()}
+                        dragged_over={store.dragged_over.clone()}
+                        act={act.clone()}
+                    />
                     <Notices notices={store.notices.clone()} act={act.clone()} />
                     { card }
                     { crashed }

@@ -8,8 +8,9 @@
 //! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
 //! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves),
-//! [`internet`] (the way out, usually closed), [`ports`] (OPEN PORT) and [`capture`] (what goes through the links
-//! of machines, in the lines of [`dissect`]).
+//! [`internet`] (the way out, usually closed), [`ports`] (OPEN PORT), [`capture`] (what goes through the links
+//! of machines, in the lines of [`dissect`]), [`views`] (what a Docker has, as the page shows it) and [`transfer`]
+//! (images between the user's files and a Docker).
 
 mod calls;
 mod cookies;
@@ -28,6 +29,8 @@ pub mod ports;
 pub mod registry;
 pub mod rootfs;
 pub mod socket;
+pub mod transfer;
+pub mod views;
 pub mod web;
 
 pub use fetch::{FetchRequest, Fetched, Fetcher};

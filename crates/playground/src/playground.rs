@@ -17,6 +17,8 @@ use crate::machine::{Machine, MachineConfig, Turned};
 use crate::ports::Ports;
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
+use crate::transfer::Transfers;
+use crate::views::{Look, Views};
 use crate::web;
 
 /// Machines at most, as in Play with Docker.
@@ -140,6 +142,8 @@ pub struct Playground {
     lan: Lan,
     ports: Rc<Ports>,
     captures: Captures,
+    views: Views,
+    transfers: Transfers,
     hosts: BTreeMap<String, Host>,
     /// Machines that wait for the image.
     starting: BTreeSet<String>,
@@ -164,6 +168,8 @@ impl Playground {
             ports: Ports::new(lan.gateway(), &executor, &clock),
             lan,
             captures: Captures::default(),
+            views: Views::default(),
+            transfers: Transfers::default(),
             clock,
             config,
             executor,
@@ -220,6 +226,41 @@ impl Playground {
         self.captures.stop(name, machine, link);
     }
 
+    /// Looks at the Docker of a machine, or no more; [`Playground::views`] has what is seen.
+    pub fn look(&mut self, name: &str, look: Option<Look>) {
+        let machine = self.hosts.get(name).and_then(|host| host.machine.as_ref());
+        match (machine, look) {
+            (Some(machine), Some(look)) => self.views.look(machine, look),
+            _ => self.views.end(name),
+        }
+    }
+
+    /// What is looked at of the Docker of machines.
+    #[must_use]
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Begins to load an archive of images into the Docker of a machine.
+    pub fn load_images(&self, name: &str, id: u32) -> Result<(), String> {
+        let machine = self.machine(name);
+        let machine = machine.ok_or_else(|| format!("no such instance: {name}"))?;
+        self.transfers.load(machine, id)
+    }
+
+    /// Begins to read an image of the Docker of a machine as an archive.
+    pub fn save_image(&self, name: &str, id: u32, image: &str) -> Result<(), String> {
+        let machine = self.machine(name);
+        let machine = machine.ok_or_else(|| format!("no such instance: {name}"))?;
+        self.transfers.save(machine, id, image)
+    }
+
+    /// Images on their way in and out.
+    #[must_use]
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
     /// The TCP ports that somebody on a machine listens on, as others on the LAN reach them.
     #[must_use]
     pub fn open_ports(&self, name: &str) -> Vec<u16> {
@@ -270,6 +311,8 @@ impl Playground {
             let host = host.ok_or_else(|| format!("no such instance: {name}"))?;
             self.lan.leave(name);
             self.captures.forget(name);
+            self.views.end(name);
+            self.transfers.forget(name);
             // A machine that is being deleted can do no more harm: what ends its end is nobody's business.
             let _ = guard::run(self.config.guard, || drop(host));
         }
@@ -307,6 +350,8 @@ impl Playground {
         self.events.clear();
         self.ports.cancel_all();
         self.lan.gateway().internet().cancel_all();
+        self.views.end_all();
+        self.transfers.cancel_all();
         // Who looked is gone with the page it was.
         for (name, host) in &self.hosts {
             self.captures.end(name, host.machine.as_ref());
@@ -418,6 +463,8 @@ impl Playground {
     /// A machine is dead. What it had is given back, as far as that goes: it may well crash again.
     fn crash(&mut self, name: String, cause: String) {
         self.lan.leave(&name);
+        self.views.end(&name);
+        self.transfers.forget(&name);
         let dead = self
             .hosts
             .get_mut(&name)

@@ -10,12 +10,14 @@ use clock::Instant;
 use playground::internet::{self, Hint};
 use playground::{Config, Event, Playground, ports};
 
+use drydock::docker::Look;
 use drydock::internet::{InternetAnswer, InternetRequest};
 use drydock::network::{Cable, CaptureStep};
 use drydock::ports::{PortEvent, PortRequest};
 use drydock::protocol::FromWorker;
-use drydock::worker::{Engine, FetchRequest, Fetched, Slice};
+use drydock::worker::{Engine, FetchRequest, Fetched, Slice, TransferStep};
 
+use crate::docker::{self, Moves};
 use crate::looks::{self, Looks};
 use crate::trace::Trace;
 
@@ -32,6 +34,8 @@ pub struct Machines {
     traces: BTreeMap<String, Trace>,
     /// Of the network, as far as the page looks at it.
     looks: Looks,
+    /// Of images on their way in and out.
+    moves: Moves,
     measured: Instant,
     /// The last instant a turn was called for.
     turned: Instant,
@@ -53,6 +57,7 @@ pub fn open(seed: u64, now_ns: u64) -> Result<Box<dyn Engine>, String> {
         names: Vec::new(),
         traces: BTreeMap::new(),
         looks: Looks::default(),
+        moves: Moves::default(),
         measured: Instant(0),
         turned: Instant(0),
     }))
@@ -287,12 +292,41 @@ impl Engine for Machines {
         gateway.internet().answer(id, answer);
     }
 
+    fn look(&mut self, name: &str, look: Option<Look>) {
+        self.playground.look(name, look.map(docker::to_look));
+    }
+
+    fn load_images(&mut self, name: &str, id: u32) -> Result<(), String> {
+        self.playground.load_images(name, id)
+    }
+
+    fn load_piece(&mut self, id: u32, bytes: Vec<u8>) {
+        self.playground.transfers().give(id, bytes);
+    }
+
+    fn save_image(&mut self, name: &str, id: u32, image: &str) -> Result<(), String> {
+        self.playground.save_image(name, id, image)
+    }
+
+    fn piece_taken(&mut self, id: u32) {
+        self.playground.transfers().taken(id);
+    }
+
+    fn cancel_transfer(&mut self, id: u32) {
+        self.playground.transfers().cancel(id);
+    }
+
+    fn transfer_steps(&mut self) -> Vec<TransferStep> {
+        self.moves.take_steps()
+    }
+
     fn restored(&mut self, now_ns: u64) {
         // The machines' own time stood still, as in a computer that was suspended.
         self.epoch_ns = now_ns.saturating_sub(self.turned.0);
         self.names.clear();
         self.traces.clear();
         self.looks = Looks::default();
+        self.moves = Moves::default();
         self.playground.resume(now_ns);
     }
 
@@ -310,6 +344,10 @@ impl Engine for Machines {
         }
         self.looks.tell_packets(&mut self.playground, now);
         messages.append(&mut self.looks.take());
+        messages.extend(self.playground.views().take().into_iter().map(docker::told));
+        for event in self.playground.transfers().take_events() {
+            messages.extend(self.moves.hear(event));
+        }
         messages
     }
 }

@@ -4,6 +4,8 @@
 //! `static/worker_loader.js`, which calls the methods below and offers the functions above them.
 
 #[cfg(target_arch = "wasm32")]
+mod docker;
+#[cfg(target_arch = "wasm32")]
 mod looks;
 #[cfg(target_arch = "wasm32")]
 mod machines;
@@ -18,7 +20,7 @@ mod browser {
     use drydock::internet::{InternetAnswer, InternetRequest};
     use drydock::ports::PortEvent;
     use drydock::protocol::{FromWorker, Place, ToWorker};
-    use drydock::worker::{FetchRequest, Fetched, Host, Worker};
+    use drydock::worker::{FetchRequest, Fetched, Host, TransferStep, Worker};
     use js_sys::Uint8Array;
     use wasm_bindgen::prelude::*;
 
@@ -43,6 +45,15 @@ mod browser {
         /// What became of a request for a port.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn port_event(text: &str, bytes: Option<Uint8Array>);
+        /// The next piece of an archive is wanted.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn transfer_wanted(id: u32);
+        /// A piece of an image.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn transfer_piece(id: u32, bytes: Uint8Array);
+        /// There are no more pieces.
+        #[wasm_bindgen(js_namespace = ["self", "drydock"])]
+        fn transfer_over(id: u32, well: bool);
         /// Saves this memory when the call in progress has returned.
         #[wasm_bindgen(js_namespace = ["self", "drydock"])]
         fn save(page: &str, to_file: bool);
@@ -82,6 +93,16 @@ mod browser {
         fn port_event(&self, event: PortEvent) {
             let (text, bytes) = event.split();
             port_event(&text, bytes.map(|bytes| Uint8Array::from(bytes.as_slice())));
+        }
+
+        fn transfer(&self, step: TransferStep) {
+            match step {
+                TransferStep::Wanted { id } => transfer_wanted(id),
+                TransferStep::Piece { id, bytes } => {
+                    transfer_piece(id, Uint8Array::from(bytes.as_slice()));
+                }
+                TransferStep::Over { id, well } => transfer_over(id, well),
+            }
         }
 
         fn save(&self, page: &str, place: Place) {
@@ -179,6 +200,33 @@ mod browser {
     #[wasm_bindgen]
     pub fn port_cancel(id: u32) {
         with(|worker| worker.engine().map(|engine| engine.port_cancel(id)));
+    }
+
+    /// See [`Worker::load_images`].
+    #[wasm_bindgen]
+    pub fn load_images(id: u32, name: &str) {
+        with(|worker| worker.load_images(name, id));
+    }
+
+    /// The next piece of an archive; an empty one is the end.
+    #[wasm_bindgen]
+    pub fn load_piece(id: u32, bytes: Vec<u8>) {
+        with(|worker| worker.engine().map(|engine| engine.load_piece(id, bytes)));
+    }
+
+    /// The browser has a piece of an image.
+    #[wasm_bindgen]
+    pub fn piece_taken(id: u32) {
+        with(|worker| worker.engine().map(|engine| engine.piece_taken(id)));
+    }
+
+    /// The file cannot be read any more.
+    #[wasm_bindgen]
+    pub fn transfer_failed(id: u32, why: String) {
+        with(|worker| {
+            worker.engine().map(|engine| engine.cancel_transfer(id));
+            worker.transfer_failed(id, why);
+        });
     }
 
     /// A download has failed without an answer.
