@@ -35,15 +35,17 @@ impl Lang {
             .find(|lang| lang.tag().eq_ignore_ascii_case(primary))
     }
 
-    /// A message's text, with words in the place of `{0}`, `{1}`, or of `{}`.
+    /// A message's text, with words in the place of `{0}`, `{1}`; `{}` is `{0}`.
     pub fn fill(self, message: Message, words: &[&str]) -> String {
-        let mut text = self.text(message).to_owned();
-        for (number, word) in words.iter().enumerate() {
-            text = text.replace(&format!("{{{number}}}"), word);
+        let (mut rest, mut filled) = (self.text(message), String::new());
+        while let Some((before, place)) = rest.split_once('{') {
+            let (number, after) = place.split_once('}').unwrap_or((place, ""));
+            let number: usize = number.parse().unwrap_or(0);
+            filled.push_str(before);
+            filled.push_str(words.get(number).unwrap_or(&""));
+            rest = after;
         }
-        words
-            .first()
-            .map_or(text.clone(), |word| text.replace("{}", word))
+        filled + rest
     }
 
     /// A message's text.
@@ -198,13 +200,15 @@ pub enum Message {
     LayerOf,
     LayerOfDocker,
     LayersDetail,
-    /// With `{0}` and `{1}` for sizes.
+    /// With `{0}` and `{1}` for sizes, as the one after it.
     OnDisk,
+    OnDiskShared,
     Layer,
     Instruction,
     Size,
-    /// With `{}` for a size.
+    /// With `{}` for a size, as the one after it.
     Shared,
+    SavedBySharing,
     UsedBy,
     UsedByNobody,
     Dangling,
@@ -435,13 +439,15 @@ impl Message {
             LayersDetail => (
                 "Each block is a layer, the base at the bottom. A block under several images is stored once.",
                 "블록 하나가 레이어이고 맨 아래가 베이스입니다. 여러 이미지 아래에 놓인 블록은 한 번만 저장됩니다."),
-            OnDisk => ("{0} on the disk; {1} if nothing were shared", "디스크에 {0}, 공유하지 않았다면 {1}"),
+            OnDisk => ("{0} on the disk", "디스크에 {0}"),
+            OnDiskShared => ("{0} on the disk; {1} if nothing were shared", "디스크에 {0}, 공유하지 않았다면 {1}"),
             Layer => ("Layer", "레이어"),
             Instruction => ("Instruction", "명령"),
             Size => ("Size", "크기"),
             Shared => ("{} shared", "공유 {}"),
+            SavedBySharing => ("Sharing it saves {}.", "공유해서 {}를 아낍니다."),
             UsedBy => ("Used by", "사용하는 곳"),
-            UsedByNobody => ("nobody", "없음"),
+            UsedByNobody => ("none", "없음"),
             Dangling => ("dangling: it has no name", "이름 없는(dangling) 이미지"),
             Unknown => ("not known", "알 수 없음"),
             DownloadTar => ("Download as tar", "tar로 내려받기"),
@@ -520,6 +526,18 @@ mod tests {
         ] {
             assert_eq!(Lang::from_tag(tag), lang, "{tag}");
         }
+    }
+
+    #[test]
+    fn words_are_put_into_messages_as_they_are() {
+        let fill = |message, words: &[&str]| Lang::En.fill(message, words);
+        let layer = fill(Message::LayerOf, &["2", "RUN find -exec rm {} +"]);
+        assert_eq!(layer, "layer 2 (RUN find -exec rm {} +)");
+        assert_eq!(
+            Lang::Ko.fill(Message::CopiedUp, &["5B", &layer]),
+            format!("copy-up: {layer}에서 5B 복사")
+        );
+        assert_eq!(fill(Message::ExitCode, &["7"]), "exit code 7");
     }
 
     #[test]

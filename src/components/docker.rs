@@ -13,6 +13,7 @@ mod volumes;
 
 use std::rc::Rc;
 
+use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, KeyboardEvent};
 use yew::prelude::*;
 
@@ -90,8 +91,9 @@ pub fn DockerPanel(props: &DockerPanelProps) -> Html {
             </button>
         }
     });
+    let list = use_node_ref();
     let on_key = {
-        let view = view.clone();
+        let (view, list) = (view.clone(), list.clone());
         move |event: KeyboardEvent| {
             let step = match event.key().as_str() {
                 "ArrowLeft" => View::ALL.len() - 1,
@@ -103,12 +105,10 @@ pub fn DockerPanel(props: &DockerPanelProps) -> Html {
             let at = (at + step) % View::ALL.len();
             view.set(View::ALL[at]);
             // The tab that is chosen has the keyboard.
-            let list = event
-                .current_target()
-                .map(wasm_bindgen::JsCast::unchecked_into::<HtmlElement>);
-            let tab = list.and_then(|list| list.children().item(at as u32));
-            if let Some(tab) = tab {
-                let _ = wasm_bindgen::JsCast::unchecked_into::<HtmlElement>(tab).focus();
+            let tabs = list.cast::<HtmlElement>().map(|list| list.children());
+            let tab = tabs.and_then(|tabs| tabs.item(at as u32));
+            if let Some(Ok(tab)) = tab.map(JsCast::dyn_into::<HtmlElement>) {
+                let _ = tab.focus();
             }
         }
     };
@@ -125,7 +125,13 @@ pub fn DockerPanel(props: &DockerPanelProps) -> Html {
     };
     html! {
         <PanelFrame title={format!("Docker: {}", props.name)} close={props.close.clone()}>
-            <div class="docker-tabs" role="tablist" aria-label="Docker" onkeydown={on_key}>
+            <div
+                ref={list}
+                class="docker-tabs"
+                role="tablist"
+                aria-label="Docker"
+                onkeydown={on_key}
+            >
                 { for tabs }
             </div>
             <div

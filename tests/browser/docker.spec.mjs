@@ -45,7 +45,7 @@ test("containers appear, change and are shown in detail", async ({ page }) => {
   await expect(passwd).toContainText(/^C.*copied up: \d+B from layer 1 \(.+\)/);
   await expect(web.getByRole("listitem").filter({ hasText: "/root/new" })).toContainText(/^A/);
   await expect(web.getByRole("listitem").filter({ hasText: "/etc/shadow" })).toContainText(/^D.*hides/);
-  await expect(web.getByLabel("Log")).toContainText("hello");
+  await expect(web.getByLabel("Log", { exact: true })).toContainText("hello");
   await expect(web).toContainText("172.17.0.2");
   await shot(page, "containers");
   await screen(page).click();

@@ -224,7 +224,9 @@ mod browser {
     #[wasm_bindgen]
     pub fn transfer_failed(id: u32, why: String) {
         with(|worker| {
-            worker.engine().map(|engine| engine.cancel_transfer(id));
+            if let Some(engine) = worker.engine() {
+                engine.cancel_transfer(id);
+            }
             worker.transfer_failed(id, why);
         });
     }

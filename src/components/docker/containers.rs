@@ -100,7 +100,7 @@ fn Row(props: &RowProps) -> Html {
                 <span class="state" aria-hidden="true"></span>
                 <b class="name">{ container.name() }</b>
                 <span class="image">{ &container.image }</span>
-                <span class="status">{ &container.status }</span>
+                <span class="since">{ &container.status }</span>
             </button>
             <div class="facts">
                 { health }
@@ -202,9 +202,10 @@ fn Meters(props: &MetersProps) -> Html {
     let load = &props.load;
     let cpu = load.cpu as f64 / 100.0;
     let memory = units::share(load.memory, load.limit);
-    let meter = |label: &'static str, share: f64, words: String| {
+    // A busy processor is no trouble; a container without memory is about to be killed.
+    let meter = |label: &'static str, share: f64, scarce: bool, words: String| {
         let width = format!("width: {:.1}%", share.clamp(0.0, 100.0));
-        let class = classes!("bar", (share >= 90.0).then_some("full"));
+        let class = classes!("bar", (scarce && share >= 90.0).then_some("full"));
         html! {
             <div class="meter">
                 <span class="label">{ label }</span>
@@ -223,10 +224,11 @@ fn Meters(props: &MetersProps) -> Html {
     };
     html! {
         <div class="meters">
-            { meter(text(Message::Cpu), cpu, units::percent(cpu)) }
+            { meter(text(Message::Cpu), cpu, false, units::percent(cpu)) }
             { meter(
                 text(Message::Memory),
                 memory,
+                true,
                 format!("{} / {}", units::size(load.memory), units::size(load.limit)),
             ) }
         </div>

@@ -54,7 +54,7 @@ pub(super) fn Events(props: &EventsProps) -> Html {
     let rows = events.map(|event| {
         let key = format!("{}{}{}", event.time_nano, event.action, event.actor.id);
         html! {
-            <li {key} class={classes!("event", event.kind.clone(), class(&event.action))}>
+            <li {key} class={classes!("event", class(&event.action))}>
                 <time>{ time_of_day(event.time_nano) }</time>
                 <span class="kind">{ &event.kind }</span>
                 <b>{ &event.action }</b>

@@ -38,6 +38,12 @@ pub(super) fn Images(props: &ImagesProps) -> Html {
     };
     let ground = stacks(images);
     let (disk, sum) = totals(images, &ground);
+    let sizes = [units::size(disk), units::size(sum)];
+    let on_disk = if disk < sum {
+        Message::OnDiskShared
+    } else {
+        Message::OnDisk
+    };
     let choose = {
         let chosen = chosen.clone();
         Callback::from(move |it: Chosen| chosen.set(Some(it)))
@@ -86,7 +92,7 @@ pub(super) fn Images(props: &ImagesProps) -> Html {
                 <Command line="docker pull python" />
             } else {
                 <p class="hint">
-                    { lang.fill(Message::OnDisk, &[&units::size(disk), &units::size(sum)]) }
+                    { lang.fill(on_disk, &[&sizes[0], &sizes[1]]) }
                     { ". " }{ text(Message::LayersDetail) }
                 </p>
                 <div class="stacks" role="group" aria-label={text(Message::Images)} tabindex="0">
@@ -199,7 +205,10 @@ fn layer_details(
             </dl>
             if names.len() > 1 {
                 <p class="hint">
-                    { lang.fill(Message::Shared, &[&units::size(layer.step.size * (names.len() as u64 - 1))]) }
+                    { lang.fill(
+                        Message::SavedBySharing,
+                        &[&units::size(layer.step.size * (names.len() as u64 - 1))],
+                    ) }
                 </p>
             }
         </section>

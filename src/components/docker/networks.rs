@@ -36,7 +36,10 @@ pub(super) fn Networks(props: &NetworksProps) -> Html {
         <>
             <div class="commands">
                 <Command line="docker network ls" />
-                <Command line="docker network create web" />
+                // Docker's own three, and none of the user's.
+                if networks.len() <= 3 {
+                    <Command line="docker network create web" />
+                }
             </div>
             { for drawn }
         </>
@@ -57,7 +60,7 @@ fn Drawn(props: &DrawnProps) -> Html {
     let containers = props.docker.containers.as_ref();
     let range = network.ipam.config.first().cloned().unwrap_or_default();
     let mut attached: Vec<_> = network.containers.iter().collect();
-    attached.sort_by(|a, b| address(a.1).cmp(&address(b.1)));
+    attached.sort_by_key(|(_, attached)| address(attached));
     let nodes = attached.into_iter().map(|(id, attached)| {
         let container = containers.and_then(|all| all.iter().find(|it| it.id == *id));
         html! {
