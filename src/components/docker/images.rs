@@ -187,7 +187,10 @@ fn layer_details(
     let containers: Vec<String> = of()
         .flat_map(|image| docker.containers_of(&image.id))
         .collect();
-    let history = names.first().map(|name| format!("docker history {name}"));
+    // By a name, if one of them has one.
+    let named = of().find(|image| !image.repo_tags.is_empty());
+    let named = named.or_else(|| of().next()).map(Image::name);
+    let history = named.map(|name| format!("docker history {name}"));
     html! {
         <section class="chosen" aria-live="polite">
             <div class="heading">
