@@ -55,6 +55,22 @@ pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     chain
 }
 
+/// A layer that is being unpacked: unless it gets finished, by an error or because nobody wants it any more,
+/// nothing of it stays.
+struct Unfinished<'a> {
+    graph: &'a Graph,
+    cache_id: Option<String>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(cache_id) = &self.cache_id {
+            // What cannot be removed costs room; why the layer is not there is the error that counts.
+            let _ = self.graph.remove_directories(cache_id);
+        }
+    }
+}
+
 impl Graph {
     /// Opens the graph below `root`, reading what is there.
     pub fn open(os: &Rc<dyn Os>, root: &str) -> os::Result<Graph> {
@@ -138,29 +154,23 @@ impl Graph {
         if self.layers.borrow().contains_key(&chain) {
             return Ok(chain);
         }
-        let cache_id = self.os.rng().hex(32);
-        let outcome = self.unpack(&cache_id, parent, diff_id, blob).await;
-        match outcome {
-            Ok((size, records)) => {
-                let layer = Layer {
-                    diff_id,
-                    parent,
-                    size,
-                    cache_id,
-                };
-                self.write(&chain, &layer, &records)
-                    .map_err(|error| failed("write layer", error))?;
-                self.layers.borrow_mut().insert(chain, layer);
-                Ok(chain)
-            }
-            Err(error) => {
-                // Nothing half-written stays behind; the first error is the one that counts.
-                let _ = self
-                    .os
-                    .remove_all(View::Host, self.directory(&cache_id).as_bytes());
-                Err(error)
-            }
-        }
+        let mut unfinished = Unfinished {
+            graph: self,
+            cache_id: Some(self.os.rng().hex(32)),
+        };
+        let cache_id = unfinished.cache_id.clone().unwrap_or_default();
+        let (size, records) = self.unpack(&cache_id, parent, diff_id, blob).await?;
+        let layer = Layer {
+            diff_id,
+            parent,
+            size,
+            cache_id,
+        };
+        self.write(&chain, &layer, &records)
+            .map_err(|error| failed("write layer", error))?;
+        unfinished.cache_id = None;
+        self.layers.borrow_mut().insert(chain, layer);
+        Ok(chain)
     }
 
     async fn unpack(

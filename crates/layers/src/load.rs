@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 
-use oci::{Digest, ImageConfig, Index, Manifest, Reference, annotation};
+use oci::{
+    Descriptor, Digest, ImageConfig, Index, Manifest, ManifestDocument, Platform, Reference,
+    annotation,
+};
 use os::Errno;
 use tar::EntryType;
 
 use crate::archive::{self, UnpackError};
 use crate::decompress::Decompressor;
 use crate::download::Download;
-use crate::graph::chain_id;
+use crate::graph::{chain_id, chain_ids};
 use crate::save::Entry;
 use crate::store::{Store, StoreError};
 
@@ -22,6 +25,10 @@ const DOCUMENT_MAX: u64 = 4 << 20;
 const CHUNK: usize = 256 * 1024;
 /// Links followed to what a path of the archive stands for.
 const LINKS_MAX: usize = 8;
+/// Files and links of an archive.
+const FILES_MAX: usize = 100_000;
+/// Indexes in indexes.
+const DEPTH_MAX: usize = 4;
 
 /// What happens during a load.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +102,8 @@ fn broken(error: std::io::Error) -> LoadError {
 /// Where the archive's files are.
 struct Contents<'a> {
     archive: &'a Download,
+    /// Where Docker would have unpacked it, for its errors.
+    place: String,
     files: BTreeMap<String, (u64, u64)>,
     links: BTreeMap<String, String>,
 }
@@ -115,17 +124,21 @@ fn clean(path: &str) -> String {
 }
 
 impl Contents<'_> {
-    fn read(archive: &Download) -> Result<Contents<'_>, LoadError> {
+    fn read(archive: &Download, place: String) -> Result<Contents<'_>, LoadError> {
         let mut contents = Contents {
             archive,
+            place,
             files: BTreeMap::new(),
             links: BTreeMap::new(),
         };
-        let mut tar = tar::Archive::new(archive.reader());
+        let mut tar = tar::Archive::new(archive::Bounded::new(archive.reader()));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for entry in tar.entries().map_err(broken)? {
             let entry = entry.map_err(broken)?;
             let name = clean(&text(&entry.path_bytes()));
+            if contents.files.len() + contents.links.len() >= FILES_MAX {
+                return Err(malformed("too many files in the archive"));
+            }
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
                     let place = (entry.raw_file_position(), entry.size());
@@ -158,13 +171,14 @@ impl Contents<'_> {
         self.files.get(&path).copied()
     }
 
-    fn missing(path: &str) -> LoadError {
-        LoadError::Malformed(format!("open {path}: no such file or directory"))
+    fn missing(&self, path: &str) -> LoadError {
+        let (place, path) = (&self.place, clean(path));
+        malformed(format!("open {place}/{path}: no such file or directory"))
     }
 
     /// A whole document.
     fn document(&self, path: &str) -> Result<Vec<u8>, LoadError> {
-        let (offset, size) = self.find(path).ok_or_else(|| Contents::missing(path))?;
+        let (offset, size) = self.find(path).ok_or_else(|| self.missing(path))?;
         if size > DOCUMENT_MAX {
             return Err(LoadError::Malformed(format!(
                 "{path} has {size} bytes: too many"
@@ -182,30 +196,90 @@ impl Contents<'_> {
             return serde_json::from_slice(&self.document("manifest.json")?).map_err(malformed);
         }
         if self.find("index.json").is_none() {
-            return Err(Contents::missing("manifest.json"));
+            return Err(self.missing("repositories"));
         }
         let index: Index = parse(&self.document("index.json")?)?;
+        let named = index.manifests.iter().any(|one| name_of(one).is_some());
         let mut entries: Vec<Entry> = Vec::new();
-        for descriptor in index.manifests {
-            let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
-            let manifest: Manifest = parse(&self.document(&blob(&descriptor.digest))?)?;
-            // A reference's name is a tag alone or a name in full: only the latter says enough.
-            let name = ["io.containerd.image.name", annotation::REF_NAME]
-                .iter()
-                .find_map(|key| descriptor.annotations.get(*key))
-                .filter(|name| name.contains(['/', ':']));
-            entries.push(Entry {
-                config: blob(&manifest.config.digest),
-                repo_tags: name.map(|name| vec![name.clone()]),
-                layers: manifest
-                    .layers
-                    .iter()
-                    .map(|layer| blob(&layer.digest))
-                    .collect(),
-                ..Entry::default()
-            });
+        // An index whose manifests have no names and different platforms is one image.
+        let platforms = index.manifests.iter().filter(|one| one.platform.is_some());
+        if !named && platforms.count() > 1 {
+            self.add(chosen(&index)?, None, 0, &mut entries)?;
+            return Ok(entries);
+        }
+        for descriptor in index.manifests.iter().filter(|one| is_image(one)) {
+            self.add(descriptor, name_of(descriptor), 0, &mut entries)?;
         }
         Ok(entries)
+    }
+
+    /// Adds the image of a manifest, or of the part of an index that fits this machine.
+    fn add(
+        &self,
+        descriptor: &Descriptor,
+        name: Option<&String>,
+        depth: usize,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), LoadError> {
+        let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+        let document = self.document(&blob(&descriptor.digest))?;
+        if Digest::of(&document) != descriptor.digest {
+            let digest = descriptor.digest;
+            return Err(malformed(format!(
+                "manifest verification failed for digest {digest}"
+            )));
+        }
+        let manifest: Manifest = match ManifestDocument::parse(&document).map_err(malformed)? {
+            ManifestDocument::Manifest(manifest) => manifest,
+            ManifestDocument::Index(_) if depth >= DEPTH_MAX => {
+                return Err(malformed("too many indexes in each other"));
+            }
+            ManifestDocument::Index(index) => {
+                let chosen = chosen(&index)?;
+                return self.add(chosen, name.or(name_of(chosen)), depth + 1, entries);
+            }
+        };
+        let layers = manifest.layers.iter().map(|layer| blob(&layer.digest));
+        entries.push(Entry {
+            config: blob(&manifest.config.digest),
+            repo_tags: name.map(|name| vec![name.clone()]),
+            layers: layers.collect(),
+            ..Entry::default()
+        });
+        Ok(())
+    }
+}
+
+/// The name in full that an index gives a manifest. A name that is a tag alone says too little.
+fn name_of(descriptor: &Descriptor) -> Option<&String> {
+    ["io.containerd.image.name", annotation::REF_NAME]
+        .iter()
+        .find_map(|key| descriptor.annotations.get(*key))
+        .filter(|name| name.contains(['/', ':']))
+}
+
+/// False for what is about an image and none itself (BuildKit's attestations).
+fn is_image(descriptor: &Descriptor) -> bool {
+    let unknown = |platform: &Platform| platform.os == "unknown";
+    !descriptor
+        .annotations
+        .contains_key("vnd.docker.reference.type")
+        && !descriptor.platform.as_ref().is_some_and(unknown)
+}
+
+/// The image of an index that runs here; the only one if there is but one.
+fn chosen(index: &Index) -> Result<&Descriptor, LoadError> {
+    let host = Platform::host();
+    let mut images = index.manifests.iter().filter(|one| is_image(one));
+    let fits = |one: &&Descriptor| one.platform.as_ref().is_some_and(|it| it.runs_on(&host));
+    if let Some(found) = images.clone().find(fits) {
+        return Ok(found);
+    }
+    match (images.next(), images.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(malformed(format!(
+            "no matching manifest for {host} in the manifest list entries"
+        ))),
     }
 }
 
@@ -221,7 +295,9 @@ impl Store {
         tell: &dyn Fn(LoadEvent),
     ) -> Result<(), LoadError> {
         let archive = self.decompressed(archive).await?;
-        let contents = Contents::read(&archive)?;
+        let number = self.os().rng().next_u64() >> 32;
+        let place = format!("{}/tmp/docker-import-{number}", self.root());
+        let contents = Contents::read(&archive, place)?;
         for entry in contents.entries()? {
             let id = self.load_entry(&contents, &entry, tell).await?;
             let names = entry.repo_tags.unwrap_or_default();
@@ -272,6 +348,12 @@ impl Store {
         let raw = contents.document(&entry.config)?;
         let id = Digest::of(&raw);
         let config: ImageConfig = parse(&raw)?;
+        if !matches!(config.os.as_str(), "" | "linux") {
+            return Err(malformed(format!(
+                "cannot load {} image on linux",
+                config.os
+            )));
+        }
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != entry.layers.len() {
             return Err(LoadError::Malformed(format!(
@@ -280,16 +362,12 @@ impl Store {
                 diff_ids.len()
             )));
         }
-        let mut added = Vec::new();
-        let loaded = self.load_layers(contents, entry, diff_ids, &mut added, tell);
-        let loaded = match loaded.await {
-            Ok(()) => self.add_image(id, &raw).map_err(LoadError::Store),
-            Err(error) => Err(error),
-        };
-        if loaded.is_err() {
-            self.drop_unused(&added);
-        }
-        loaded.map(|()| id)
+        // What is loaded stays if it becomes an image.
+        let pin = self.pin(&chain_ids(diff_ids));
+        self.load_layers(contents, entry, diff_ids, tell).await?;
+        self.add_image(id, &raw)?;
+        drop(pin);
+        Ok(id)
     }
 
     /// Loads the layers of an image that are not there, telling which are new.
@@ -298,14 +376,13 @@ impl Store {
         contents: &Contents<'_>,
         entry: &Entry,
         diff_ids: &[Digest],
-        added: &mut Vec<Digest>,
         tell: &dyn Fn(LoadEvent),
     ) -> Result<(), LoadError> {
         let mut parent = None;
         for (diff_id, path) in diff_ids.iter().zip(&entry.layers) {
             let chain = chain_id(parent, *diff_id);
             if self.graph().get(&chain).is_none() {
-                let (offset, size) = contents.find(path).ok_or_else(|| Contents::missing(path))?;
+                let (offset, size) = contents.find(path).ok_or_else(|| contents.missing(path))?;
                 let told = |done| {
                     tell(LoadEvent::Layer {
                         diff_id: *diff_id,
@@ -314,8 +391,8 @@ impl Store {
                 };
                 told(0);
                 let blob = contents.archive.part(offset, size);
-                let registered = self.graph().register(parent, *diff_id, blob).await;
-                added.push(registered.map_err(LoadError::Layer)?);
+                let registered = self.graph().register(parent, *diff_id, blob);
+                registered.await.map_err(LoadError::Layer)?;
                 told(size);
             }
             parent = Some(chain);

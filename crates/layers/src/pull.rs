@@ -60,6 +60,8 @@ pub enum PullError {
     Registry(RegistryError),
     /// No variant for this platform.
     NoMatchingManifest(String),
+    /// The config cannot be had.
+    NoConfig(String),
     /// The config is not usable.
     Config(String),
     /// A layer could not be unpacked.
@@ -78,6 +80,10 @@ impl fmt::Display for PullError {
                     "no matching manifest for {platform} in the manifest list entries"
                 )
             }
+            PullError::NoConfig(why) => write!(
+                f,
+                "error pulling image configuration: download failed after attempts=1: {why}"
+            ),
             PullError::Config(reason) => write!(f, "invalid image configuration: {reason}"),
             PullError::Layer(error) => write!(f, "failed to register layer: {error}"),
             PullError::Store(error) => error.fmt(f),
@@ -97,6 +103,17 @@ impl From<StoreError> for PullError {
     fn from(error: StoreError) -> PullError {
         PullError::Store(error)
     }
+}
+
+/// What it means that an image's config cannot be had.
+fn config_error(error: RegistryError) -> PullError {
+    let why = match error {
+        RegistryError::Verify(digest) => {
+            format!("image config verification failed for digest {digest}")
+        }
+        error => error.to_string(),
+    };
+    PullError::NoConfig(why)
 }
 
 impl Store {
@@ -160,7 +177,7 @@ impl Store {
         manifest: &Manifest,
         progress: &dyn Fn(PullEvent),
     ) -> Result<(), PullError> {
-        let raw = from.blob(&manifest.config).await?;
+        let raw = from.blob(&manifest.config).await.map_err(config_error)?;
         let config: ImageConfig =
             serde_json::from_slice(&raw).map_err(|error| PullError::Config(error.to_string()))?;
         let diff_ids = &config.rootfs.diff_ids;

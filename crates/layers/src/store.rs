@@ -254,7 +254,8 @@ impl Store {
         let by_digest = reference.with_digest(digest).familiar();
         let mut newer = self.set_name(reference, by_digest, id);
         if reference.digest().is_none() {
-            newer |= self.set_name(reference, reference.familiar(), id);
+            // A new digest for the image that has the tag already is no news, as in Docker.
+            newer = self.set_name(reference, reference.familiar(), id);
         }
         self.save_names()?;
         Ok(newer)

@@ -12,10 +12,12 @@ use crate::decompress::Decompressor;
 use crate::download::Reader;
 use crate::estargz;
 
+mod bounded;
 pub mod pack;
 pub(crate) mod split;
 pub mod unpack;
 
+pub(crate) use bounded::Bounded;
 pub use pack::{pack, pack_layer};
 pub use split::LayerTar;
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack, unpack_compressed};

@@ -135,7 +135,7 @@ pub(crate) async fn unpack_recording(
         unpacked: Unpacked::default(),
         recorder,
     };
-    let mut archive = tar::Archive::new(tar);
+    let mut archive = tar::Archive::new(super::Bounded::new(tar));
     let entries = archive.entries().map_err(malformed)?;
     let mut pause_at = (PAUSE_BYTES, PAUSE_ENTRIES);
     for entry in entries {
@@ -147,7 +147,7 @@ pub(crate) async fn unpack_recording(
         }
     }
     // The rest of the stream belongs to it too: a layer's digest is over every byte.
-    let mut rest = archive.into_inner();
+    let mut rest = archive.into_inner().into_inner();
     let mut buf = vec![0; CHUNK];
     while rest.read(&mut buf).map_err(malformed)? > 0 {}
     for (path, mtime) in unpacker.times.iter().rev() {
@@ -160,7 +160,8 @@ pub(crate) fn malformed(error: std::io::Error) -> UnpackError {
     let text = error.to_string();
     // Crate tar says what it met; Go's reader, whose words people search for, says less.
     let short = error.kind() == std::io::ErrorKind::UnexpectedEof
-        || text.contains("failed to read entire block");
+        || text.contains("failed to read entire block")
+        || text.contains("unexpected EOF during skip");
     UnpackError::Malformed(if short { "unexpected EOF".into() } else { text })
 }
 

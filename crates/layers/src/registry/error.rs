@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::StatusCode;
-use oci::{Digest, ErrorBody, ManifestError, Reference, VerifyError};
+use oci::{Digest, ErrorBody, ManifestError, Reference};
 use serve::Response;
 
 /// Bytes of an error answer that are looked at.
@@ -34,8 +34,10 @@ pub enum RegistryError {
     NoCredentials(String),
     /// The connection broke, or the registry cannot be reached.
     Transport(String),
-    /// The answer is not what its digest promised.
-    Verify(VerifyError),
+    /// A blob is not what its digest promised.
+    Verify(Digest),
+    /// The registry has no such blob.
+    UnknownBlob,
     /// A manifest is not what its digest promised.
     ManifestDigest(Digest),
     /// The manifest cannot be used.
@@ -68,15 +70,13 @@ impl fmt::Display for RegistryError {
             RegistryError::NoCredentials(request) => {
                 write!(f, "{request}: {}", RegistryError::NO_CREDENTIALS)
             }
-            RegistryError::Verify(VerifyError::Digest { expected, .. }) => {
+            RegistryError::Verify(digest) => {
                 write!(
                     f,
-                    "filesystem layer verification failed for digest {expected}"
+                    "filesystem layer verification failed for digest {digest}"
                 )
             }
-            RegistryError::Verify(error) => {
-                write!(f, "filesystem layer verification failed: {error}")
-            }
+            RegistryError::UnknownBlob => f.write_str("unknown blob"),
             RegistryError::ManifestDigest(digest) => {
                 write!(f, "manifest verification failed for digest {digest}")
             }

@@ -432,17 +432,22 @@ impl Repository {
         seen: &dyn Fn(u64),
     ) -> Result<(), RegistryError> {
         let path = format!("blobs/{}", descriptor.digest);
-        let response = success(self.read(Method::GET, &path, "*/*").await?).await?;
+        let response = self.read(Method::GET, &path, "*/*").await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(RegistryError::UnknownBlob);
+        }
+        let response = success(response).await?;
+        let wrong = |_| RegistryError::Verify(descriptor.digest);
         // The descriptor bounds what is kept.
         let mut verifier = Verifier::new(descriptor.digest, Some(descriptor.size));
         let mut body = response.into_body();
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(broken)?;
-            verifier.update(&chunk).map_err(RegistryError::Verify)?;
+            verifier.update(&chunk).map_err(wrong)?;
             keep(&chunk)?;
             seen(verifier.seen());
         }
-        verifier.finish().map_err(RegistryError::Verify)?;
+        verifier.finish().map_err(wrong)?;
         Ok(())
     }
 
