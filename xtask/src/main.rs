@@ -4,6 +4,7 @@
 //! its module's business. Nothing here is part of the product; it runs natively, may use threads,
 //! and may fail with `anyhow` chains.
 
+mod added;
 mod bench;
 mod ci;
 mod hints;
@@ -33,8 +34,11 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "images",
-        about: "build the stock images from Debian packages",
-        run: images::run,
+        about: "build the stock images from Debian packages; `images add REFERENCE` copies one",
+        run: |args| match args.split_first() {
+            Some((add, rest)) if add == "add" => added::run(rest),
+            _ => images::run(args),
+        },
     },
     Command {
         name: "serve",

@@ -13,6 +13,8 @@ use oci::{
 };
 use serde::Serialize;
 
+use crate::added::{self, Added};
+
 use super::deb::{member_path, read_node};
 use super::tree::{Kind, Node, Tree};
 
@@ -23,6 +25,8 @@ pub struct Registry {
     /// Repository, tag, index digest.
     tags: BTreeMap<String, BTreeMap<String, Digest>>,
     kept: BTreeSet<Digest>,
+    /// What `images add` copied: it stays, and its tags are its own.
+    added: BTreeMap<String, Vec<Added>>,
 }
 
 impl Registry {
@@ -32,6 +36,7 @@ impl Registry {
             root: root.to_path_buf(),
             tags: BTreeMap::new(),
             kept: BTreeSet::new(),
+            added: added::tags(root),
         }
     }
 
@@ -76,7 +81,10 @@ impl Registry {
         descriptor.platform = Some(Platform::host());
         let bytes = serde_json::to_vec(&Index::new(vec![descriptor]))?;
         let digest = self.put(&bytes)?;
-        self.write_if_changed(&oci::tag_path(repository, tag), &bytes)?;
+        let added = self.added.get(repository).into_iter().flatten();
+        if !added.into_iter().any(|added| added.tag == tag) {
+            self.write_if_changed(&oci::tag_path(repository, tag), &bytes)?;
+        }
         self.tags
             .entry(repository.to_string())
             .or_default()
@@ -87,6 +95,7 @@ impl Registry {
     /// Writes the lists, and removes tags and blobs that this build did not make. After a build of
     /// only some recipes (`partial`), nothing is removed and the catalogue keeps the others.
     pub fn finish(&mut self, mut images: Vec<CatalogImage>, partial: bool) -> anyhow::Result<()> {
+        self.keep_added();
         for (repository, tags) in &self.tags {
             let list = TagList {
                 name: repository.clone(),
@@ -127,7 +136,7 @@ impl Registry {
                 }
             }
         }
-        images.sort_by(|a, b| a.name.cmp(&b.name));
+        added::catalogue(&self.root, &mut images);
         let repositories = repositories.into_iter().collect();
         let catalog = serde_json::to_vec_pretty(&Catalog {
             repositories,
@@ -146,6 +155,17 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// Counts what was added to what is there.
+    fn keep_added(&mut self) {
+        for added in self.added.values().flatten() {
+            self.kept.extend(&added.blobs);
+            if let Some(index) = added.blobs.last() {
+                let tags = self.tags.entry(added.repository.clone()).or_default();
+                tags.insert(added.tag.clone(), *index);
+            }
+        }
     }
 
     /// All tags, as `repository:tag` and the digest of the index.

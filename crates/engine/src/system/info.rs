@@ -121,7 +121,7 @@ impl Engine {
             "InitCommit": { "ID": "" },
             "SecurityOptions": ["name=cgroupns"],
             "CDISpecDirs": [],
-            "Warnings": settings.problem.iter().collect::<Vec<_>>(),
+            "Warnings": settings.problem.iter().map(|why| format!("WARNING: {why}")).collect::<Vec<_>>(),
         });
         Ok(json::emit(200, &answer))
     }
