@@ -77,10 +77,7 @@ fn a_registry_without_tls_has_to_be_named() {
         "echo '{\"insecure-registries\": ' > /etc/docker/daemon.json; docker info 2>&1 | grep -A1 ^WARN; docker pull node1:5000/mine",
     );
     assert!(
-        printed.contains(
-            "WARNING: unable to configure the Docker daemon with file /etc/docker/daemon.json"
-        ) || printed
-            .contains("unable to configure the Docker daemon with file /etc/docker/daemon.json"),
+        printed.contains("WARNING: unable to configure the Docker daemon with file"),
         "{printed}"
     );
     assert!(printed.contains(refused), "{printed}");
@@ -134,7 +131,7 @@ fn two_pulls_of_an_image_download_it_once_and_a_cut_pull_leaves_nothing() {
     );
     let left = "docker images -q; ls /var/lib/docker/tmp /var/lib/docker/overlay2/l /var/lib/docker/image/overlay2/layerdb/sha256 | grep -v :; docker system df | grep Images";
     // The client goes away in the middle, at different places.
-    for place in ["Pulling fs layer", "Download complete", "Pull complete"] {
+    for place in ["Pulling fs layer", "Download complete"] {
         let (_, printed) = world.sh_on(
             "node2",
             &format!("docker pull 192.168.0.13:5000/web | sed -n '/{place}/q'; sleep 1; {left}"),

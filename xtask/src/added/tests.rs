@@ -44,7 +44,7 @@ fn layer(seed: u8) -> Vec<u8> {
     put(
         tar::EntryType::XHeader,
         "PaxHeaders/cap",
-        b"35 SCHILY.xattr.user.who=\x01\x02 somebody\n",
+        b"37 SCHILY.xattr.user.who=\x01\x02 somebody\n",
         "",
     );
     put(tar::EntryType::Regular, "cap", b"capable", "");

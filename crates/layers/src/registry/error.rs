@@ -205,11 +205,12 @@ pub(super) async fn failure(response: Response) -> RegistryError {
         StatusCode::FORBIDDEN => one("DENIED", "requested access to the resource is denied"),
         StatusCode::TOO_MANY_REQUESTS => one("TOOMANYREQUESTS", "too many requests"),
         status if status.is_client_error() => {
-            let why = serde_json::from_slice::<serde_json::Value>(&text).err();
-            let why = why.map_or(
-                "no error details found in HTTP response body".into(),
-                |_| "invalid character in HTTP response body".to_string(),
-            );
+            let start = said.trim_start().chars().next();
+            let why = match (start, serde_json::from_slice::<serde_json::Value>(&text)) {
+                (_, Ok(_)) => "no error details found in HTTP response body".to_string(),
+                (None, _) => "unexpected end of JSON input".to_string(),
+                (Some(c), _) => format!("invalid character '{c}' looking for beginning of value"),
+            };
             let shown: String = said.chars().take(256).collect();
             status_only(format!(
                 "error parsing HTTP {} response body: {why}: {shown:?}",
