@@ -1,3 +1,5 @@
+//! Layers that are converted, and a registry on loopback that an image is copied from.
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
