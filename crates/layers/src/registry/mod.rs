@@ -248,9 +248,8 @@ impl Registry {
         let network = self.network.as_ref();
         let network = network.ok_or_else(|| failed("network is unreachable"))?;
         let request = http::Request::get(url).body(Body::empty());
-        network
-            .send(request.map_err(|_| failed("invalid URL"))?)
-            .await
+        let request = request.map_err(|_| failed("invalid URL"))?;
+        network.send(request).await.map_err(|why| failed(&why))
     }
 
     /// `docker login`: whether a registry takes who we say we are.
