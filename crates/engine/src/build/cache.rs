@@ -117,8 +117,10 @@ impl Engine {
     /// Keeps what a step made.
     pub(super) fn keep(&self, key: Digest, mut entry: Entry) {
         self.load_cache();
-        entry.created = self.now();
-        entry.used = entry.created;
+        entry.used = self.now();
+        if entry.created == 0 {
+            entry.created = entry.used;
+        }
         entry.usage_count = 1;
         {
             let mut entries = self.build_cache.entries.borrow_mut();

@@ -291,6 +291,62 @@ impl Engine {
         Ok(path)
     }
 
+    /// What is not there yet of the paths that things are going to be mounted at, outermost first.
+    pub(super) fn missing_targets(&self, container: &str, mounts: &[Mount]) -> Result<Vec<String>> {
+        let failed = |error: layers::StoreError| ApiError::system(error.to_string());
+        let root = self
+            .store
+            .mount_container(container)
+            .map_err(failed)?
+            .merged;
+        let mut missing = Vec::new();
+        for mount in mounts {
+            let target = &mount.point.destination;
+            let ends = target.match_indices('/').map(|(at, _)| at).skip(1);
+            for end in ends.chain([target.len()]) {
+                let path = &target[..end];
+                if self.target(&root, path).is_none() && !missing.iter().any(|one| one == path) {
+                    missing.push(path.to_string());
+                }
+            }
+        }
+        self.store.unmount_container(container).map_err(failed)?;
+        Ok(missing)
+    }
+
+    /// Where a path of a mounted layer is, and whether it is a directory; none if there is nothing.
+    fn target(&self, root: &str, path: &str) -> Option<(Vec<u8>, os::Metadata)> {
+        let path = scope::resolve(&self.os, View::Host, root.as_bytes(), path.as_bytes(), true);
+        let path = path.ok()?;
+        let found = self.os.metadata(View::Host, &path, false).ok()?;
+        Some((path, found))
+    }
+
+    /// Takes away what was only made to mount something over it, unless something has come into it.
+    pub(super) fn remove_stubs(&self, container: &str, missing: &[String]) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let failed = |error: layers::StoreError| ApiError::system(error.to_string());
+        let root = self
+            .store
+            .mount_container(container)
+            .map_err(failed)?
+            .merged;
+        for path in missing.iter().rev() {
+            match self.target(&root, path) {
+                Some((path, found)) if found.is_dir() => {
+                    let _ = self.os.rmdir(View::Host, &path);
+                }
+                Some((path, found)) if found.size == 0 => {
+                    let _ = self.os.unlink(View::Host, &path);
+                }
+                _ => {}
+            }
+        }
+        self.store.unmount_container(container).map_err(failed)
+    }
+
     /// A heredoc that begins with `#!` is a program: it is put into a file and that is run.
     pub(super) fn script(&self, run: &Run, mounts: &mut Mounts) -> Result<Option<Vec<String>>> {
         let ([heredoc], [word], true) =

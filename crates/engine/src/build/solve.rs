@@ -38,6 +38,9 @@ struct Solved {
     key: Digest,
     /// Its last step.
     vertex: Option<u32>,
+    /// When the newest of its layers was made: the time of the image, so that an image of which everything was
+    /// in the cache is the same image again.
+    created: Option<String>,
 }
 
 /// What a stage begins with.
@@ -322,10 +325,12 @@ impl Solver<'_> {
                     );
                 }
                 self.end(&vertex, &Ok(()), known);
+                let created = image.config.created.clone();
                 Ok(Solved {
                     state: State::over(image.config, top, None),
                     key,
                     vertex: Some(vertex.id),
+                    created,
                 })
             }
             Some(Base::Scratch) | None => {
@@ -334,6 +339,7 @@ impl Solver<'_> {
                     state: State::scratch(&platform.os, &platform.architecture),
                     key: key(&[b"scratch"]),
                     vertex: None,
+                    created: None,
                 })
             }
         }
@@ -396,14 +402,13 @@ impl Solver<'_> {
         Ok(())
     }
 
-    fn history(&self, state: &mut State, text: String, layer: Option<Digest>, made: bool) {
-        let created = timestamp::format(self.engine.now());
-        state.image.history.push(History {
-            created: Some(created),
+    fn history(&self, solved: &mut Solved, text: String, layer: Option<Digest>) {
+        solved.state.image.history.push(History {
+            created: solved.created.clone(),
             created_by: Some(text),
             author: None,
             comment: Some(COMMENT.to_string()),
-            empty_layer: !made || layer.is_none(),
+            empty_layer: layer.is_none(),
         });
     }
 
@@ -418,7 +423,7 @@ impl Solver<'_> {
         let escape = self.file.escape;
         let said = solved.state.configure(instruction, args, escape, true)?;
         if let Some(said) = said {
-            self.history(&mut solved.state, said, None, false);
+            self.history(solved, said, None);
             return Ok(());
         }
         let variables = solved.state.variables(args);
@@ -476,14 +481,15 @@ impl Solver<'_> {
             return false;
         }
         self.start(vertex);
-        self.add_layer(solved, entry.layer, text);
+        self.add_layer(solved, entry.layer, text, entry.created);
         self.progress.end(vertex, Outcome::Cached);
         true
     }
 
-    fn add_layer(&self, solved: &mut Solved, layer: Option<Digest>, text: &str) {
+    fn add_layer(&self, solved: &mut Solved, layer: Option<Digest>, text: &str, created: u64) {
+        solved.created = Some(timestamp::format(created));
+        self.history(solved, text.to_string(), layer);
         let state = &mut solved.state;
-        self.history(state, text.to_string(), layer, true);
         state.image.rootfs.diff_ids.extend(layer);
         if let Some(layer) = layer {
             state.top = Some(chain_id(state.top, layer));
@@ -492,11 +498,13 @@ impl Solver<'_> {
 
     /// A step has made its layer.
     fn made(&self, vertex: &Vertex, solved: &mut Solved, layer: Option<Digest>, text: &str) {
-        self.add_layer(solved, layer, text);
+        let created = self.engine.now();
+        self.add_layer(solved, layer, text, created);
         let entry = Entry {
             layer,
             top: solved.state.top,
             description: vertex.name(),
+            created,
             ..Entry::default()
         };
         self.engine.keep(solved.key, entry);
@@ -729,6 +737,7 @@ impl Solver<'_> {
         if !run.network.is_empty() && run.network != "default" {
             host.network_mode.clone_from(&run.network);
         }
+        let targets = std::mem::take(&mut mounts.mounts);
         let containers = Containers::new(&engine.rc());
         let container = engine
             .step_container(Step {
@@ -736,11 +745,12 @@ impl Solver<'_> {
                 host,
                 image: String::new(),
                 top: state.top,
-                mounts: std::mem::take(&mut mounts.mounts),
+                mounts: targets.clone(),
                 hidden: true,
             })
             .await?;
         containers.add(&container);
+        let missing = engine.missing_targets(&container.id, &targets)?;
         let log = |channel, bytes: &[u8]| self.progress.log(vertex, channel, bytes);
         let code = match engine.run_step(&container, &log).await {
             Ok(code) => code,
@@ -764,6 +774,7 @@ impl Solver<'_> {
                 ..ApiError::system(message).into()
             });
         }
+        engine.remove_stubs(&container.id, &missing)?;
         let layer = engine.store.commit_container(&container.id).await;
         Ok(layer.map_err(|error| ApiError::system(error.to_string()))?)
     }
@@ -782,15 +793,16 @@ impl Solver<'_> {
             self.stage(index, single).await?;
         }
         let solved = self.solved.borrow_mut()[target].take();
-        let mut state = solved
-            .ok_or_else(|| ApiError::system("the target was not built"))?
-            .state;
+        let Solved {
+            mut state, created, ..
+        } = solved.ok_or_else(|| ApiError::system("the target was not built"))?;
         state
             .image
             .config
             .labels
             .extend(self.request.labels.clone());
-        state.image.created = Some(timestamp::format(self.engine.now()));
+        let now = || timestamp::format(self.engine.now());
+        state.image.created = Some(created.unwrap_or_else(now));
         state.image.docker_version = None;
         let document = serde_json::to_value(&state.image)
             .map_err(|error| ApiError::system(error.to_string()))?;
