@@ -53,6 +53,11 @@ pub const TARGETS: &[Target] = &[
         seeds: http_seeds,
     },
     Target {
+        name: "websocket",
+        run: websocket,
+        seeds: websocket_seeds,
+    },
+    Target {
         name: "tar",
         run: tar,
         seeds: tar_seeds,
@@ -196,6 +201,39 @@ fn http_seeds() -> Vec<Vec<u8>> {
     .iter()
     .map(|text| text.as_bytes().to_vec())
     .collect()
+}
+
+/// Sends the bytes to a WebSocket that says what it hears.
+fn websocket(bytes: &[u8]) {
+    let executor = Executor::new();
+    let (client, server) = duplex();
+    executor.spawn(async move {
+        let socket = serve::websocket::WebSocket::stream(server);
+        let mut buf = [0; 100];
+        while let Ok(count @ 1..) = socket.read(&mut buf).await {
+            if socket.write_all(&buf[..count]).await.is_err() {
+                break;
+            }
+        }
+    });
+    let (input, reader) = (bytes.to_vec(), client.clone());
+    executor.spawn(async move {
+        let _ = client.write_all(&input).await;
+        client.shutdown_write();
+    });
+    executor.spawn(async move {
+        let mut buf = [0; 512];
+        while matches!(reader.read(&mut buf).await, Ok(1..)) {}
+    });
+    executor.run_until_stalled();
+    assert_eq!(executor.task_count(), 0, "a connection hangs");
+}
+
+fn websocket_seeds() -> Vec<Vec<u8>> {
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x88\x80\0\0\0\0";
+    let parts = b"\x02\x83\x01\x02\x03\x04abc\x89\x82\0\0\0\0hi\x80\x81\0\0\0\0d";
+    let long = [&b"\x82\xfe\x01\x00\x05\x06\x07\x08"[..], &[7; 256]].concat();
+    vec![hello.to_vec(), parts.to_vec(), long]
 }
 
 /// A machine with an empty root.

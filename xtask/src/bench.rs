@@ -32,6 +32,7 @@ pub fn run(args: &[String]) -> Result<()> {
         "library/redis",
     ])?;
     images::tree("busybox")?;
+    images::tree("drydock/node")?;
     guest()?;
     let mut report = String::new();
     let _ = writeln!(

@@ -94,14 +94,13 @@ impl Clock {
         }
     }
 
-    /// When the earliest timer is due.
+    /// When the earliest timer is due. The end of time is never: who has nothing else to wait for would
+    /// jump there.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.0
-            .timers
-            .borrow()
-            .first_key_value()
-            .map(|(&(at, _), _)| at)
+        let timers = self.0.timers.borrow();
+        let first = timers.first_key_value().map(|(&(at, _), _)| at);
+        first.filter(|at| *at < Instant(u64::MAX))
     }
 
     /// Wakes `waker` at `at`. The key takes it back with [`Clock::cancel`].
@@ -161,5 +160,22 @@ impl Drop for Sleep {
         if let Some(key) = self.key.take() {
             self.clock.cancel(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_time_is_never_due() {
+        let clock = Clock::new(0);
+        let key = clock.wake_at(Instant(5).plus(u64::MAX), Waker::noop().clone());
+        assert_eq!(clock.next_deadline(), None);
+        clock.wake_at(Instant(7), Waker::noop().clone());
+        assert_eq!(clock.next_deadline(), Some(Instant(7)));
+        clock.advance_to(Instant(7));
+        clock.cancel(key);
+        assert_eq!(clock.next_deadline(), None);
     }
 }

@@ -191,6 +191,49 @@ fn a_client_that_stops_reading_holds_up_its_container_only() {
 }
 
 #[test]
+fn a_websocket_is_attached_to_a_container() {
+    let server = Server::start(&[]);
+    ask(
+        &server,
+        "POST /images/create?fromImage=busybox&tag=latest",
+        "",
+    );
+    let body = r#"{"Image":"busybox","Cmd":["cat"],"OpenStdin":true,"StdinOnce":true}"#;
+    assert_eq!(
+        ask(&server, "POST /containers/create?name=cat", body).0,
+        201
+    );
+    let path = "/containers/cat/attach/ws?stream=1&stdin=1&stdout=1";
+    assert_eq!(ask(&server, &format!("GET {path}"), "").0, 400);
+    let mut socket = connect(&server);
+    let handshake = format!(
+        "GET {path} HTTP/1.1\r\nHost: docker\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(handshake.as_bytes()).expect("it reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    assert_eq!(ask(&server, "POST /containers/cat/start", "").0, 204);
+    socket.write_all(b"\x82\x83\0\0\0\0hi\n").expect("it reads");
+    let mut frame = [0; 5];
+    socket.read_exact(&mut frame).expect("an answer");
+    assert_eq!(&frame, b"\x82\x03hi\n");
+    assert_eq!(ask(&server, "POST /containers/cat/kill", "").0, 204);
+    let rest = exchange(socket, b"");
+    assert_eq!(
+        rest.as_bytes(),
+        String::from_utf8_lossy(b"\x88\0").as_bytes()
+    );
+}
+
+#[test]
 fn web_pages_may_not_ask() {
     let server = Server::start(&[]);
     let tcp = || TcpStream::connect(&server.tcp).expect("it listens");

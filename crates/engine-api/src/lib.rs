@@ -9,6 +9,7 @@
 pub mod container;
 pub mod error;
 pub mod exec;
+pub mod fields;
 pub mod filters;
 pub mod image;
 pub mod json;

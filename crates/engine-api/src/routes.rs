@@ -15,6 +15,8 @@ pub enum Support {
     Full,
     /// All but what is said.
     Partial(&'static str),
+    /// Refused with 501, as by a Docker daemon that is not in experimental mode.
+    Experimental,
     /// Answered with 501.
     None,
 }
@@ -54,18 +56,18 @@ macro_rules! routes {
     };
 }
 
-use Support::{Full, None as Absent, Partial};
+use Support::{Experimental, Full, None as Absent, Partial};
 
 routes! {
     GET "/containers/json" ContainerList 0 Full;
-    POST "/containers/create" ContainerCreate 0 Full;
+    POST "/containers/create" ContainerCreate 0 Partial("its fields are below");
     POST "/containers/prune" ContainerPrune 25 Full;
     GET "/containers/{id}/json" ContainerInspect 0 Full;
     GET "/containers/{id}/top" ContainerTop 0 Full;
     GET "/containers/{id}/logs" ContainerLogs 0 Full;
     GET "/containers/{id}/changes" ContainerChanges 0 Full;
     GET "/containers/{id}/export" ContainerExport 0 Full;
-    GET "/containers/{id}/stats" ContainerStats 0 Partial("no block numbers");
+    GET "/containers/{id}/stats" ContainerStats 0 Full;
     POST "/containers/{id}/resize" ContainerResize 0 Full;
     POST "/containers/{id}/start" ContainerStart 0 Full;
     POST "/containers/{id}/stop" ContainerStop 0 Full;
@@ -76,15 +78,15 @@ routes! {
     POST "/containers/{id}/pause" ContainerPause 0 Full;
     POST "/containers/{id}/unpause" ContainerUnpause 0 Full;
     POST "/containers/{id}/attach" ContainerAttach 0 Full;
-    GET "/containers/{id}/attach/ws" ContainerAttachWebsocket 0 Absent;
+    GET "/containers/{id}/attach/ws" ContainerAttachWebsocket 0 Full;
     POST "/containers/{id}/wait" ContainerWait 0 Full;
     DELETE "/containers/{id}" ContainerDelete 0 Full;
     HEAD "/containers/{id}/archive" ContainerArchiveInfo 20 Full;
     GET "/containers/{id}/archive" ContainerArchiveGet 20 Full;
     PUT "/containers/{id}/archive" ContainerArchivePut 20 Full;
-    GET "/containers/{id}/checkpoints" CheckpointList 25 Absent;
-    POST "/containers/{id}/checkpoints" CheckpointCreate 25 Absent;
-    DELETE "/containers/{id}/checkpoints/{checkpoint}" CheckpointDelete 25 Absent;
+    GET "/containers/{id}/checkpoints" CheckpointList 25 Experimental;
+    POST "/containers/{id}/checkpoints" CheckpointCreate 25 Experimental;
+    DELETE "/containers/{id}/checkpoints/{checkpoint}" CheckpointDelete 25 Experimental;
     POST "/containers/{id}/exec" ExecCreate 0 Full;
     POST "/exec/{id}/start" ExecStart 0 Full;
     POST "/exec/{id}/resize" ExecResize 0 Full;
@@ -102,7 +104,7 @@ routes! {
     GET "/images/{name...}/get" ImageSave 0 Full;
     DELETE "/images/{name...}" ImageDelete 0 Full;
     POST "/commit" ImageCommit 0 Full;
-    POST "/build" ImageBuild 0 Full;
+    POST "/build" ImageBuild 0 Partial("no git repositories as contexts");
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Full;
     GET "/distribution/{name...}/json" DistributionInspect 30 Full;
@@ -119,7 +121,7 @@ routes! {
     POST "/volumes/create" VolumeCreate 21 Partial("local driver");
     POST "/volumes/prune" VolumePrune 25 Full;
     GET "/volumes/{name}" VolumeInspect 21 Full;
-    PUT "/volumes/{name}" VolumeUpdate 42 Absent;
+    PUT "/volumes/{name}" VolumeUpdate 42 Partial("refused, as Docker refuses it outside a swarm");
     DELETE "/volumes/{name}" VolumeDelete 21 Full;
     HEAD "/_ping" PingHead 0 Full;
     GET "/_ping" Ping 0 Full;
@@ -129,8 +131,16 @@ routes! {
     GET "/system/df" SystemDiskUsage 25 Full;
     POST "/auth" Auth 0 Full;
     GET "/plugins" PluginList 25 Full;
-    GET "/plugins/{name...}" PluginInspect 25 Absent;
-    POST "/plugins/{name...}" PluginChange 25 Absent;
+    GET "/plugins/privileges" PluginPrivileges 25 Partial("no plugin can be had");
+    GET "/plugins/{name...}/json" PluginInspect 25 Full;
+    POST "/plugins/pull" PluginPull 25 Partial("no plugin can be had");
+    POST "/plugins/create" PluginCreate 25 Absent;
+    POST "/plugins/{name...}/enable" PluginEnable 25 Full;
+    POST "/plugins/{name...}/disable" PluginDisable 25 Full;
+    POST "/plugins/{name...}/push" PluginPush 25 Full;
+    POST "/plugins/{name...}/upgrade" PluginUpgrade 26 Full;
+    POST "/plugins/{name...}/set" PluginSet 25 Full;
+    DELETE "/plugins/{name...}" PluginDelete 25 Full;
     POST "/swarm/init" SwarmInit 24 Absent;
     POST "/swarm/join" SwarmJoin 24 Absent;
     GET "/swarm" SwarmInspect 24 Full;
@@ -229,6 +239,7 @@ pub fn markdown() -> String {
             }
             Full => "full".to_string(),
             Partial(what) => format!("partial: {what}"),
+            Experimental => "501, as Docker answers without its experimental mode".to_string(),
             Absent => "501".to_string(),
         };
         let since = route.since.max(OLDEST);
@@ -238,7 +249,7 @@ pub fn markdown() -> String {
             route.method, route.pattern, route.operation
         );
     }
-    text
+    text + &crate::fields::markdown()
 }
 
 #[cfg(test)]

@@ -80,6 +80,20 @@ impl Context {
         read.unwrap_or_default()
     }
 
+    /// Takes the connection as a WebSocket.
+    pub(crate) fn websocket(&mut self) -> Result<(Response, OnUpgrade)> {
+        let accept = serve::websocket::accept(&self.headers).zip(self.upgrade.take());
+        let (accept, upgrade) =
+            accept.ok_or_else(|| ApiError::invalid("not websocket protocol"))?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(http::header::SEC_WEBSOCKET_ACCEPT, accept);
+        Ok((response, upgrade))
+    }
+
     /// Takes the connection: the answer to give, and the promise of the stream.
     pub(crate) fn hijack(&mut self, tty: bool) -> Result<(Response, OnUpgrade)> {
         let upgrade = self.upgrade.take().ok_or_else(|| {
@@ -147,6 +161,12 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
              node to swarm and try again.",
         ));
     }
+    if route.support == Support::Experimental {
+        return Err(ApiError::not_implemented(
+            "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order \
+             to enable it.",
+        ));
+    }
     if route.support == Support::None {
         return Err(ApiError::unsupported(format!(
             "{} {}",
@@ -190,7 +210,8 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::ContainerRename => engine.container_rename(context).await,
         Operation::ContainerPause => engine.container_pause(context).await,
         Operation::ContainerUnpause => engine.container_unpause(context).await,
-        Operation::ContainerAttach => engine.container_attach(context).await,
+        Operation::ContainerAttach => engine.container_attach(context, false).await,
+        Operation::ContainerAttachWebsocket => engine.container_attach(context, true).await,
         Operation::ContainerWait => engine.container_wait(context).await,
         Operation::ContainerDelete => engine.container_delete(context).await,
         Operation::ContainerArchiveInfo => engine.container_archive_info(context).await,
@@ -238,7 +259,18 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::SystemInfo => engine.system_info(context).await,
         Operation::SystemEvents => engine.system_events(context).await,
         Operation::SystemDiskUsage => engine.system_disk_usage(context).await,
+        Operation::VolumeUpdate => Err(ApiError::unavailable(
+            "volume update only valid for cluster volumes, but swarm is unavailable",
+        )),
         Operation::PluginList => Ok(engine_api::json::emit(200, &[0_u8; 0])),
+        Operation::PluginPrivileges | Operation::PluginPull => engine.plugin_pull(&context),
+        Operation::PluginInspect
+        | Operation::PluginEnable
+        | Operation::PluginDisable
+        | Operation::PluginPush
+        | Operation::PluginUpgrade
+        | Operation::PluginSet
+        | Operation::PluginDelete => engine.plugin_change(&context),
         other => Err(ApiError::unsupported(format!("{other:?}"))),
     }
 }

@@ -27,6 +27,7 @@ mod logs;
 mod monitor;
 mod names;
 mod network;
+mod plugin;
 mod registry;
 mod spec;
 mod state;

@@ -141,10 +141,13 @@ fn files_have_the_shape_programs_parse() {
             "riscv_clocksource\n",
         ),
         ("/sys/class/net/lo/mtu", "65536\n"),
-        ("/sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n"),
+        (
+            "/sys/fs/cgroup/cgroup.controllers",
+            "cpuset cpu io memory pids\n",
+        ),
         (
             "/sys/fs/cgroup/cgroup.subtree_control",
-            "cpu io memory pids\n",
+            "cpuset cpu io memory pids\n",
         ),
     ] {
         let text = read(&os, path);

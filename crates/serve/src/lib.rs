@@ -13,6 +13,7 @@ pub mod io;
 pub mod router;
 pub mod service;
 pub mod upgrade;
+pub mod websocket;
 
 pub use body::{Body, BodyError, BodySender};
 pub use io::{Io, IoError, IoStream};

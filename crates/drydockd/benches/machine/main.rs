@@ -21,6 +21,8 @@ use serve::{Body, Service};
 const FUEL: u64 = 5_000_000;
 /// Runs of each measurement; the best counts.
 const RUNS: usize = 3;
+/// Containers in a long list.
+const LISTED: u64 = 200;
 /// Containers in the memory measurement, beside the first.
 const CONTAINERS: u64 = 50;
 
@@ -227,7 +229,70 @@ fn docker(world: &mut World) {
     report("docker run --rm busybox true", seconds, "s");
     let seconds = best(|| world.seconds_of("docker ps"));
     report("docker ps", seconds, "s");
+    match client_under_qemu(&world.images, &["ps"]) {
+        Some(qemu) => {
+            report("docker ps under qemu-user", qemu, "s");
+            report("docker ps: ours / qemu-user", seconds / qemu, "x");
+        }
+        None => eprintln!("no ratio for docker ps: qemu-riscv64 or the node's tree is not there"),
+    }
     world.sh("docker rm -f $(docker ps -aq) >/dev/null");
+    many(world);
+}
+
+/// A list of many containers.
+fn many(world: &mut World) {
+    for number in 0..LISTED {
+        let path = format!("/v1.45/containers/create?name=many{number}");
+        world.engine("POST", &path, "{\"Image\":\"busybox\"}");
+    }
+    let seconds = best(|| {
+        let started = cpu();
+        world.engine("GET", "/v1.45/containers/json?all=1", "");
+        cpu() - started
+    });
+    report("list of 200 containers in the engine", seconds * 1e3, "ms");
+    let seconds = best(|| world.seconds_of("docker ps -a >/dev/null"));
+    report("docker ps -a of 200 containers", seconds, "s");
+    let seconds = best(|| world.seconds_of("docker inspect $(docker ps -aq) >/dev/null"));
+    report("docker inspect of 200 containers", seconds, "s");
+    world.sh("docker rm -f $(docker ps -aq) >/dev/null");
+}
+
+/// Processor time of the node's Docker client under qemu-user, asking a machine of its own.
+fn client_under_qemu(images: &Path, arguments: &[&str]) -> Option<f64> {
+    let tree = images.join("trees/drydock/node");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_drydockd"))
+        .args(["serve", "--tcp", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let mut said = String::new();
+    let stderr = server.stderr.as_mut()?;
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut said).ok()?;
+    let host = format!(
+        "tcp://{}",
+        said.trim_end().strip_suffix('.')?.split("tcp://").nth(1)?
+    );
+    let run = || {
+        let before = children();
+        let mut command = Command::new("qemu-riscv64");
+        command
+            .arg("-L")
+            .arg(&tree)
+            .arg(tree.join("usr/bin/docker"));
+        command.args(arguments).env("DOCKER_HOST", &host);
+        let ended = command.stdout(Stdio::null()).status();
+        ended.ok().filter(std::process::ExitStatus::success)?;
+        Some(children() - before)
+    };
+    // The kernel counts in steps of 10 ms.
+    let times = 10;
+    let total = (0..times).map(|_| run()).sum::<Option<f64>>();
+    // It is ours, and has nothing to lose.
+    let _ = server.kill();
+    let _ = server.wait();
+    total.map(|total| total / f64::from(times))
 }
 
 /// Memory of idle containers over the first.

@@ -1,9 +1,11 @@
-//! `POST /containers/{id}/attach`: the streams of a container on the client's connection.
+//! `POST /containers/{id}/attach`: the streams of a container on the client's connection; and
+//! `GET /containers/{id}/attach/ws`: the same in a WebSocket's messages.
 
 use engine_api::container::attach::Attach;
 use engine_api::container::logs::Logs;
 use engine_api::error::{ApiError, Result};
 use serve::Response;
+use serve::websocket::WebSocket;
 
 use crate::Engine;
 use crate::dispatch::Context;
@@ -12,7 +14,11 @@ use crate::streams::Connection;
 
 impl Engine {
     /// The operation.
-    pub(crate) async fn container_attach(&self, mut context: Context) -> Result<Response> {
+    pub(crate) async fn container_attach(
+        &self,
+        mut context: Context,
+        websocket: bool,
+    ) -> Result<Response> {
         let attach = Attach::parse(&context.query)?;
         let container = self.find_container(context.param(0))?;
         let typed = context.param(0).to_string();
@@ -30,7 +36,10 @@ impl Engine {
             }
         }
         let config = container.data.borrow().config.clone();
-        let (response, upgraded) = context.hijack(config.tty)?;
+        let (response, upgraded) = match websocket {
+            true => context.websocket()?,
+            false => context.hijack(config.tty)?,
+        };
         // Before the client hears anything: it starts the container when it does.
         let attached = attach
             .stream
@@ -42,8 +51,12 @@ impl Engine {
                 return;
             };
             let connection = Connection {
-                io,
-                tty: config.tty,
+                io: match websocket {
+                    true => WebSocket::stream(io),
+                    false => io,
+                },
+                // Messages have no channels.
+                tty: config.tty || websocket,
                 stdin: attach.stdin && config.open_stdin,
                 close_stdin: config.stdin_once && !config.tty,
                 detach_keys: if config.tty {

@@ -20,6 +20,10 @@ use crate::spec::merge_env;
 use crate::state::Container;
 use crate::streams::{Connection, pump};
 
+/// Nanoseconds between the answer's head and the process: clients such as docker-py read the head through a
+/// buffer and the stream past it, and would lose output that comes with the head. (In Docker a process
+/// takes longer than this to start.)
+const HEAD_FIRST: u64 = 10_000_000;
 /// Nanoseconds the streams of an ended process may still take.
 const DRAIN: u64 = 2_000_000_000;
 
@@ -51,6 +55,7 @@ impl Engine {
             let Ok(io) = upgraded.stream().await else {
                 return;
             };
+            engine.os.clock().sleep(HEAD_FIRST).await;
             let connection = Connection {
                 io,
                 tty: exec.config.tty,

@@ -102,6 +102,7 @@ const CPU: Controllers = Controllers::CPU;
 const IO: Controllers = Controllers::IO;
 const MEMORY: Controllers = Controllers::MEMORY;
 const PIDS: Controllers = Controllers::PIDS;
+const CPUSET: Controllers = Controllers::CPUSET;
 
 /// Every file, in the order `ls -U` shows them.
 pub const FILES: &[FileSpec] = &[
@@ -140,6 +141,14 @@ pub const FILES: &[FileSpec] = &[
         .read(|_, c| Ok(flag(c.freezer.is_asked())))
         .write(|_, c, text| parse_flag(text).map(|frozen| c.set_frozen(frozen))),
     FileSpec::core("cgroup.kill", NotRoot).write(tasks::kill_all),
+    FileSpec::of(CPUSET, "cpuset.cpus")
+        .read(|_, c| Ok(c.cpuset.cpus.list().to_string()))
+        .write(|_, c, text| c.cpuset.cpus.write(text)),
+    FileSpec::new("cpuset.cpus.effective", CPUSET, Everywhere).read(|_, _| Ok("0\n".into())),
+    FileSpec::of(CPUSET, "cpuset.mems")
+        .read(|_, c| Ok(c.cpuset.mems.list().to_string()))
+        .write(|_, c, text| c.cpuset.mems.write(text)),
+    FileSpec::new("cpuset.mems.effective", CPUSET, Everywhere).read(|_, _| Ok("0\n".into())),
     FileSpec::core("cpu.stat", Everywhere).read(read_cpu_stat),
     FileSpec::of(CPU, "cpu.max")
         .read(read_cpu_max)

@@ -1,7 +1,7 @@
 //! Control groups, version 2: the tree, who is in it, and what it counts and bounds.
 //!
 //! Reading order: this file (the tree, membership, controllers switched on and off), [`memory`],
-//! [`pids`], [`cpu`], [`io`], [`freezer`] (one controller each: counters that add up the ancestor
+//! [`pids`], [`cpu`], [`cpuset`], [`io`], [`freezer`] (one controller each: counters that add up the ancestor
 //! chain, and limits), [`fs`] (the `cgroup2` file system) [`files`] (its interface files) and [`tasks`] (what they do with tasks).
 //! Every task is in exactly one [`Cgroup`]; the kernel calls the hooks named `charge_…`, `can_…` and
 //! `…_until` at fork, exit and slice ends; memory is charged where it is allocated. Counters are plain cells: no hashing, no
@@ -12,6 +12,7 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
 
 pub mod cpu;
+pub mod cpuset;
 pub mod freezer;
 pub mod io;
 pub mod memory;
@@ -31,6 +32,7 @@ use bitflags::bitflags;
 use clock::WaitQueue;
 
 use cpu::Cpu;
+use cpuset::Cpuset;
 use freezer::Freezer;
 use io::Io;
 use memory::Memory;
@@ -50,11 +52,14 @@ bitflags! {
         const MEMORY = 4;
         /// Number of tasks.
         const PIDS = 8;
+        /// Which processors and memory nodes.
+        const CPUSET = 16;
     }
 }
 
 /// The names, in the order `cgroup.controllers` shows them.
-const NAMES: [(Controllers, &str); 4] = [
+const NAMES: [(Controllers, &str); 5] = [
+    (Controllers::CPUSET, "cpuset"),
     (Controllers::CPU, "cpu"),
     (Controllers::IO, "io"),
     (Controllers::MEMORY, "memory"),
@@ -117,6 +122,8 @@ pub struct Cgroup {
     count: Rc<Cell<usize>>,
     /// Number of tasks.
     pub pids: Pids,
+    /// Processors and memory nodes.
+    pub cpuset: Cpuset,
     /// Memory.
     pub memory: Memory,
     /// Processor time.
@@ -172,6 +179,7 @@ impl Cgroup {
             ids,
             count,
             pids: Pids::default(),
+            cpuset: Cpuset::default(),
             memory,
             cpu: Cpu::default(),
             io: Io::default(),
@@ -428,6 +436,10 @@ impl Cgroup {
     fn reset_limits(&self, controllers: Controllers) {
         if controllers.contains(Controllers::PIDS) {
             self.pids.max.set(None);
+        }
+        if controllers.contains(Controllers::CPUSET) {
+            self.cpuset.cpus.clear();
+            self.cpuset.mems.clear();
         }
         if controllers.contains(Controllers::MEMORY) {
             self.memory.reset_limits();
