@@ -1,5 +1,5 @@
 //! Compressions of layers and other archives: plain, gzip (also of many members, as eStargz is), zstd and, for
-//! archives only, bzip2.
+//! archives only, bzip2 and xz.
 
 use std::io::{self, Chain, Cursor, Read};
 
@@ -8,6 +8,7 @@ use oci::{Compression, Hasher};
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::bzip2::Bzip2;
+use crate::xz::Xz;
 
 /// Bytes at the start that tell compressions apart.
 const MAGIC_BYTES: u64 = 4;
@@ -20,6 +21,7 @@ pub(crate) enum Decompressor<R: Read> {
     None(Whole<R>),
     Gzip(Box<MultiGzDecoder<Whole<R>>>),
     Bzip2(Box<Bzip2<Whole<R>>>),
+    Xz(Box<Xz<Whole<R>>>),
     Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
 }
 
@@ -29,10 +31,13 @@ impl<R: Read> Decompressor<R> {
         let mut start = Vec::new();
         blob.by_ref().take(MAGIC_BYTES).read_to_end(&mut start)?;
         let compression = Compression::detect(&start);
-        let bzip2 = start.starts_with(b"BZh");
+        let (bzip2, xz) = (start.starts_with(b"BZh"), start.starts_with(b"\xfd7zX"));
         let whole = Cursor::new(start).chain(blob);
         if bzip2 {
             return Ok(Decompressor::Bzip2(Box::new(Bzip2::new(whole))));
+        }
+        if xz {
+            return Ok(Decompressor::Xz(Box::new(Xz::new(whole))));
         }
         Ok(match compression {
             Compression::None => Decompressor::None(whole),
@@ -53,6 +58,7 @@ impl<R: Read> Read for Decompressor<R> {
             Decompressor::None(whole) => whole.read(buf),
             Decompressor::Gzip(decoder) => decoder.read(buf),
             Decompressor::Bzip2(decoder) => decoder.read(buf),
+            Decompressor::Xz(decoder) => decoder.read(buf),
             Decompressor::Zstd(decoder) => decoder.read(buf),
         }
     }

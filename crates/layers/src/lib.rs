@@ -33,6 +33,7 @@ pub mod save;
 pub mod scope;
 pub mod store;
 mod transfer;
+mod xz;
 
 pub use container::{Change, ChangeKind, ContainerMount};
 pub use pull::{PullError, PullEvent, PulledImage};
