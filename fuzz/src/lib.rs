@@ -7,6 +7,7 @@
 
 mod dockerfile;
 mod frames;
+mod grpc;
 mod targets;
 
 pub use targets::{TARGETS, Target};

@@ -58,6 +58,16 @@ pub const TARGETS: &[Target] = &[
         seeds: websocket_seeds,
     },
     Target {
+        name: "http2",
+        run: crate::grpc::http2,
+        seeds: crate::grpc::http2_seeds,
+    },
+    Target {
+        name: "filesync",
+        run: crate::grpc::filesync,
+        seeds: crate::grpc::filesync_seeds,
+    },
+    Target {
         name: "tar",
         run: tar,
         seeds: tar_seeds,

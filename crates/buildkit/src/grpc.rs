@@ -242,12 +242,24 @@ impl Call {
         bytes.push(0);
         bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
         bytes.extend_from_slice(message);
-        Ok(self.stream.send_data(&bytes, false).await?)
+        match self.stream.send_data(&bytes, false).await {
+            // The server wants nothing more: it has said why.
+            Err(StreamError::Reset(0)) if !self.server => loop {
+                if self.receive().await?.is_none() {
+                    return Err(Status::new(code::UNAVAILABLE, "EOF"));
+                }
+            },
+            outcome => Ok(outcome?),
+        }
     }
 
     /// A client says that it has sent its last message.
     pub async fn half_close(&mut self) -> Result<(), Status> {
-        Ok(self.stream.send_data(&[], true).await?)
+        match self.stream.send_data(&[], true).await {
+            // The server has ended the call already.
+            Err(StreamError::Reset(0)) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn begin(&mut self) -> Result<(), StreamError> {
@@ -430,6 +442,15 @@ mod tests {
             assert_eq!(call.receive().await, Ok(None));
             let mut call = Call::open(&client, "/s/Other", &[]).unwrap();
             let error = call.receive().await.unwrap_err();
+            // A call that the server has ended tells why, whatever is done with it.
+            assert_eq!(call.half_close().await, Ok(()));
+            let mut call = Call::open(&client, "/s/Other", &[]).unwrap();
+            let refused = loop {
+                if let Err(status) = call.send(&long).await {
+                    break status;
+                }
+            };
+            assert_eq!(refused, error);
             client.close();
             error
         });

@@ -14,25 +14,31 @@ const METHOD: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 /// Bytes of content in one packet.
 const PIECE: usize = 32 * 1024;
 
-fn open(session: &Session) -> Result<Call, Status> {
+/// `number` is the exporter's place among those of the build.
+fn open(session: &Session, number: usize) -> Result<Call, Status> {
     if !session.supports(METHOD) {
         let method = METHOD.to_ascii_lowercase();
         return Err(Status::unknown(format!(
             "method {method} not supported by the client"
         )));
     }
-    session.call(METHOD, &Fields::new())
+    let metadata: Fields = vec![(
+        "buildkit-attachable-exporter-id".to_string(),
+        number.to_string(),
+    )];
+    session.call(METHOD, &metadata)
 }
 
 /// Sends what is in `dir`, seen as `view`; gives the bytes that were sent.
 pub async fn send_directory(
     session: &Session,
+    exporter: usize,
     os: &Rc<dyn Os>,
     view: View,
     dir: &[u8],
     mut progress: impl FnMut(u64),
 ) -> Result<u64, Status> {
-    let mut call = open(session)?;
+    let mut call = open(session, exporter)?;
     let mut files = BTreeMap::new();
     let mut number = 0;
     let mut total = 0;
@@ -160,9 +166,9 @@ pub struct FileWriter {
 
 impl FileWriter {
     /// Begins.
-    pub fn open(session: &Session) -> Result<FileWriter, Status> {
+    pub fn open(session: &Session, exporter: usize) -> Result<FileWriter, Status> {
         Ok(FileWriter {
-            call: open(session)?,
+            call: open(session, exporter)?,
             total: 0,
         })
     }

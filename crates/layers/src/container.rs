@@ -109,10 +109,25 @@ impl Store {
         self.create_layer(id, image.chain.last().copied())
     }
 
-    /// Makes a writable layer over the layer `parent`, or over nothing.
+    /// Makes a writable layer over the layer `parent`, or over nothing, for a container: with the files it is
+    /// going to find its own in.
     pub fn create_layer(&self, id: &str, parent: Option<Digest>) -> Result<(), StoreError> {
+        self.create_writable(id, parent, &INIT_PATHS)
+    }
+
+    /// Makes a writable layer in which there is nothing but what `parent` has.
+    pub fn create_tree(&self, id: &str, parent: Option<Digest>) -> Result<(), StoreError> {
+        self.create_writable(id, parent, &[])
+    }
+
+    fn create_writable(
+        &self,
+        id: &str,
+        parent: Option<Digest>,
+        init: &[(&str, bool)],
+    ) -> Result<(), StoreError> {
         let mount_id = self.os().rng().hex(32);
-        let outcome = self.make_writable(id, &mount_id, parent);
+        let outcome = self.make_writable(id, &mount_id, parent, init);
         if outcome.is_err() {
             let _ = self.remove_writable(id, &mount_id);
         }
@@ -123,7 +138,13 @@ impl Store {
         Ok(())
     }
 
-    fn make_writable(&self, id: &str, mount_id: &str, parent: Option<Digest>) -> os::Result<()> {
+    fn make_writable(
+        &self,
+        id: &str,
+        mount_id: &str,
+        parent: Option<Digest>,
+        init: &[(&str, bool)],
+    ) -> os::Result<()> {
         let os = self.os();
         let init_id = format!("{mount_id}-init");
         self.graph().make_directories(&init_id, parent)?;
@@ -135,8 +156,8 @@ impl Store {
         // attributes count.
         let diff = format!("{}/diff", self.graph().directory(&init_id));
         let lower = self.graph().lower_directories(parent);
-        for (path, is_directory) in INIT_PATHS {
-            self.init_path(&diff, &lower, path, is_directory)?;
+        for (path, is_directory) in init {
+            self.init_path(&diff, &lower, path, *is_directory)?;
         }
         if let Some(attributes) = self.lookup(&lower, b"")? {
             for root in [diff.as_bytes(), format!("{directory}/diff").as_bytes()] {

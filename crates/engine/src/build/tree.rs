@@ -11,11 +11,11 @@ use os::{Os, OsExt, View};
 use crate::Engine;
 
 /// A writable layer over a stage's or image's layers, mounted.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     store: Store,
     id: String,
     /// Where it is mounted.
-    pub(super) root: String,
+    pub(crate) root: String,
 }
 
 /// A directory of the daemon's.
@@ -26,10 +26,10 @@ pub(crate) struct Scratch {
 
 impl Engine {
     /// Mounts what the layer `top` and those below it are.
-    pub(super) fn tree(&self, top: Option<Digest>) -> Result<Tree> {
+    pub(crate) fn tree(&self, top: Option<Digest>) -> Result<Tree> {
         let failed = |error: layers::StoreError| ApiError::system(error.to_string());
         let id = self.os.rng().hex(32);
-        self.store.create_layer(&id, top).map_err(failed)?;
+        self.store.create_tree(&id, top).map_err(failed)?;
         let mut tree = Tree {
             store: self.store.clone(),
             id,

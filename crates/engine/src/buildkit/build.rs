@@ -1,7 +1,5 @@
 //! One build: what its client's calls share, and the story of its steps.
 
-#![allow(dead_code, reason = "the frontend is being built")]
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -31,6 +29,8 @@ pub(crate) struct Build {
     /// What the client asked for in `Control.Solve`.
     pub(crate) request: SolveRequest,
     clock: Clock,
+    /// The time of the latest event.
+    last: Cell<u64>,
     events: RefCell<Vec<Progress>>,
     ended: Cell<bool>,
     changed: WaitQueue,
@@ -48,12 +48,22 @@ impl Build {
         self.changed.wake_all();
     }
 
+    /// Nanoseconds since 1970. No two events are at one time: clients show steps in the order they begin.
     fn now(&self) -> u64 {
-        self.clock.realtime()
+        let now = self.clock.realtime().max(self.last.get() + 1);
+        self.last.set(now);
+        now
     }
 
     /// Announces a step that has not begun.
     pub(crate) fn step(self: &Rc<Build>, name: &str, inputs: &[&Step]) -> Step {
+        let step = self.hidden_step(name, inputs);
+        step.show();
+        step
+    }
+
+    /// A step nobody hears of before [`Step::show`].
+    pub(crate) fn hidden_step(self: &Rc<Build>, name: &str, inputs: &[&Step]) -> Step {
         let number = self.next_step.get();
         self.next_step.set(number + 1);
         let identity = format!("{}/{number}/{name}", self.request.reference);
@@ -66,9 +76,9 @@ impl Build {
             name: name.to_string(),
             ..Vertex::default()
         };
-        self.tell(Progress::Vertex(vertex.clone()));
         Step {
             build: Rc::clone(self),
+            held: RefCell::new(Some(vec![Progress::Vertex(vertex.clone())])),
             vertex: RefCell::new(vertex),
             logged: Cell::new(0),
             parts: RefCell::default(),
@@ -123,15 +133,31 @@ impl Build {
 pub(crate) struct Step {
     build: Rc<Build>,
     vertex: RefCell<Vertex>,
+    /// What is not told yet.
+    held: RefCell<Option<Vec<Progress>>>,
     logged: Cell<usize>,
     parts: RefCell<BTreeMap<String, VertexStatus>>,
 }
 
 impl Step {
+    fn tell(&self, event: Progress) {
+        match self.held.borrow_mut().as_mut() {
+            Some(held) => held.push(event),
+            None => self.build.tell(event),
+        }
+    }
+
+    /// Tells all that has happened, and from now on what happens.
+    pub(crate) fn show(&self) {
+        for event in self.held.take().into_iter().flatten() {
+            self.build.tell(event);
+        }
+    }
+
     fn update(&self, change: impl FnOnce(&mut Vertex, u64)) {
         let mut vertex = self.vertex.borrow_mut();
         change(&mut vertex, self.build.now());
-        self.build.tell(Progress::Vertex(vertex.clone()));
+        self.tell(Progress::Vertex(vertex.clone()));
     }
 
     /// It begins.
@@ -170,14 +196,13 @@ impl Step {
             bytes.extend_from_slice(b"[output clipped, log limit 2MiB reached]\n");
         }
         let digest = self.vertex.borrow().digest.clone();
-        self.build
-            .tell(Progress::Log(digest, self.build.now(), stream, bytes));
+        self.tell(Progress::Log(digest, self.build.now(), stream, bytes));
     }
 
     /// Something to think about.
     pub(crate) fn warn(&self, text: &str) {
         let digest = self.vertex.borrow().digest.clone();
-        self.build.tell(Progress::Warning(digest, text.to_string()));
+        self.tell(Progress::Warning(digest, text.to_string()));
     }
 
     /// Progress of something inside it that the step does not begin itself, such as a layer that is pulled.
@@ -199,7 +224,7 @@ impl Step {
         status.completed = done.then_some(now);
         let told = Progress::Status(status.clone());
         drop(parts);
-        self.build.tell(told);
+        self.tell(told);
     }
 
     /// A part of it begins.
@@ -219,6 +244,18 @@ impl Step {
     }
 }
 
+impl Drop for Step {
+    /// A step that is left in the middle was given up.
+    fn drop(&mut self) {
+        let vertex = self.vertex.borrow();
+        let left = vertex.started.is_some() && vertex.completed.is_none();
+        drop(vertex);
+        if left {
+            self.failed("context canceled");
+        }
+    }
+}
+
 /// A part of a step.
 pub(crate) struct Part<'a> {
     step: &'a Step,
@@ -229,7 +266,7 @@ impl Part<'_> {
     fn tell(&mut self) {
         self.status.timestamp = self.step.build.now();
         let status = Progress::Status(self.status.clone());
-        self.step.build.tell(status);
+        self.step.tell(status);
     }
 
     /// It has come so far. Not every step of the way is told.
@@ -277,6 +314,7 @@ impl Engine {
         let build = Rc::new(Build {
             request,
             clock: self.os.clock(),
+            last: Cell::new(0),
             events: RefCell::default(),
             ended: Cell::new(false),
             changed: WaitQueue::new(),

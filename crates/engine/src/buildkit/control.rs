@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use buildkit::messages::{self, FrontendRequest, SolveRequest};
+use buildkit::messages::{self, FrontendRequest, PruneRequest, SolveRequest, UsageRecord};
 use buildkit::wire::Message;
 use buildkit::{Call, Status};
 use futures_util::future::{Either, select};
@@ -41,8 +41,23 @@ impl Engine {
                 call.send(&messages::solve_response(&answer).0).await
             }
             "Status" => self.follow(call).await,
-            "DiskUsage" => call.send(&[]).await,
-            "Prune" => Ok(()),
+            "DiskUsage" => {
+                let mut answer = Message::new();
+                for record in self.usage() {
+                    answer.message(1, &record.emit());
+                }
+                call.send(&answer.0).await
+            }
+            "Prune" => {
+                let request = PruneRequest::parse(&call.request().await?)?;
+                let known = self.usage();
+                let (removed, bytes) = self.prune_build_cache(request.all);
+                self.prune_event("builder", bytes);
+                for record in known.iter().filter(|record| removed.contains(&record.id)) {
+                    call.send(&record.emit().0).await?;
+                }
+                Ok(())
+            }
             "ListenBuildHistory" => {
                 // No record is kept of builds; who wants to hear of new ones waits.
                 let request = call.request().await?;
@@ -70,6 +85,23 @@ impl Engine {
             &BTreeMap::from(labels),
             &buildkit_version(),
         )
+    }
+
+    /// The build cache.
+    fn usage(&self) -> Vec<UsageRecord> {
+        let entries = self.build_cache_entries().into_iter();
+        let records = entries.map(|(key, entry, size, shared)| UsageRecord {
+            id: key.hex()[..25].to_string(),
+            size,
+            created: entry.created,
+            last_used: Some(entry.used),
+            usage_count: entry.usage_count,
+            description: entry.description,
+            kind: "regular".to_string(),
+            shared,
+            ..UsageRecord::default()
+        });
+        records.collect()
     }
 
     /// Sends the story of a build, as long as it goes on.

@@ -7,7 +7,10 @@
 mod build;
 mod control;
 mod dockerfile;
+mod export;
 mod gateway;
+mod source;
+mod ssh;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -13,8 +13,8 @@ impl Engine {
         let body = if head { "" } else { "OK" };
         let mut response = json::response(200, Body::from(body), Some("text/plain; charset=utf-8"));
         for (name, value) in [
-            // The classic builder, not BuildKit.
-            ("builder-version", "1"),
+            // BuildKit is what `docker build` means.
+            ("builder-version", "2"),
             ("swarm", "inactive"),
             ("cache-control", "no-cache, no-store, must-revalidate"),
             ("pragma", "no-cache"),
