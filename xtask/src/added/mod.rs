@@ -32,7 +32,7 @@ usage: cargo xtask images add REFERENCE [options]
 ";
 
 /// Prefix of the labels that say what an image was before its layers were converted.
-const LABEL: &str = "drydock.original";
+const LABEL: &str = "dev.drydock.original";
 
 /// An image that was added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,12 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
         bail!("no image named\n{USAGE}");
     };
     let name = options.alias.as_ref().unwrap_or(from);
+    // Names with a port lead to the machines' own network, never to the stock images.
+    ensure!(
+        !name.domain().contains(':') && name.domain() != "localhost",
+        "{} would be looked for on a machine's network: say with --as how the image is called here",
+        name.familiar()
+    );
     let client = Client::new(from, options.plain_http)?;
     let added = add(&client, from, name, &options)?;
     println!(

@@ -236,6 +236,9 @@ fn an_image_is_copied_with_its_past_in_labels() {
     let out = folder.0.display().to_string();
     let add = |tag: &str, more: &[&str]| {
         let mut args = vec![format!("127.0.0.1:{}/team/app:{tag}", served.port)];
+        if more.is_empty() {
+            args.extend(["--as".to_string(), "app:other".to_string()]);
+        }
         args.extend(more.iter().map(ToString::to_string));
         args.extend(["--out".to_string(), out.clone()]);
         run(&args)
@@ -254,11 +257,11 @@ fn an_image_is_copied_with_its_past_in_labels() {
         serde_json::from_slice(&read(&oci::blob_path(&manifest.config.digest))).expect("a config");
     let labels = &config["config"]["Labels"];
     assert_eq!(
-        labels["drydock.original.manifest"],
+        labels["dev.drydock.original.manifest"],
         json!(risc.digest.to_string())
     );
     let name = format!("127.0.0.1:{}/team/app:1.0", served.port);
-    assert_eq!(labels["drydock.original.name"], json!(name));
+    assert_eq!(labels["dev.drydock.original.name"], json!(name));
     assert_eq!(config["unknown"], json!([1]));
     for (layer, diff_id) in manifest.layers.iter().zip(0..) {
         let tar = convert::decompress(&read(&oci::blob_path(&layer.digest))).expect("a layer");
@@ -307,6 +310,7 @@ fn what_is_typed_wrong() {
         &["UPPER"],
         &["a", "b"],
         &["a", "--as"],
+        &["127.0.0.1:9/a"],
     ] {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         assert!(run(&args).is_err(), "{args:?}");

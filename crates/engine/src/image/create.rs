@@ -86,9 +86,12 @@ impl Engine {
         let platform = match pull.platform.as_str() {
             "" => Platform::host(),
             text => Platform::parse(text).ok_or_else(|| {
-                ApiError::invalid(format!(
-                    "\"{text}\": unknown operating system or architecture: invalid argument"
-                ))
+                // As containerd tells a platform of too many parts from one that it does not know.
+                let why = match text.split('/').count() {
+                    1..=3 => "unknown operating system or architecture",
+                    _ => "cannot parse platform specifier",
+                };
+                ApiError::invalid(format!("\"{text}\": {why}: invalid argument"))
             })?,
         };
         let registry = self.registry.with_credentials(context.credentials());
