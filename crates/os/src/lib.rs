@@ -81,6 +81,10 @@ pub trait Os: network::Network + 'static {
     /// Random numbers for ids and keys.
     fn rng(&self) -> Rc<Rng>;
 
+    /// How many tasks could run right now, and how many wait for a disk (`procs_running` and
+    /// `procs_blocked` of `/proc/stat`).
+    fn running_and_blocked(&self) -> (usize, usize);
+
     // ---- files: paths are resolved in the root directory and mount namespace of `view` ----
 
     /// `openat(2)`.

@@ -427,6 +427,7 @@ pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
         "[ -n \"${BASH-}\" ] && . ~/.bashrc\n",
     );
     tree.file("etc/motd", 0o644, include_str!("files/node-motd"));
+    super::samples::install(tree);
     tree.file(
         "etc/vim/vimrc.tiny",
         0o644,

@@ -25,6 +25,7 @@ mod pyc;
 mod recipe;
 mod registry;
 mod remote;
+mod samples;
 mod seed;
 mod server_fixups;
 mod servers;
@@ -430,6 +431,12 @@ impl Builder {
         }
         if recipe.extra {
             text.push_str(&sources_digest(extras::FILES).to_string());
+        }
+        if recipe.repository == NODE {
+            let samples = samples::FILES
+                .iter()
+                .flat_map(|(path, text)| [*path, *text]);
+            text.push_str(&sources_digest(&samples.collect::<Vec<_>>()).to_string());
         }
         let key = Digest::of(text.as_bytes());
         self.keys.insert(index, key);

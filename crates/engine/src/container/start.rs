@@ -13,6 +13,12 @@ use crate::dispatch::Context;
 use crate::state::{Container, Live};
 use crate::streams::pump;
 
+/// How long a start waits at most for other programs, for those that read from the disk (their pages may
+/// have to be downloaded), and between two looks, in nanoseconds.
+const LET_RUN_MAX: u64 = 20_000_000;
+const LET_READ_MAX: u64 = 500_000_000;
+const LET_RUN_STEP: u64 = 250_000;
+
 /// What a failed start means: the container's exit code and the answer (as dockerd decides it).
 pub(crate) fn start_failure(error: &RuntimeError) -> (i32, ApiError) {
     let text = error.to_string();
@@ -118,6 +124,20 @@ impl Engine {
         Err(error)
     }
 
+    /// Lets the other programs of the machine go on until all wait for something, or it has taken long. A
+    /// start takes a hundred milliseconds on a computer, and clients count on that: Compose sends its start,
+    /// then asks for events, and would wait for ever for the end of a program that was over in between.
+    async fn let_others_run(&self) {
+        let clock = self.os.clock();
+        for waited in (0..LET_READ_MAX).step_by(LET_RUN_STEP as usize) {
+            let (running, blocked) = self.os.running_and_blocked();
+            if blocked == 0 && (running == 0 || waited >= LET_RUN_MAX) {
+                return;
+            }
+            clock.sleep(LET_RUN_STEP).await;
+        }
+    }
+
     async fn try_bring_up(
         &self,
         container: &Rc<Container>,
@@ -174,6 +194,7 @@ impl Engine {
                 }))
             })
             .collect();
+        self.let_others_run().await;
         runtime
             .start()
             .await

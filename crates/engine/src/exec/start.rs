@@ -34,22 +34,21 @@ impl Engine {
         let start: ExecStartBody = context.json().await?;
         let container = self.find_container(&exec.container)?;
         super::create::check_active(&container, &container.id)?;
-        if exec.started.replace(true) {
-            return Err(ApiError::conflict(format!(
-                "Error: Exec command {} has already run",
-                exec.id
-            )));
-        }
+        // Whoever does not detach has its answer before anything is tried: refusals come as output. Compose
+        // counts on that and starts what it has attached to a second time.
+        let refusal = exec.started.replace(true).then(|| exec.refusal());
         let size = start.console_size.or(exec.config.console_size);
         if start.detach {
+            refusal.map_or(Ok(()), Err)?;
             self.exec_run(&container, &exec, size).await?;
             return Ok(json::response(200, Body::empty(), None));
         }
         let (response, upgraded) = context.hijack(exec.config.tty)?;
         let config = &exec.config;
-        let attached = exec
-            .streams
-            .attach(config.attach_stdout, config.attach_stderr);
+        let attached = exec.streams.attach(
+            config.attach_stdout && refusal.is_none(),
+            config.attach_stderr && refusal.is_none(),
+        );
         let engine = self.rc();
         self.os.executor().spawn(async move {
             let Ok(io) = upgraded.stream().await else {
@@ -66,7 +65,11 @@ impl Engine {
                     false => Vec::new(),
                 },
             };
-            if let Err(error) = engine.exec_run(&container, &exec, size).await {
+            let outcome = match refusal {
+                Some(refusal) => Err(refusal),
+                None => engine.exec_run(&container, &exec, size).await,
+            };
+            if let Err(error) = outcome {
                 // The answer is on its way already: the error goes where the output would.
                 let text = format!("{}\r\n", error.message);
                 let _ = connection.write(Channel::Stdout, text.as_bytes()).await;
@@ -79,6 +82,7 @@ impl Engine {
         Ok(response)
     }
 
+    /// Runs the command in the container.
     pub(crate) async fn exec_run(
         &self,
         container: &Rc<Container>,
@@ -136,6 +140,17 @@ impl Engine {
             engine.container_event(&container, "exec_die", &more);
         });
         Ok(())
+    }
+}
+
+impl Exec {
+    /// What a second start is told.
+    fn refusal(&self) -> ApiError {
+        let what = match self.exit_code.get() {
+            Some(_) => "has already run",
+            None => "is already running",
+        };
+        ApiError::conflict(format!("Error: Exec command {} {what}", self.id))
     }
 }
 

@@ -165,6 +165,15 @@ impl Os for KernelOs {
         Rc::clone(&self.kernel.rng)
     }
 
+    fn running_and_blocked(&self) -> (usize, usize) {
+        let tasks = self.kernel.tasks.borrow();
+        let count = |wanted| {
+            let letters = tasks.values().map(|task| task.state_letter());
+            letters.filter(|&letter| letter == wanted).count()
+        };
+        (count('R'), count('D'))
+    }
+
     fn open(&self, view: View, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Rc<dyn Handle>> {
         let file = self.with_view(view, |fs| fs.open(None, path, open_flags(flags), mode))?;
         Ok(self.handle(view, file))
