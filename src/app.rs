@@ -323,10 +323,7 @@ impl Component for App {
                 }
                 self.store.dragged_over = over;
             }
-            Msg::Drop(name, file) => {
-                self.store.dragged_over = None;
-                self.dropped(ctx, name, file);
-            }
+            Msg::Drop(name, file) => self.dropped(ctx, name, file),
             Msg::DismissRefused => self.refused = None,
         }
         true
@@ -533,6 +530,10 @@ impl App {
     fn dropped(&mut self, ctx: &Context<Self>, name: String, file: File) {
         let file_name = file.name();
         match files::kind(&file_name) {
+            files::Kind::Images if name.is_empty() => {
+                let text = self.preferences.lang.text(Message::NoInstances);
+                self.store.notice(text.to_owned());
+            }
             files::Kind::Images => ctx.link().send_message(Msg::LoadImages(name, file)),
             files::Kind::Playground => ctx.link().send_message(Msg::Open(file)),
             files::Kind::Other => {

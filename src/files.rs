@@ -85,9 +85,9 @@ mod browser {
                 Box::new(move |event| {
                     event.prevent_default();
                     let files = event.data_transfer().and_then(|data| data.files());
-                    let Some(name) = instance_at(event) else {
-                        return drop.emit(Msg::Drag(None));
-                    };
+                    drop.emit(Msg::Drag(None));
+                    // Without an instance there is no Docker, but a saved playground can be opened.
+                    let name = instance_at(event).unwrap_or_default();
                     for index in 0..files.as_ref().map_or(0, |files| files.length()) {
                         let file = files.as_ref().and_then(|files| files.get(index));
                         if let Some(file) = file {

@@ -41,9 +41,15 @@ pub fn Transfers(props: &TransfersProps) -> Html {
             Message::Dismiss
         });
         let failed = matches!(transfer.state, Transferred::Failed { .. });
+        // How far it is is not announced, but how it ends.
+        let role = match transfer.state {
+            Transferred::Done { .. } => Some("status"),
+            Transferred::Failed { .. } => Some("alert"),
+            _ => None,
+        };
         html! {
             <li key={id} class={classes!("transfer", failed.then_some("failed"))}>
-                <div class="what" role={failed.then_some("alert")}>
+                <div class="what" {role}>
                     <b>{ lang.fill(title, &names) }</b>
                     { state(transfer, text, lang) }
                 </div>
@@ -59,9 +65,7 @@ pub fn Transfers(props: &TransfersProps) -> Html {
     html! {
         <>
             if !props.transfers.is_empty() {
-                <ul class="transfers" aria-label={text(Message::Transfers)} aria-live="polite">
-                    { for rows }
-                </ul>
+                <ul class="transfers" aria-label={text(Message::Transfers)}>{ for rows }</ul>
             }
             if let Some(name) = &props.dragged_over {
                 <div class="drop" role="status">

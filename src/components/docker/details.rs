@@ -107,9 +107,11 @@ pub(super) fn DetailsView(props: &DetailsViewProps) -> Html {
                     <pre class="log" tabindex="0" aria-label={text(Message::DetailLogs)}>{ plain(&details.logs) }</pre>
                 }
             }) }
-            { section(Message::DetailNetworks, format!("docker port {name}"), html! {
-                <ul>{ for networks }</ul>
-            }) }
+            { section(
+                Message::DetailNetworks,
+                format!("docker inspect -f '{{{{json .NetworkSettings.Networks}}}}' {name}"),
+                html! { <ul>{ for networks }</ul> },
+            ) }
             if !inspect.mounts.is_empty() {
                 { section(
                     Message::DetailMounts,
