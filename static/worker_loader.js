@@ -259,14 +259,20 @@ self.drydock.port_event = (text, bytes) => {
 /** Bytes of an archive that are read at a time. */
 const PIECE = 1 << 20;
 
-/** Calls of those who wait until the program wants the next piece, by transfer: true, or false when it
- * wants no more. And the pieces of images that are on their way out. */
+/** Archives that are being loaded, by transfer: what to call when the program wants the next piece (true) or
+ * no more (false). And the pieces of images that are on their way out. */
 const givers = new Map();
 const pieces = new Map();
 
 /** Gives the program a file piece by piece, as it takes them: no more of it is ever in memory. */
 const loadImages = async ({ name, id }, file) => {
-  const wanted = () => new Promise((next) => givers.set(id, next));
+  const giver = { over: false, call: null };
+  givers.set(id, giver);
+  const wanted = () =>
+    new Promise((next) => {
+      if (giver.over) next(false);
+      else giver.call = next;
+    });
   try {
     let next = wanted();
     call((program) => program.load_images(id, name));
@@ -285,7 +291,7 @@ const loadImages = async ({ name, id }, file) => {
   wake();
 };
 
-self.drydock.transfer_wanted = (id) => givers.get(id)?.(true);
+self.drydock.transfer_wanted = (id) => givers.get(id)?.call?.(true);
 
 self.drydock.transfer_piece = (id, bytes) => {
   if (!pieces.has(id)) pieces.set(id, []);
@@ -299,7 +305,9 @@ self.drydock.transfer_piece = (id, bytes) => {
 };
 
 self.drydock.transfer_over = (id, well) => {
-  givers.get(id)?.(false);
+  const giver = givers.get(id);
+  if (giver) giver.over = true;
+  giver?.call?.(false);
   const image = pieces.get(id);
   pieces.delete(id);
   if (!image || !well) return;
