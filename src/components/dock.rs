@@ -99,7 +99,9 @@ pub fn Dock(props: &DockProps) -> Html {
                     onkeydown={on_key}
                 />
                 <div class="dock">
+                    // With a key like all beside it: without, panels would be made anew when others come.
                     <button
+                        key="turn"
                         class="icon turn"
                         aria-label={text(turn_text)}
                         title={text(turn_text)}

@@ -18,6 +18,13 @@ const LOG_LINES: usize = 40;
 /// Bytes of a log that are shown.
 const LOG_BYTES_MAX: usize = 32 * 1024;
 
+/// Containers whose load is looked at every second; of twice as many it is every two seconds.
+const STATS_PER_TICK: usize = 32;
+/// Containers that are asked about without a pause.
+const TOGETHER: usize = 4;
+/// Nanoseconds of such a pause.
+const PAUSE_NS: u64 = 1_000_000;
+
 /// See the module's comment.
 pub(super) struct Collector {
     machine: String,
@@ -33,6 +40,8 @@ pub(super) struct Collector {
     /// By id of an image: its layers and history, which never change.
     images: BTreeMap<String, Value>,
     running: Vec<String>,
+    /// Ticks since their load was looked at.
+    rested: usize,
     /// By id of a container: its time and the machine's at the last look.
     cpu: BTreeMap<String, (u64, u64)>,
     /// Of the container in detail: how much time it had had, and ticks until it is looked at again.
@@ -56,6 +65,7 @@ impl Collector {
             inspected: BTreeMap::new(),
             images: BTreeMap::new(),
             running: Vec::new(),
+            rested: 0,
             cpu: BTreeMap::new(),
             detailed: (0, 0),
         }
@@ -183,15 +193,20 @@ impl Collector {
         let mut rows = self.list("/containers/json?all=1").await;
         let mut inspected = BTreeMap::new();
         self.running.clear();
+        let mut asked = 0;
         for row in &mut rows {
             let id = text(&row["Id"]).to_string();
             let known = match self.inspected.remove(&id) {
                 Some(known) => known,
-                None => match self.get(&format!("/containers/{id}/json")).await {
-                    Some(whole) => brief(whole),
-                    // It is gone since the list was made.
-                    None => Value::Null,
-                },
+                None => {
+                    asked += 1;
+                    if asked % TOGETHER == 0 {
+                        self.os.clock().sleep(PAUSE_NS).await;
+                    }
+                    let whole = self.get(&format!("/containers/{id}/json")).await;
+                    // It may be gone since the list was made.
+                    whole.map_or(Value::Null, brief)
+                }
             };
             if text(&row["State"]) == "running" {
                 self.running.push(id.clone());
@@ -205,8 +220,17 @@ impl Collector {
     }
 
     async fn stats(&mut self) {
+        // Many are looked at less often, and a few at a time: terminals go first.
+        self.rested += 1;
+        if self.rested <= self.running.len() / STATS_PER_TICK {
+            return;
+        }
+        self.rested = 0;
         let mut rows = Vec::new();
-        for id in self.running.clone() {
+        for (number, id) in self.running.clone().into_iter().enumerate() {
+            if number % TOGETHER == TOGETHER - 1 {
+                self.os.clock().sleep(PAUSE_NS).await;
+            }
             let path = format!("/containers/{id}/stats?stream=0&one-shot=1");
             let Some(stats) = self.get(&path).await else {
                 continue;
