@@ -67,6 +67,7 @@ test("containers appear, change and are shown in detail", async ({ page }) => {
   await expect(list.getByRole("listitem")).toHaveCount(1);
   // A panel that is closed and opened again knows everything anew.
   await panel(page).getByRole("button", { name: "Close" }).click();
+  await screen(page).click();
   await type(page, "docker rm bad");
   await page.getByRole("button", { name: "DOCKER", exact: true }).click();
   await expect(panel(page)).toContainText("There is no container yet");
