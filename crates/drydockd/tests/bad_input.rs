@@ -136,7 +136,8 @@ fn hostile_images_are_refused_and_the_machine_goes_on() {
         Digest::of(b"something else"),
         Platform::host(),
     );
-    tree.good_image("cut", &fine[..700]);
+    // In the middle of a file: what only fills the last block up may be missing, as for Go.
+    tree.good_image("cut", &fine[..515]);
     tree.good_image("dotdot", &tar(&[("../../../../escape", b'0', "", b"x")]));
     tree.good_image(
         "link",
