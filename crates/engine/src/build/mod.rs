@@ -8,8 +8,6 @@
 //! `classic` (a step an image, as `docker history` shows) and `solve` (only what the target needs, a layer cache
 //! of its own).
 
-#![allow(dead_code, reason = "the two doors are being built")]
-
 mod args;
 pub(crate) mod cache;
 mod cancel;
@@ -47,8 +45,6 @@ use crate::Engine;
 pub(crate) struct Request {
     /// The Dockerfile's text.
     pub(crate) dockerfile: Vec<u8>,
-    /// Its name, for messages.
-    pub(crate) dockerfile_name: String,
     /// `--target`, or empty: the last stage.
     pub(crate) target: String,
     /// `--build-arg`; without a value it is taken as not given.
@@ -61,16 +57,10 @@ pub(crate) struct Request {
     pub(crate) no_cache_stages: Vec<String>,
     /// Base images are pulled even if they are here.
     pub(crate) pull: bool,
-    /// Images whose layers count as cached (`--cache-from`).
-    pub(crate) cache_from: Vec<String>,
     /// Limits, network mode, extra hosts, ulimits and so on of the containers of `RUN`.
     pub(crate) host: HostConfig,
     /// What the image is for.
     pub(crate) platform: Platform,
-    /// Intermediate containers are removed (classic).
-    pub(crate) remove: bool,
-    /// Also after a failure (classic).
-    pub(crate) force_remove: bool,
 }
 
 /// Where `--build-context NAME=…` leads.

@@ -151,7 +151,6 @@ fn request(options: &BTreeMap<String, String>, definition: &Definition) -> Resul
     host.cgroup_parent = text("cgroup-parent");
     Ok(Request {
         dockerfile: definition.text.clone(),
-        dockerfile_name: definition.name.clone(),
         target: text("target"),
         build_args: all("build-arg:")
             .into_iter()
@@ -161,11 +160,8 @@ fn request(options: &BTreeMap<String, String>, definition: &Definition) -> Resul
         no_cache: no_cache.is_some_and(String::is_empty),
         no_cache_stages: list("no-cache"),
         pull: text("image-resolve-mode") == "pull",
-        cache_from: list("cache-from"),
         host,
         platform: platform(&text("platform"))?,
-        remove: true,
-        force_remove: true,
     })
 }
 
