@@ -151,6 +151,11 @@ pub(crate) async fn answer(engine: Rc<Engine>, request: Request) -> Response {
 }
 
 async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
+    if !engine.wait_up().await {
+        return Err(ApiError::unavailable(
+            "the daemon of this machine is not running",
+        ));
+    }
     let upgrade = on_upgrade(&mut request);
     let (head, body) = request.into_parts();
     let (version, path) = Version::split(head.uri.path())?;

@@ -40,6 +40,12 @@ impl Events {
             .await;
     }
 
+    /// A new daemon does not know what an earlier one saw.
+    pub(crate) fn forget(&self) {
+        self.first.set(self.next());
+        self.ring.borrow_mut().clear();
+    }
+
     fn push(&self, event: Event) {
         let mut ring = self.ring.borrow_mut();
         if ring.len() == REMEMBERED {
@@ -101,6 +107,12 @@ impl Engine {
                 .map(|(name, value)| ((*name).to_string(), value.clone())),
         );
         self.emit("container", action, &container.id, attributes);
+    }
+
+    /// Something happened to the daemon.
+    pub(crate) fn daemon_event(&self, action: &str) {
+        let attributes = BTreeMap::from([("name".to_string(), self.hostname())]);
+        self.emit("daemon", action, &self.id, attributes);
     }
 
     /// Something happened to an image.

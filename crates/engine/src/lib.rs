@@ -16,6 +16,7 @@
 mod build;
 mod buildkit;
 mod container;
+mod daemon;
 mod dispatch;
 mod events;
 mod exec;
@@ -29,6 +30,8 @@ mod names;
 mod network;
 mod plugin;
 mod registry;
+mod seccomp;
+mod settings;
 mod spec;
 mod state;
 mod stats;
@@ -37,7 +40,7 @@ mod system;
 mod view;
 mod volume;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
@@ -46,8 +49,10 @@ use layers::registry::Registry;
 use os::Os;
 use serve::{LocalBoxFuture, Request, Response, Service};
 
+pub use engine_api::timestamp::format as timestamp;
 use events::Events;
 use exec::Exec;
+pub use settings::Settings;
 use state::Container;
 pub use view::{ContainerView, ImageView};
 
@@ -90,13 +95,16 @@ pub struct Engine {
     chosen_subnets: RefCell<BTreeSet<String>>,
     events: Events,
     buildkit: buildkit::State,
+    settings: RefCell<Settings>,
+    phase: Cell<daemon::Phase>,
+    phase_changed: clock::WaitQueue,
     /// Identifies this daemon (`docker info`).
     id: String,
 }
 
 impl Engine {
-    /// An engine on `os` with the images of `store`; `registry` is where pulls go. Containers that an
-    /// earlier engine of this machine left are read.
+    /// An engine on `os` with the images of `store`; `registry` is where pulls go. The
+    /// daemon in it is not up yet: [`Engine::start_up`].
     #[must_use]
     pub fn new(
         os: Rc<dyn Os>,
@@ -104,8 +112,8 @@ impl Engine {
         registry: Rc<dyn Service>,
         config: Config,
     ) -> Rc<Engine> {
-        let id = daemon_id(&os);
-        let engine = Rc::new_cyclic(|this| Engine {
+        let id = daemon::daemon_id(&os, &config.root);
+        Rc::new_cyclic(|this| Engine {
             this: this.clone(),
             registry: Registry::new(registry).with_network(&os),
             os,
@@ -121,27 +129,11 @@ impl Engine {
             chosen_subnets: RefCell::default(),
             events: Events::default(),
             buildkit: buildkit::State::default(),
+            settings: RefCell::default(),
+            phase: Cell::default(),
+            phase_changed: clock::WaitQueue::new(),
             id,
-        });
-        engine.load_volumes();
-        engine.load_networks();
-        engine.load_containers();
-        engine
-    }
-
-    /// Makes the bridges and starts the containers whose restart policy asks for it. This happens in the
-    /// first turn: as on a computer, the links of the hardware are there before those of Docker.
-    pub fn run(&self) {
-        let engine = self.rc();
-        self.os.executor().spawn(async move {
-            engine.prepare_networks();
-            for container in engine.all_containers() {
-                if container.wants_start_at_boot() {
-                    // Why it does not start is in its state, as for every failed start.
-                    let _ = engine.start(&container).await;
-                }
-            }
-        });
+        })
     }
 
     /// A counted reference to this engine, for futures that outlive a call.
@@ -152,23 +144,16 @@ impl Engine {
         }
     }
 
+    /// The version it says it has.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.config.version
+    }
+
     /// Nanoseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         self.os.clock().realtime()
     }
-}
-
-/// Twelve groups of four, as `docker info` shows an id.
-fn daemon_id(os: &Rc<dyn Os>) -> String {
-    let hex = os.rng().hex(16);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
 }
 
 impl Service for Engine {

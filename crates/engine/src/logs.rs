@@ -58,6 +58,8 @@ pub(crate) struct LogFile {
     os: Rc<dyn Os>,
     path: String,
     size_max: u64,
+    /// Files that are kept, the present one among them.
+    files_max: usize,
     keep: bool,
     attributes: BTreeMap<String, String>,
     file: RefCell<Option<Rc<dyn Handle>>>,
@@ -79,7 +81,8 @@ impl LogFile {
             os: Rc::clone(os),
             path: path.to_string(),
             size_max: size_max.unwrap_or(SIZE_MAX),
-            keep: config.kind != "none",
+            files_max: files_max(config),
+            keep: config.kind != "none" && !is_remote(&config.kind),
             attributes: attributes(data),
             file: RefCell::default(),
             size: Cell::default(),
@@ -179,11 +182,21 @@ impl LogFile {
         self.file.borrow().clone()
     }
 
+    /// The file before the present one is number 1.
+    fn numbered(&self, number: usize) -> String {
+        match number {
+            0 => self.path.clone(),
+            number => format!("{}.{number}", self.path),
+        }
+    }
+
     fn rotate(&self) {
-        let old = format!("{}.1", self.path);
-        let _ = self
-            .os
-            .rename(View::Host, self.path.as_bytes(), old.as_bytes());
+        let (os, oldest) = (&self.os, self.numbered(self.files_max - 1));
+        let _ = os.unlink(View::Host, oldest.as_bytes());
+        for number in (0..self.files_max - 1).rev() {
+            let (from, to) = (self.numbered(number), self.numbered(number + 1));
+            let _ = os.rename(View::Host, from.as_bytes(), to.as_bytes());
+        }
         self.file.borrow_mut().take();
         self.size.set(0);
         self.rotations.set(self.rotations.get() + 1);
@@ -201,7 +214,9 @@ impl LogFile {
     pub(crate) fn reader(&self) -> Reader<'_> {
         Reader {
             log: self,
-            old: self.open(&format!("{}.1", self.path)),
+            old: (1..self.files_max)
+                .filter_map(|number| self.open(&self.numbered(number)))
+                .collect(),
             current: None,
             rotations: self.rotations.get(),
             offset: 0,
@@ -213,7 +228,8 @@ impl LogFile {
 /// Reads entries in order.
 pub(crate) struct Reader<'a> {
     log: &'a LogFile,
-    old: Option<Rc<dyn Handle>>,
+    /// The newest first.
+    old: Vec<Rc<dyn Handle>>,
     current: Option<Rc<dyn Handle>>,
     rotations: u64,
     offset: u64,
@@ -224,7 +240,7 @@ impl Reader<'_> {
     /// Entries that have come since the last call.
     pub(crate) fn read(&mut self) -> Vec<Entry> {
         let mut entries = Vec::new();
-        if let Some(old) = self.old.take() {
+        while let Some(old) = self.old.pop() {
             self.drain(&old, &mut entries);
             self.offset = 0;
         }
@@ -317,6 +333,19 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
+/// How many files `max-file` allows. Who sets no limit has one of ours, and the file before it.
+fn files_max(config: &LogConfig) -> usize {
+    let said = config.config.get("max-file");
+    let default = match config.kind.as_str() {
+        "local" => 5,
+        _ if config.config.contains_key("max-size") => 1,
+        _ => 2,
+    };
+    said.and_then(|count| count.parse().ok())
+        .unwrap_or(default)
+        .clamp(1, 1000)
+}
+
 /// Labels, variables and the tag a log is to carry.
 fn attributes(data: &Data) -> BTreeMap<String, String> {
     let options = &data.host_config.log_config.config;
@@ -374,7 +403,15 @@ fn fixed_width(nanos: u64) -> String {
     )
 }
 
-/// Values a log file cannot be begun with.
+/// Drivers that hand the log to a service, which no machine here has.
+pub(crate) fn is_remote(kind: &str) -> bool {
+    matches!(
+        kind,
+        "awslogs" | "fluentd" | "gcplogs" | "gelf" | "journald" | "splunk" | "syslog"
+    )
+}
+
+/// What a log cannot be begun with.
 pub(crate) fn check_options(config: &LogConfig) -> Result<()> {
     let failed = |why: String| {
         Err(ApiError::system(format!(
@@ -382,6 +419,22 @@ pub(crate) fn check_options(config: &LogConfig) -> Result<()> {
         )))
     };
     let option = |name: &str| config.config.get(name).map(String::as_str);
+    let address = ["syslog-address", "fluentd-address", "splunk-url"];
+    let named = address.iter().any(|name| option(name).is_some());
+    match config.kind.as_str() {
+        "journald" => return failed("journald is not enabled on this host".to_string()),
+        "syslog" if !named => return failed("Unix syslog delivery error".to_string()),
+        "splunk" if !named => return failed("splunk: splunk-url is expected".to_string()),
+        "fluentd" if !named => {
+            return failed("dial tcp 127.0.0.1:24224: connect: connection refused".to_string());
+        }
+        kind if is_remote(kind) => {
+            return failed(format!(
+                "{kind}: logs cannot be sent over the network by this version of Drydock"
+            ));
+        }
+        _ => {}
+    }
     if let Some(size) = option("max-size").filter(|size| parse_size(size).is_none()) {
         return failed(format!("invalid size: '{size}'"));
     }

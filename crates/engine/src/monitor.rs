@@ -110,12 +110,14 @@ impl Engine {
         let guard = container.lock.take().await;
         container.live.borrow_mut().take();
         container.log.flush();
+        self.unmount_shm(container);
         let _ = self.store.unmount_container(&container.id);
         let now = self.now();
         let started = timestamp::parse_rfc3339(&container.data.borrow().state.started_at);
         let ran_for = now.saturating_sub(started.unwrap_or(now));
-        let restart =
-            wants_restart(&container.data.borrow(), exit_code) && !container.removed.get();
+        let restart = wants_restart(&container.data.borrow(), exit_code)
+            && !container.removed.get()
+            && !self.is_ending();
         container.exits.set(container.exits.get() + 1);
         container.restart_cancelled.set(false);
         container.end_health();

@@ -69,11 +69,11 @@ pub(crate) fn resources(host: &HostConfig) -> Resources {
         cpuset_cpus: Some(host.cpuset_cpus.clone()).filter(|text| !text.is_empty()),
         cpuset_mems: Some(host.cpuset_mems.clone()).filter(|text| !text.is_empty()),
         pids: host.pids_limit.filter(|&limit| limit != 0),
+        blkio_weight: Some(u64::from(host.blkio_weight)).filter(|&weight| weight != 0),
         io: Vec::new(),
     }
 }
 
-/// `no-new-privileges` among the security options.
 /// Kernel parameters: in a network of its own a container may ping and listen on any port without
 /// capabilities, and then what the user asked for.
 fn sysctls(host: &HostConfig) -> BTreeMap<String, String> {
@@ -91,6 +91,7 @@ fn sysctls(host: &HostConfig) -> BTreeMap<String, String> {
     sysctls
 }
 
+/// `no-new-privileges` among the security options.
 fn no_new_privileges(host: &HostConfig) -> bool {
     host.security_opt.iter().flatten().any(|option| {
         matches!(
@@ -134,17 +135,48 @@ pub(crate) fn merge_env<'a>(env: &mut Vec<String>, more: impl Iterator<Item = &'
 
 impl Engine {
     /// The task whose namespace `container:NAME` means.
-    fn namespace_of(&self, name: &str, what: &str) -> Result<TaskId> {
+    fn namespace_of(&self, kind: NamespaceKind, name: &str) -> Result<TaskId> {
         let other = self.find_container(name)?;
         let live = other.live.borrow();
-        live.as_ref()
-            .map(|live| live.runtime.init())
-            .ok_or_else(|| {
-                ApiError::conflict(format!(
-                    "cannot join {what} of a non running container: {}",
+        let init = live.as_ref().map(|live| live.runtime.init());
+        match (kind, init) {
+            (NamespaceKind::Net, None) => Err(ApiError::conflict(format!(
+                "cannot join network of a non running container: {}",
+                other.id
+            ))),
+            (_, None) => Err(ApiError::conflict(format!(
+                "failed to join {} namespace: container {} is not running",
+                if kind == NamespaceKind::Ipc {
+                    "IPC"
+                } else {
+                    "PID"
+                },
+                other.id
+            ))),
+            (NamespaceKind::Ipc, _) if self.shm_of(&other).is_none() => {
+                Err(ApiError::invalid(format!(
+                    "failed to join IPC namespace: container {}: non-shareable IPC (hint: use IpcMode:shareable \
+                     for the donor container)",
                     other.id
-                ))
-            })
+                )))
+            }
+            (_, Some(init)) => Ok(init),
+        }
+    }
+
+    /// The directory that a container shares as `/dev/shm` with those that join its IPC namespace.
+    pub(crate) fn shm_of(&self, container: &Container) -> Option<String> {
+        let mode = container.data.borrow().host_config.ipc_mode.clone();
+        match mode.split_once(':') {
+            Some((_, other)) => self
+                .find_container(other)
+                .ok()
+                .filter(|found| found.id != container.id)
+                .and_then(|found| self.shm_of(&found)),
+            None if mode == "shareable" => Some(format!("{}/mounts/shm", container.directory)),
+            None if mode == "host" => Some("/dev/shm".to_string()),
+            None => None,
+        }
     }
 
     fn namespaces(&self, host: &HostConfig) -> Result<Vec<Namespace>> {
@@ -152,17 +184,17 @@ impl Engine {
             kind: NamespaceKind::Mount,
             join: None,
         }];
-        for (kind, mode, what) in [
-            (NamespaceKind::Uts, &host.uts_mode, "UTS"),
-            (NamespaceKind::Ipc, &host.ipc_mode, "IPC"),
-            (NamespaceKind::Pid, &host.pid_mode, "PID"),
-            (NamespaceKind::Net, &host.network_mode, "network namespace"),
-            (NamespaceKind::Cgroup, &host.cgroupns_mode, "cgroup"),
+        for (kind, mode) in [
+            (NamespaceKind::Uts, &host.uts_mode),
+            (NamespaceKind::Ipc, &host.ipc_mode),
+            (NamespaceKind::Pid, &host.pid_mode),
+            (NamespaceKind::Net, &host.network_mode),
+            (NamespaceKind::Cgroup, &host.cgroupns_mode),
         ] {
             match mode.split_once(':') {
                 _ if mode == "host" => {}
                 Some(("container", name)) => {
-                    let join = Some(self.namespace_of(name, what)?);
+                    let join = Some(self.namespace_of(kind, name)?);
                     list.push(Namespace { kind, join });
                 }
                 _ => list.push(Namespace { kind, join: None }),
@@ -209,6 +241,7 @@ impl Engine {
                 cwd: runtime::path::clean(&data.config.working_dir),
                 capabilities,
                 no_new_privileges: no_new_privileges(host),
+                seccomp: self.seccomp(host, capabilities)?.map(Rc::from),
                 rlimits: rlimits(host)?,
                 oom_score_adj: host.oom_score_adj,
             },
@@ -303,7 +336,11 @@ impl Engine {
                         options: mount.tmpfs_options.clone(),
                     },
                     _ => {
-                        let mut bind = bind(&point.source, &point.destination, !point.rw);
+                        let source = match mount.subpath.as_str() {
+                            "" => point.source.clone(),
+                            subpath => format!("{}/{subpath}", point.source),
+                        };
+                        let mut bind = bind(&source, &point.destination, !point.rw);
                         if !point.propagation.is_empty() {
                             bind.options.push(point.propagation.clone());
                         }
@@ -347,12 +384,12 @@ impl Engine {
             .filter(|mount| !replaced(mount))
             .filter(|mount| host.ipc_mode != "none" || mount.destination != "/dev/shm")
             .collect();
-        if host.ipc_mode == "host" {
+        if let Some(shared) = self.shm_of(container) {
             for mount in all
                 .iter_mut()
                 .filter(|mount| mount.destination == "/dev/shm")
             {
-                *mount = bind("/dev/shm", "/dev/shm", false);
+                *mount = bind(&shared, "/dev/shm", false);
             }
         }
         all.extend(own);

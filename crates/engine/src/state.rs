@@ -57,6 +57,8 @@ pub(crate) struct Mount {
     pub(crate) copy: bool,
     /// What is to be mounted is made, as a directory, when it is not there.
     pub(crate) create_source: bool,
+    /// A directory in the volume that is mounted instead of it.
+    pub(crate) subpath: String,
     /// Mount options of a tmpfs.
     pub(crate) tmpfs_options: Vec<String>,
 }
@@ -126,8 +128,13 @@ impl Container {
         &self.id[..self.id.len().min(12)]
     }
 
+    /// Its cgroup: below Docker's own, or below that of `--cgroup-parent`.
     pub(crate) fn cgroup(&self) -> String {
-        format!("/docker/{}", self.id)
+        let parent = &self.data.borrow().host_config.cgroup_parent;
+        match runtime::path::clean(&format!("/{parent}")).as_str() {
+            "/" => format!("/docker/{}", self.id),
+            parent => format!("{parent}/{}", self.id),
+        }
     }
 
     pub(crate) fn tty(&self) -> bool {
@@ -274,6 +281,10 @@ impl Engine {
                 .and_then(|bytes| serde_json::from_slice::<Data>(&bytes).ok())
                 .filter(|data| data.id == id)
             else {
+                // It was never made to its end, or is half gone.
+                let _ = self.store.remove_container(&id);
+                let directory = format!("{root}/{id}");
+                let _ = self.os.remove_all(View::Host, directory.as_bytes());
                 continue;
             };
             data.host_config = read("hostconfig.json")

@@ -34,6 +34,7 @@ pub mod timer;
 
 pub mod fd;
 
+pub mod builtin;
 pub mod dev;
 pub mod epoll;
 pub mod eventfd;
@@ -42,6 +43,7 @@ pub mod inotify;
 pub mod memfd;
 pub mod pidfd;
 pub mod pipe;
+pub mod seccomp;
 pub mod signalfd;
 pub mod socket;
 pub mod timerfd;

@@ -22,8 +22,8 @@ pub use abi::{Errno, Result};
 use clock::{Clock, Executor, Rng};
 pub use ext::OsExt;
 pub use types::{
-    CloneSpec, Credentials, DirEntry, ExitStatus, Metadata, MountFlags, NamespaceFlags,
-    NamespaceKind, NewPty, OpenFlags, StatFs, TaskId, TimeSpec, View, WindowSize,
+    CloneSpec, Credentials, DirEntry, ExitStatus, FilterInstruction, Metadata, MountFlags,
+    NamespaceFlags, NamespaceKind, NewPty, OpenFlags, StatFs, TaskId, TimeSpec, View, WindowSize,
 };
 
 /// An open file, pipe end, pseudo-terminal or socket held by a daemon. Dropping it closes it.
@@ -188,6 +188,12 @@ pub trait Os: network::Network + 'static {
 
     /// `setresuid`, `setresgid`, `setgroups`, `capset` and `PR_SET_NO_NEW_PRIVS` in one.
     fn set_credentials(&self, task: TaskId, credentials: &Credentials) -> Result<()>;
+
+    /// `seccomp(2)`: a filter over the system calls of a task that has not called exec.
+    fn set_seccomp(&self, task: TaskId, filter: &[FilterInstruction]) -> Result<()>;
+
+    /// The system calls there are, by name and number, for who writes filters.
+    fn system_calls(&self) -> Vec<(&'static str, u32)>;
 
     /// `prlimit64(2)`; `resource` by Linux number (`RLIMIT_NOFILE` is 7).
     fn set_rlimit(&self, task: TaskId, resource: u32, soft: u64, hard: u64) -> Result<()>;

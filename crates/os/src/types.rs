@@ -238,6 +238,19 @@ pub struct Credentials {
     pub no_new_privs: bool,
 }
 
+/// An instruction of a filter of system calls (`struct sock_filter`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FilterInstruction {
+    /// What it does.
+    pub code: u16,
+    /// How many to skip when it is so.
+    pub yes: u8,
+    /// How many to skip when it is not.
+    pub no: u8,
+    /// Operand.
+    pub k: u32,
+}
+
 /// How a task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExitStatus {

@@ -14,6 +14,7 @@
 
 mod calls;
 mod cookies;
+mod dockerd;
 mod playground;
 
 pub mod budget;

@@ -17,14 +17,12 @@ use serve::Service;
 use vfs::inode::FileSystem;
 
 use crate::budget::MachineBudget;
-use crate::socket;
+use crate::dockerd;
 
 /// Output a console keeps before programs that write have to wait.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Where Docker keeps its data.
 const DOCKER_ROOT: &str = "/var/lib/docker";
-/// Where Docker listens.
-const DOCKER_SOCKET: &[u8] = b"/run/docker.sock";
 
 /// What a machine is made with.
 #[derive(Clone, Debug)]
@@ -139,11 +137,9 @@ impl Machine {
         let store = Store::open(Rc::clone(&os), DOCKER_ROOT)
             .map_err(|error| format!("{}: {error}", config.name))?;
         let engine = Engine::new(Rc::clone(&os), store, registry, engine::Config::default());
-        let listener = os
-            .unix_listen(View::Host, DOCKER_SOCKET, 0o660)
-            .map_err(|error| failed("listening on /run/docker.sock", error))?;
-        socket::serve(&os, listener, Rc::<Engine>::clone(&engine));
-        engine.run();
+        dockerd::install(&kernel, &os, &engine)
+            .map_err(|error| failed("writing dockerd", error))?;
+        dockerd::start(&os);
         let machine = Machine {
             config,
             kernel,
@@ -344,7 +340,7 @@ fn words(words: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// `execve`, again when the program's bytes had to be fetched first.
-async fn exec(
+pub(crate) async fn exec(
     os: &Rc<dyn Os>,
     task: TaskId,
     path: &str,

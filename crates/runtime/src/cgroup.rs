@@ -84,6 +84,9 @@ fn writes(resources: &Resources) -> Vec<(&'static str, String)> {
             list.push((file, value.clone()));
         }
     }
+    if let Some(weight) = resources.blkio_weight {
+        list.push(("io.weight", io_weight(weight).to_string()));
+    }
     // One write for each limit, as runc does.
     for limit in &resources.io {
         let IoLimit {
@@ -110,6 +113,11 @@ fn writes(resources: &Resources) -> Vec<(&'static str, String)> {
 /// The weight that stands for cgroup v1 shares (the runtime specification's formula).
 fn cpu_weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+/// The weight that stands for that of cgroup v1 (runc's formula).
+fn io_weight(weight: u64) -> u64 {
+    1 + (weight.clamp(10, 1000) - 10) * 9999 / 990
 }
 
 /// Writes limits.
@@ -208,6 +216,7 @@ mod tests {
             cpu_quota: Some(50_000),
             cpu_shares: Some(1024),
             pids: Some(20),
+            blkio_weight: Some(500),
             io: vec![IoLimit {
                 major: 254,
                 minor: 0,
@@ -221,6 +230,7 @@ mod tests {
             ("memory.swap.max", "67108864"),
             ("cpu.weight", "39"),
             ("cpu.max", "50000 100000"),
+            ("io.weight", "4950"),
             ("io.max", "254:0 wbps=1024"),
             ("pids.max", "20"),
         ];

@@ -18,12 +18,42 @@ pub async fn create(
     spec: &Spec,
     stdio: Stdio,
 ) -> Result<(Container, DaemonEnds), RuntimeError> {
+    check_sysctls(spec)?;
     cgroup::create(os, &spec.cgroup)?;
     let outcome = create_in_cgroup(os, spec, stdio).await;
     if outcome.is_err() {
         cgroup::remove(os, &spec.cgroup);
     }
     outcome
+}
+
+/// Kernel parameters are for those who have the namespace they belong to.
+fn check_sysctls(spec: &Spec) -> Result<(), RuntimeError> {
+    let shares_host = |kind| {
+        !spec
+            .namespaces
+            .iter()
+            .any(|namespace| namespace.kind == kind)
+    };
+    for name in spec.sysctl.keys() {
+        let refused = |why: &str| Err(RuntimeError::Invalid(format!("sysctl \"{name}\" {why}")));
+        if name.starts_with("net.") {
+            if shares_host(NamespaceKind::Net) {
+                return refused("not allowed in host network namespace");
+            }
+        } else if name == "kernel.domainname" {
+            if shares_host(NamespaceKind::Uts) {
+                return refused("is not in a separate kernel namespace");
+            }
+        } else if name.starts_with("kernel.") || name.starts_with("fs.mqueue.") {
+            if shares_host(NamespaceKind::Ipc) {
+                return refused("is not allowed in the hosts ipc namespace");
+            }
+        } else {
+            return refused("is not in a separate kernel namespace");
+        }
+    }
+    Ok(())
 }
 
 async fn create_in_cgroup(
@@ -109,6 +139,7 @@ async fn build(
         cgroup: spec.cgroup.clone(),
         capabilities: spec.process.capabilities,
         no_new_privileges: spec.process.no_new_privileges,
+        seccomp: spec.process.seccomp.clone(),
         status: Cell::new(Status::Created),
         program,
         last_word: RefCell::new(Some(last_word)),

@@ -9,13 +9,17 @@ use crate::{Device, Mount, Rlimit};
 /// Size of `/dev/shm` when nothing else is said.
 pub const SHM_SIZE: i64 = 64 << 20;
 
-/// Descriptors of a container's processes. They have them from containerd, whose service is given
-/// all that a kernel allows (`LimitNOFILE=infinity`, capped by `fs.nr_open`).
-pub const OPEN_FILES: Rlimit = Rlimit {
-    resource: 7,
-    soft: 1 << 20,
-    hard: 1 << 20,
-};
+/// Limits of a container's processes. They have them from containerd, whose service is given all that a
+/// kernel allows: descriptors (capped by `fs.nr_open`), tasks and core files.
+pub const RLIMITS: [Rlimit; 3] = [rlimit(7, 1 << 20), rlimit(6, u64::MAX), rlimit(4, u64::MAX)];
+
+const fn rlimit(resource: u32, value: u64) -> Rlimit {
+    Rlimit {
+        resource,
+        soft: value,
+        hard: value,
+    }
+}
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     Mount {

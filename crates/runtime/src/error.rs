@@ -9,6 +9,8 @@ use os::Errno;
 pub enum RuntimeError {
     /// `runc create` failed.
     Create(String),
+    /// `runc create` refused the specification.
+    Invalid(String),
     /// `runc exec` failed.
     Exec(String),
     /// The daemon found it before asking a runtime.
@@ -40,6 +42,11 @@ impl fmt::Display for RuntimeError {
                 f,
                 "failed to create task for container: failed to create shim task: OCI runtime create \
                  failed: runc create failed: unable to start container process: {detail}: unknown"
+            ),
+            RuntimeError::Invalid(detail) => write!(
+                f,
+                "failed to create task for container: failed to create shim task: OCI runtime create \
+                 failed: runc create failed: {detail}: unknown"
             ),
             RuntimeError::Exec(detail) => write!(
                 f,

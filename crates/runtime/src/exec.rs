@@ -85,6 +85,7 @@ async fn run(
         spec.capabilities = container.capabilities;
     }
     spec.no_new_privileges |= container.no_new_privileges;
+    spec.seccomp.clone_from(&container.seccomp);
     let user = process::resolve_user(os, task, &spec).await?;
     let ends = process::connect(os, task, &spec, stdio)?.ends;
     let program = process::finish(os, task, &spec, &user)?;

@@ -21,6 +21,7 @@ mod pause;
 mod process;
 mod resume;
 mod rootfs;
+pub mod seccomp;
 mod spec;
 mod start;
 mod state;

@@ -142,9 +142,14 @@ pub(crate) fn finish(
     process: &ProcessSpec,
     user: &User,
 ) -> Result<Program, RuntimeError> {
-    for limit in std::iter::once(&defaults::OPEN_FILES).chain(&process.rlimits) {
+    for limit in defaults::RLIMITS.iter().chain(&process.rlimits) {
         os.set_rlimit(task, limit.resource, limit.soft, limit.hard)
-            .doing(|| format!("error setting rlimit type {}", limit.resource))?;
+            .doing(|| {
+                format!(
+                    "error setting rlimits for ready process: error setting rlimit type {}",
+                    limit.resource
+                )
+            })?;
     }
     if process.oom_score_adj != 0 {
         let path = format!("/proc/{}/oom_score_adj", task.0);
@@ -169,6 +174,11 @@ pub(crate) fn finish(
     };
     os.set_credentials(task, &credentials)
         .doing(|| "unable to set credentials".to_string())?;
+    if let Some(filter) = &process.seccomp {
+        os.set_seccomp(task, filter).doing(|| {
+            "unable to init seccomp: error loading seccomp filter into kernel".to_string()
+        })?;
+    }
     let cwd = if process.cwd.is_empty() {
         "/"
     } else {

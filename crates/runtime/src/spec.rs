@@ -1,8 +1,9 @@
 //! What a container is to be made of: the part of the OCI runtime configuration that Docker uses.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use os::{NamespaceKind, TaskId, WindowSize};
+use os::{FilterInstruction, NamespaceKind, TaskId, WindowSize};
 
 /// A whole container.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,8 @@ pub struct ProcessSpec {
     pub capabilities: u64,
     /// Take `setuid` bits and file capabilities away.
     pub no_new_privileges: bool,
+    /// The filter of its system calls.
+    pub seccomp: Option<Rc<[FilterInstruction]>>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// `/proc/PID/oom_score_adj`.
@@ -143,6 +146,8 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Tasks; 0 or less: no limit.
     pub pids: Option<i64>,
+    /// cgroup v1 weight of input and output, 10 to 1000.
+    pub blkio_weight: Option<u64>,
     /// Bounds of input and output.
     pub io: Vec<IoLimit>,
 }

@@ -29,6 +29,7 @@ pub struct Container {
     pub(crate) cgroup: String,
     pub(crate) capabilities: u64,
     pub(crate) no_new_privileges: bool,
+    pub(crate) seccomp: Option<Rc<[os::FilterInstruction]>>,
     pub(crate) status: Cell<Status>,
     pub(crate) program: Program,
     /// The first process's standard error, kept until its program runs.

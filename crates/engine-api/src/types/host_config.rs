@@ -228,6 +228,7 @@ pub struct UpdateBody {
     pub cpu_quota: i64,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
+    pub blkio_weight: u16,
     pub memory_reservation: i64,
     pub memory_swap: i64,
     pub pids_limit: Option<i64>,

@@ -106,7 +106,6 @@ pub(crate) fn host_defaults(host: &mut HostConfig) {
     }
     fill(&mut host.ipc_mode, "private");
     fill(&mut host.cgroupns_mode, "private");
-    fill(&mut host.log_config.kind, "json-file");
     fill(&mut host.restart_policy.name, "no");
     fill(&mut host.runtime, "runc");
     if host.shm_size == 0 {
@@ -157,6 +156,7 @@ impl Engine {
         host_config.pids_limit = host_config.pids_limit.filter(|&limit| limit > 0);
         validate::config(&mut config)?;
         let mut warnings = validate::host_config(self, &mut host_config, false)?;
+        self.log_defaults(&mut host_config.log_config);
         host_defaults(&mut host_config);
         self.name_namespaces_by_id(&mut host_config);
         let networking = self.networking(networking_config, &host_config, &config.mac_address)?;
@@ -216,6 +216,24 @@ impl Engine {
             warnings.extend(more);
             (id, warnings)
         })
+    }
+
+    /// The daemon's log driver for who names none, and its options for who uses that driver.
+    fn log_defaults(&self, log: &mut engine_api::types::LogConfig) {
+        let settings = self.settings.borrow();
+        let driver = match settings.log_driver.as_str() {
+            "" => "json-file",
+            driver => driver,
+        };
+        if log.kind.is_empty() {
+            log.kind = driver.to_string();
+        }
+        if log.kind == driver {
+            for (name, value) in &settings.log_opts {
+                let place = log.config.entry(name.clone());
+                place.or_insert_with(|| value.clone());
+            }
+        }
     }
 
     /// `container:NAME` becomes `container:ID`, which a rename does not break.

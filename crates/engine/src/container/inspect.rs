@@ -7,7 +7,15 @@ use serve::Response;
 
 use crate::Engine;
 use crate::dispatch::Context;
-use crate::state::Container;
+use crate::state::{Container, Data};
+
+/// The value of an option of `--security-opt`; empty: not said.
+fn security_option(data: &Data, name: &str) -> String {
+    let said = data.host_config.security_opt.iter().flatten();
+    said.filter_map(|option| option.split_once('=').or_else(|| option.split_once(':')))
+        .rfind(|(key, _)| *key == name)
+        .map_or(String::new(), |(_, value)| value.to_string())
+}
 
 impl Engine {
     /// The operation.
@@ -59,7 +67,7 @@ impl Engine {
             platform: "linux".to_string(),
             mount_label: String::new(),
             process_label: String::new(),
-            app_armor_profile: String::new(),
+            app_armor_profile: security_option(&data, "apparmor"),
             exec_ids: (!running.is_empty()).then_some(running),
             host_config: data.host_config.clone(),
             graph_driver: self.graph_driver(container),

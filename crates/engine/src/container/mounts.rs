@@ -2,7 +2,7 @@
 
 use engine_api::error::{ApiError, Result};
 use engine_api::types::{MountPoint, MountSpec};
-use os::{Errno, OpenFlags, OsExt, View, ext};
+use os::{Errno, MountFlags, OpenFlags, OsExt, View, ext};
 use runtime::path::{clean, secure_join};
 
 use crate::Engine;
@@ -330,8 +330,10 @@ impl Engine {
                     false => spec.source.clone(),
                 };
                 let options = spec.volume_options.clone().unwrap_or_default();
-                if !options.subpath.is_empty() {
-                    return Err(ApiError::unsupported("volume-subpath"));
+                if !is_local(&options.subpath) {
+                    return Err(invalid(
+                        "subpath must be a relative path within the volume".to_string(),
+                    ));
                 }
                 let driver = options.driver_config.as_ref();
                 let driver: std::collections::BTreeMap<String, String> = driver
@@ -341,7 +343,12 @@ impl Engine {
                     self.ensure_volume(&name, options.labels, driver)?;
                 }
                 let mut mount = self.volume_mount(&name, &spec.target, readonly, anonymous)?;
-                mount.copy &= !options.no_copy;
+                // Only a whole volume is filled from the image.
+                mount.copy &= !options.no_copy && options.subpath.is_empty();
+                if !options.subpath.is_empty() {
+                    let subpath = clean(&options.subpath);
+                    mount.subpath = subpath.trim_start_matches('/').to_string();
+                }
                 Ok(mount)
             }
             "tmpfs" => {
@@ -366,6 +373,91 @@ impl Engine {
         }
     }
 
+    /// Mounts what a container with shareable IPC shows as `/dev/shm`, so that others can have it too.
+    pub(crate) fn mount_shm(&self, container: &Container) -> Result<()> {
+        let host = container.data.borrow().host_config.clone();
+        if host.ipc_mode != "shareable" {
+            return Ok(());
+        }
+        let path = format!("{}/mounts/shm", container.directory);
+        let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+        let options = format!("mode=1777,size={}", host.shm_size);
+        let os = &self.os;
+        os.mkdir_all(View::Host, path.as_bytes(), 0o700)
+            .and_then(|()| {
+                let target = path.as_bytes();
+                os.mount(
+                    View::Host,
+                    b"shm",
+                    target,
+                    "tmpfs",
+                    flags,
+                    options.as_bytes(),
+                )
+            })
+            .map_err(|errno| {
+                ApiError::system(format!("mounting shm tmpfs: {}", errno.go_description()))
+            })
+    }
+
+    /// Takes it away when the container has ended; who still has it keeps it.
+    pub(crate) fn unmount_shm(&self, container: &Container) {
+        if container.data.borrow().host_config.ipc_mode == "shareable" {
+            let path = format!("{}/mounts/shm", container.directory);
+            let _ = self.os.umount(View::Host, path.as_bytes(), true);
+        }
+    }
+
+    /// Whether what is mounted on a directory spreads as a bind of it is to spread.
+    fn check_propagation(&self, point: &MountPoint) -> Result<()> {
+        let (needs_shared, word) = match point.propagation.trim_start_matches('r') {
+            "shared" => (true, "shared"),
+            "slave" => (false, "shared or slave"),
+            _ => return Ok(()),
+        };
+        let info = self
+            .os
+            .read_file_now(View::Host, b"/proc/self/mountinfo")
+            .unwrap_or_default();
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let above = |line: &&str| {
+            let place = line.split(' ').nth(4).unwrap_or_default();
+            let rest = point.source.strip_prefix(place.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let length = |line: &&str| line.split(' ').nth(4).map_or(0, str::len);
+        let Some(mount) = info.lines().filter(above).max_by_key(length) else {
+            return Ok(());
+        };
+        if mount.contains(" shared:") || !needs_shared && mount.contains(" master:") {
+            return Ok(());
+        }
+        Err(ApiError::system(format!(
+            "path {} is mounted on {} but it is not a {word} mount",
+            point.source,
+            mount.split(' ').nth(4).unwrap_or_default()
+        )))
+    }
+
+    /// A directory in a volume has to be there, and in the volume.
+    fn check_subpath(&self, mount: &Mount) -> Result<()> {
+        let (os, root) = (&self.os, mount.point.source.as_bytes());
+        let path = format!("{}/{}", mount.point.source, mount.subpath);
+        let why = match secure_join(os, View::Host, root, mount.subpath.as_bytes()) {
+            Ok(inside) if inside == path.as_bytes() => {
+                match os.metadata(View::Host, &inside, true) {
+                    Ok(_) => return Ok(()),
+                    Err(errno) => errno.go_description(),
+                }
+            }
+            Ok(_) => "path is outside of the volume or a link".to_string(),
+            Err(errno) => errno.go_description(),
+        };
+        Err(ApiError::system(format!(
+            "cannot access path {path}: lstat {path}: {why}"
+        )))
+    }
+
     /// Makes directories that are to be mounted and are not there, those of volumes too.
     pub(crate) fn prepare_mounts(&self, container: &Container) -> Result<()> {
         let mounts = container.data.borrow().mounts.clone();
@@ -383,6 +475,23 @@ impl Engine {
                 }
             }
         }
+        for mount in &mounts {
+            if let Some(wrong) = mount
+                .tmpfs_options
+                .iter()
+                .find(|one| !tmpfs_option_fits(one))
+            {
+                let parts: Vec<String> = wrong
+                    .splitn(2, '=')
+                    .map(|part| format!("\"{part}\""))
+                    .collect();
+                let parts = parts.join(" ");
+                return Err(ApiError::invalid(format!("invalid tmpfs option [{parts}]")));
+            }
+            if mount.point.kind == "bind" {
+                self.check_propagation(&mount.point)?;
+            }
+        }
         for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
             let source = mount.point.source.as_bytes();
             let failed = |errno: Errno| {
@@ -396,6 +505,9 @@ impl Engine {
                 .mkdir_all(View::Host, source, 0o755)
                 .map_err(failed)?;
             self.mount_volume(&mount.point.name)?;
+            if !mount.subpath.is_empty() {
+                self.check_subpath(mount)?;
+            }
         }
         Ok(())
     }
@@ -496,6 +608,69 @@ impl Engine {
             os.set_times(View::Host, &to, metadata.atime, metadata.mtime)?;
         }
         Ok(())
+    }
+}
+
+/// Whether a path stays below where it begins, as it is written.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0;
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        depth += if part == ".." { -1 } else { 1 };
+        if depth < 0 {
+            return false;
+        }
+    }
+    !path.starts_with('/')
+}
+
+/// Whether Docker lets it through to `mount(2)`.
+fn tmpfs_option_fits(option: &str) -> bool {
+    const FLAGS: [&str; 32] = [
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "dirsync",
+        "remount",
+        "mand",
+        "nomand",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "bind",
+        "rbind",
+        "unbindable",
+        "runbindable",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+    ];
+    const VALUES: [&str; 7] = [
+        "mode",
+        "uid",
+        "gid",
+        "size",
+        "nr_inodes",
+        "nr_blocks",
+        "mpol",
+    ];
+    match option.split_once('=') {
+        Some((name, _)) => VALUES.contains(&name),
+        None => FLAGS.contains(&option),
     }
 }
 

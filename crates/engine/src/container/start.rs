@@ -96,6 +96,7 @@ impl Engine {
             return Ok(());
         };
         self.leave_networks(container);
+        self.unmount_shm(container);
         let _ = self.store.unmount_container(&container.id);
         let volumes: Vec<String> = container
             .data
@@ -151,6 +152,8 @@ impl Engine {
             .map_err(|error| (128, ApiError::system(error.to_string())))?;
         self.join_networks(container).map_err(failed)?;
         self.write_files(container).map_err(failed)?;
+        self.rewrite_links_to(container);
+        self.mount_shm(container).map_err(failed)?;
         self.prepare_mounts(container).map_err(failed)?;
         let spec = self
             .runtime_spec(container, &mount.merged)

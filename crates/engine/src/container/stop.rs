@@ -46,7 +46,7 @@ impl Engine {
 
     /// Stops a container that runs.
     pub(crate) async fn stop(&self, container: &Rc<Container>, stop: Stop) -> Result<()> {
-        container.update(&self.os, |data| data.has_been_manually_stopped = true);
+        self.note_manual_stop(container);
         self.cancel_restart(container);
         let configured = container.data.borrow().config.stop_timeout;
         let seconds = stop.timeout.or(configured).unwrap_or(TIMEOUT);
@@ -77,6 +77,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Somebody wants it stopped; a daemon that ends wants nothing.
+    fn note_manual_stop(&self, container: &Container) {
+        if !self.is_ending() {
+            container.update(&self.os, |data| data.has_been_manually_stopped = true);
+        }
+    }
+
     /// Keeps a restart that is pending from happening.
     pub(crate) fn cancel_restart(&self, container: &Container) {
         if container.data.borrow().state.restarting {
@@ -87,7 +94,7 @@ impl Engine {
 
     /// Kills a container and waits for its end.
     pub(crate) async fn kill_and_wait(&self, container: &Rc<Container>) -> Result<()> {
-        container.update(&self.os, |data| data.has_been_manually_stopped = true);
+        self.note_manual_stop(container);
         self.cancel_restart(container);
         let _ = self.signal(container, SIGKILL);
         timeout(&self.os.clock(), KILL_PATIENCE, container.wait_stopped())

@@ -60,6 +60,9 @@ fn apply(host: &mut HostConfig, update: &UpdateBody) {
             *place = value;
         }
     }
+    if update.blkio_weight != 0 {
+        host.blkio_weight = update.blkio_weight;
+    }
     if !update.cpuset_cpus.is_empty() {
         host.cpuset_cpus.clone_from(&update.cpuset_cpus);
     }

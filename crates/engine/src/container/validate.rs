@@ -164,7 +164,8 @@ pub(crate) fn host_config(
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".to_string());
     }
-    if let Some(name) = Some(host.runtime.as_str()).filter(|name| !matches!(*name, "" | "runc")) {
+    let runtimes = ["", "runc", "io.containerd.runc.v2"];
+    if let Some(name) = Some(host.runtime.as_str()).filter(|name| !runtimes.contains(name)) {
         return refuse(format!("unknown or invalid runtime name: {name}"));
     }
     Ok(warnings)
@@ -261,6 +262,14 @@ pub(crate) fn log_config(log: &LogConfig) -> Result<()> {
         ],
         "local" => &["max-file", "max-size", "compress"],
         "none" => return Ok(()),
+        // Docker knows these; what is missing on the host is said when the container starts.
+        "awslogs" if !log.config.contains_key("awslogs-group") => {
+            return refuse("must specify a value for log opt 'awslogs-group'");
+        }
+        "gelf" if !log.config.contains_key("gelf-address") => {
+            return refuse("gelf-address is a required parameter");
+        }
+        kind if crate::logs::is_remote(kind) => return Ok(()),
         other => {
             return refuse(format!(
                 "logger: no log driver named '{other}' is registered"

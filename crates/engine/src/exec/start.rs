@@ -190,6 +190,8 @@ fn process_spec(
             0
         },
         no_new_privileges: false,
+        // That of the container.
+        seccomp: None,
         rlimits: crate::spec::rlimits(&data.host_config).unwrap_or_default(),
         oom_score_adj: data.host_config.oom_score_adj,
     }

@@ -55,11 +55,7 @@ impl Engine {
             }
         }
         for (alias, child) in self.linked(data) {
-            let child_data = child.data.borrow();
-            let mut names = format!("{alias} {}", child_data.config.hostname);
-            if alias != child_data.name {
-                let _ = write!(names, " {}", child_data.name);
-            }
+            let names = linked_names(&alias, &child.data.borrow());
             if let Some(ip) = self.bridge_ip(&child) {
                 let _ = writeln!(text, "{ip}\t{names}");
             }
@@ -99,6 +95,29 @@ impl Engine {
             text.push_str(&own_line(ip, &data));
         }
         let _ = self.write_file_of(container, "hosts", &text);
+    }
+
+    /// Where a container is on the default bridge has changed: those with a link to it are told.
+    pub(crate) fn rewrite_links_to(&self, child: &Container) {
+        let Some(ip) = self.bridge_ip(child) else {
+            return;
+        };
+        for parent in self.all_containers() {
+            if parent.live.borrow().is_none() || parent.id == child.id {
+                continue;
+            }
+            let links = self.linked(&parent.data.borrow());
+            for (alias, _) in links.iter().filter(|(_, linked)| linked.id == child.id) {
+                let names = format!("\t{}\n", linked_names(alias, &child.data.borrow()));
+                let path = format!("{}/hosts", parent.directory);
+                let old = self.os.read_file_now(View::Host, path.as_bytes());
+                let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
+                let lines = old.split_inclusive('\n');
+                let mut text: String = lines.filter(|line| !line.ends_with(&names)).collect();
+                text.push_str(&format!("{ip}{names}"));
+                let _ = self.write_file_of(&parent, "hosts", &text);
+            }
+        }
     }
 
     /// Writes `/etc/resolv.conf`, also after the first user's network has come.
@@ -191,6 +210,15 @@ impl Engine {
         let own = endpoints.find(|endpoint| endpoint.network == "bridge")?;
         Some(own.address.as_ref()?.ip.to_string())
     }
+}
+
+/// The names of a link in `/etc/hosts`.
+fn linked_names(alias: &str, child: &Data) -> String {
+    let mut names = format!("{alias} {}", child.config.hostname);
+    if alias != child.name {
+        let _ = write!(names, " {}", child.name);
+    }
+    names
 }
 
 /// The line of a container's own name.

@@ -91,8 +91,13 @@ pub(crate) fn is_built_in(name: &str) -> bool {
 
 /// The address of `--ip`.
 fn wanted_ip(settings: &EndpointSettings) -> Option<Ipv4Addr> {
+    wanted(settings, "IPv4Address")?.parse().ok()
+}
+
+/// An address the user asks for, as it was written.
+fn wanted<'a>(settings: &'a EndpointSettings, which: &str) -> Option<&'a str> {
     let config = settings.ipam_config.as_ref()?;
-    config["IPv4Address"].as_str()?.parse().ok()
+    config[which].as_str().filter(|text| !text.is_empty())
 }
 
 impl Engine {
@@ -195,7 +200,21 @@ impl Engine {
 
     /// What a network cannot give.
     pub(crate) fn check_endpoint(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
+        const NO_SUBNET: &str = "user specified IP address is supported only when connecting to networks with \
+                                 user configured subnets";
         let mut wrong = Vec::new();
+        let (v4, v6) = (
+            wanted(settings, "IPv4Address"),
+            wanted(settings, "IPv6Address"),
+        );
+        let invalid_v4 = format!("invalid IPv4 address: {}", v4.unwrap_or_default());
+        let outside = format!(
+            "no configured subnet or ip-range contain the IP address {}",
+            v4.unwrap_or_default()
+        );
+        if v4.is_some() && wanted_ip(settings).is_none() {
+            wrong.push(invalid_v4.as_str());
+        }
         if is_built_in(name) {
             if settings
                 .aliases
@@ -206,17 +225,21 @@ impl Engine {
                     "network-scoped alias is supported only for containers in user defined networks",
                 );
             }
-            if wanted_ip(settings).is_some() {
+            if v4.or(v6).is_some() {
                 wrong.push("user specified IP address is supported on user defined networks only");
             }
-        } else if let Ok(network) = self.find_network(name)
-            && wanted_ip(settings).is_some()
-            && !self.has_own_subnet(&network)
-        {
-            wrong.push(
-                "user specified IP address is supported only when connecting to networks with user configured \
-                 subnets",
-            );
+        } else if let Ok(network) = self.find_network(name) {
+            let plan = Plan::of(&network).ok();
+            let contains = |ip| plan.as_ref().is_some_and(|plan| plan.subnet.contains(ip));
+            match wanted_ip(settings) {
+                Some(_) if !self.has_own_subnet(&network) => wrong.push(NO_SUBNET),
+                Some(ip) if !contains(ip) => wrong.push(&outside),
+                _ => {}
+            }
+            // Networks have no subnet of IPv6.
+            if v6.is_some() {
+                wrong.push(NO_SUBNET);
+            }
         }
         let mac = &settings.mac_address;
         let invalid_mac = format!("invalid MAC address: {mac}");

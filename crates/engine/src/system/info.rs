@@ -43,6 +43,7 @@ impl Engine {
             indexes[name] =
                 json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false });
         }
+        let own = self.settings.borrow().clone();
         let answer = json!({
             "ID": self.id,
             "Containers": containers.len(),
@@ -72,12 +73,15 @@ impl Engine {
             "CPUSet": true,
             "PidsLimit": true,
             "IPv4Forwarding": true,
-            "Debug": false,
+            "Debug": own.debug,
             "NFd": 0,
             "OomKillDisable": false,
             "NGoroutines": 0,
             "SystemTime": timestamp::format(self.now()),
-            "LoggingDriver": "json-file",
+            "LoggingDriver": match own.log_driver.as_str() {
+                "" => "json-file",
+                driver => driver,
+            },
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2",
             "NEventsListener": 0,
@@ -100,10 +104,10 @@ impl Engine {
             "HttpsProxy": "",
             "NoProxy": "",
             "Name": self.hostname(),
-            "Labels": [],
+            "Labels": own.labels,
             "ExperimentalBuild": false,
             "ServerVersion": self.config.version,
-            "Runtimes": { "runc": { "path": "runc" } },
+            "Runtimes": { "io.containerd.runc.v2": { "path": "runc" }, "runc": { "path": "runc" } },
             "DefaultRuntime": "runc",
             "Swarm": {
                 "NodeID": "",
@@ -119,7 +123,7 @@ impl Engine {
             "ContainerdCommit": { "ID": "" },
             "RuncCommit": { "ID": "" },
             "InitCommit": { "ID": "" },
-            "SecurityOptions": ["name=cgroupns"],
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "CDISpecDirs": [],
             "Warnings": settings.problem.iter().map(|why| format!("WARNING: {why}")).collect::<Vec<_>>(),
         });

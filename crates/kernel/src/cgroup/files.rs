@@ -169,6 +169,9 @@ pub const FILES: &[FileSpec] = &[
     FileSpec::of(IO, "io.max")
         .read(read_io_max)
         .write(write_io_max),
+    FileSpec::of(IO, "io.weight")
+        .read(|_, c| Ok(format!("default {}\n", c.io.weight.0.get())))
+        .write(write_io_weight),
     FileSpec::of(MEMORY, "memory.current")
         .read(|_, c| Ok(line(c.memory.account.current().to_string()))),
     FileSpec::of(MEMORY, "memory.peak").read(|_, c| Ok(line(c.memory.account.peak().to_string()))),
@@ -370,6 +373,18 @@ fn write_cpu_weight(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<(
         return Err(Errno::ERANGE);
     }
     set_shares(cgroup, (weight * WEIGHT_UNIT + 50) / 100)
+}
+
+/// `default 200` or `200`. A weight for one device is not kept: there is one device.
+fn write_io_weight(_: &Rc<Kernel>, cgroup: &Rc<Cgroup>, text: &str) -> Result<()> {
+    let text = text.trim();
+    let weight = text.strip_prefix("default").unwrap_or(text).trim();
+    let weight: u32 = weight.parse().map_err(|_| Errno::EINVAL)?;
+    if !(1..=10_000).contains(&weight) {
+        return Err(Errno::EINVAL);
+    }
+    cgroup.io.weight.0.set(weight);
+    Ok(())
 }
 
 /// A cgroup that is idle has no other weight.

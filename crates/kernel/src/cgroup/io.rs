@@ -60,9 +60,21 @@ impl Flow {
     }
 }
 
+/// A weight from 1 to 10000.
+pub struct Weight(pub Cell<u32>);
+
+impl Default for Weight {
+    fn default() -> Weight {
+        Weight(Cell::new(100))
+    }
+}
+
 /// State of the io controller of one cgroup.
 #[derive(Default)]
 pub struct Io {
+    /// `io.weight`: its share when several wait for the device. Nobody does here: without `io.max` every
+    /// operation is over at once.
+    pub weight: Weight,
     /// What is read.
     pub read: Flow,
     /// What is written.

@@ -114,7 +114,7 @@ pub fn mount_standard(kernel: &Rc<Kernel>) -> Result<()> {
     }
     kernel
         .cgroup_root
-        .write_subtree_control("+cpu +io +memory +pids")
+        .write_subtree_control("+cpuset +cpu +io +memory +pids")
 }
 
 fn make_directory(fs: &FsContext<'_>, path: &str) -> Result<()> {

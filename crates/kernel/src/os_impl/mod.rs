@@ -361,6 +361,15 @@ impl Os for KernelOs {
         self.become_user(task, credentials)
     }
 
+    fn set_seccomp(&self, task: TaskId, filter: &[os::FilterInstruction]) -> Result<()> {
+        self.filter_calls(task, filter)
+    }
+
+    fn system_calls(&self) -> Vec<(&'static str, u32)> {
+        let rows = crate::syscalls::table::all_rows();
+        rows.map(|row| (row.name, u32::from(row.nr))).collect()
+    }
+
     fn set_rlimit(&self, task: TaskId, resource: u32, soft: u64, hard: u64) -> Result<()> {
         self.limit(task, resource, soft, hard)
     }

@@ -129,6 +129,16 @@ impl KernelOs {
         Ok(())
     }
 
+    pub(super) fn filter_calls(&self, id: TaskId, filter: &[os::FilterInstruction]) -> Result<()> {
+        let instructions = filter.iter().map(|one| net::bpf::Instruction {
+            code: one.code,
+            yes: one.yes,
+            no: one.no,
+            k: one.k,
+        });
+        self.embryo(id)?.add_seccomp(instructions.collect())
+    }
+
     pub(super) fn limit(&self, id: TaskId, resource: u32, soft: u64, hard: u64) -> Result<()> {
         let task = self.task(id)?;
         let resource = resource as usize;

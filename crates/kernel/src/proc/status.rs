@@ -273,10 +273,11 @@ pub(super) fn status(view: &View) -> Result<Vec<u8>> {
         ignored.0,
         caught.0,
     );
+    let (seccomp, filters) = task.seccomp_mode();
     let _ = write!(
         out,
         "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n\
-         NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
+         NoNewPrivs:\t{}\nSeccomp:\t{seccomp}\nSeccomp_filters:\t{filters}\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
          Mems_allowed:\t1\nMems_allowed_list:\t0\n",
         creds.inheritable,
         creds.permitted,

@@ -226,7 +226,7 @@ pub(super) fn uptime_ns(kernel: &Kernel) -> u64 {
 fn cgroups(kernel: &Rc<Kernel>) -> String {
     let count = kernel.cgroup_root.descendant_count() + 1;
     let mut text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_string();
-    for name in ["cpu", "io", "memory", "pids"] {
+    for name in ["cpuset", "cpu", "io", "memory", "pids"] {
         let _ = writeln!(text, "{name}\t0\t{count}\t1");
     }
     text

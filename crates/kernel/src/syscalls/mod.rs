@@ -136,6 +136,7 @@ const A7: usize = 17;
 impl Kernel {
     /// Runs the system call the task is at, or runs the one in progress again.
     pub(crate) fn system_call(self: &Rc<Self>, task: &Rc<Task>) -> Next {
+        let mut refused = None;
         if !task.syscall.active.get() {
             let hart = task.hart.borrow();
             let number = hart.x[A7];
@@ -146,10 +147,14 @@ impl Kernel {
             if task.traced.get() {
                 self.trace_enter(task);
             }
+            refused = self.filter_system_call(task, number, &args);
         }
         let args = task.syscall.args.get();
         let number = task.syscall.number.get();
         let result = loop {
+            if let Some(refused) = refused {
+                break refused;
+            }
             let result = match self.syscall_table.get(number) {
                 Some(row) => (row.call)(self, task, &args),
                 None => self.unknown_syscall(task, number),

@@ -29,6 +29,13 @@ pub const ROWS: &[Row] = &[
         sys_flush_icache,
         &[Ptr, Ptr, Hex],
     ),
+    Row::partial(
+        crate::builtin::NUMBER,
+        "builtin",
+        crate::builtin::sys_builtin,
+        &[Uint, Ptr],
+        "not of Linux: how builtin programs (dockerd) are carried out",
+    ),
     Row::refused(
         142,
         "reboot",
@@ -36,12 +43,12 @@ pub const ROWS: &[Row] = &[
         &[Hex, Hex, Hex, Ptr],
         "machines are started and stopped from outside",
     ),
-    Row::refused(
+    Row::partial(
         277,
         "seccomp",
-        sys_seccomp,
+        crate::seccomp::sys_seccomp,
         &[Uint, Hex, Ptr],
-        "EINVAL, as on a kernel without filters",
+        "no user notification, no tracer (ENOSYS)",
     ),
     Row::refused(
         117,
@@ -227,8 +234,4 @@ fn sys_flush_icache(_: &Rc<Kernel>, _: &Rc<Task>, args: &[u64; 6]) -> SysResult 
     } else {
         Ok(0)
     }
-}
-
-fn sys_seccomp(_: &Rc<Kernel>, _: &Rc<Task>, _: &[u64; 6]) -> SysResult {
-    Err(Errno::EINVAL.into())
 }

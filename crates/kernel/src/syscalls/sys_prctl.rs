@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
         "prctl",
         sys_prctl,
         &[Int, Hex, Hex, Hex, Hex],
-        "no seccomp, no PR_SET_MM, no speculation or vector control (EINVAL)",
+        "no PR_SET_MM, no speculation or vector control (EINVAL)",
     ),
     Row::partial(
         92,
@@ -86,8 +86,9 @@ fn sys_prctl(_: &Rc<Kernel>, t: &Rc<Task>, args: &[u64; 6]) -> SysResult {
             name.resize(16, 0);
             t.write_memory(a, &name)?;
         }
-        // PR_GET_SECCOMP
-        21 => return Ok(0),
+        // PR_GET_SECCOMP, PR_SET_SECCOMP
+        21 => return Ok(u64::from(t.seccomp_mode().0)),
+        22 => return crate::seccomp::prctl(t, a, b),
         // PR_CAPBSET_READ, PR_CAPBSET_DROP
         23 if a <= CAP_LAST => return Ok(t.creds().bounding >> a & 1),
         24 if a <= CAP_LAST => {

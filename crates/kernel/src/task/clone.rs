@@ -126,6 +126,7 @@ struct Parts {
     altstack: AltStack,
     nice: i32,
     sched_policy: u32,
+    seccomp: Option<Rc<crate::seccomp::Filter>>,
     traced: bool,
 }
 
@@ -180,6 +181,7 @@ impl Kernel {
             nice: Cell::new(parts.nice),
             sched_policy: Cell::new(parts.sched_policy),
             usage: Cell::new(Usage::default()),
+            seccomp: RefCell::new(parts.seccomp),
             traced: Cell::new(parts.traced),
             start: self.clock.now(),
             exit_status: Cell::new(None),
@@ -239,6 +241,7 @@ impl Kernel {
                 altstack: AltStack::NONE,
                 nice: 0,
                 sched_policy: 0,
+                seccomp: None,
                 traced: self.trace_new_tasks.get(),
             },
         );
@@ -378,6 +381,7 @@ impl Kernel {
                 },
                 nice: parent.nice.get(),
                 sched_policy: parent.sched_policy.get(),
+                seccomp: parent.seccomp.borrow().clone(),
                 traced: parent.traced.get(),
             },
         );

@@ -203,6 +203,8 @@ pub struct Task {
     /// Kept for `sched_getscheduler(2)`.
     pub sched_policy: Cell<u32>,
     pub(crate) usage: Cell<Usage>,
+    /// What filters its system calls, if anything does.
+    pub(crate) seccomp: RefCell<Option<Rc<crate::seccomp::Filter>>>,
     /// System calls are printed.
     pub traced: Cell<bool>,
     /// When it began.
