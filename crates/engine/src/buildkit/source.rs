@@ -435,13 +435,15 @@ fn used(dockerfile: &Dockerfile) -> Option<Vec<String>> {
             _ => continue,
         };
         for name in names {
+            // What is fetched is not in the context.
+            if name.contains("://") {
+                continue;
+            }
             let name = clean(name);
             if name.is_empty() || name.contains('$') {
                 return None;
             }
-            if !name.contains("://") {
-                all.push(name);
-            }
+            all.push(name);
         }
     }
     all.sort();
