@@ -242,6 +242,8 @@ fn web_pages_may_not_ask() {
         ("Host: localhost:2375\r\n", 200),
         ("Host: example.com\r\n", 403),
         ("Host: 127.0.0.1\r\nOrigin: null\r\n", 403),
+        ("Host: 127.0.0.1\r\nOrigin: https://example.com\r\n", 403),
+        ("Host: 127.0.0.1\r\nOrigin: http://127.0.0.1:2375\r\n", 200),
     ] {
         let text = format!("GET /_ping HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
         let answer = exchange(tcp(), text.as_bytes());

@@ -15,9 +15,14 @@ pub struct Local(pub Rc<dyn Service>);
 
 impl Service for Local {
     fn call(&self, request: Request) -> LocalBoxFuture<Response> {
-        let host = request.headers().get(HOST);
-        let host = host.map_or(Some(""), |host| host.to_str().ok());
-        if host.is_some_and(is_here) && !request.headers().contains_key(ORIGIN) {
+        let text = |name| match request.headers().get(name) {
+            Some(value) => value.to_str().ok(),
+            None => Some(""),
+        };
+        let host = text(HOST).is_some_and(is_here);
+        // WebSocket libraries say where they are, as browsers say it of a page.
+        let origin = text(ORIGIN).is_some_and(|origin| is_here(after_scheme(origin)));
+        if host && origin {
             return self.0.call(request);
         }
         let text = "{\"message\":\"forbidden: requests of web pages and for other hosts are not answered\"}\n";
@@ -28,6 +33,11 @@ impl Service for Local {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Box::pin(std::future::ready(response))
     }
+}
+
+/// `host[:port]` of an origin.
+fn after_scheme(origin: &str) -> &str {
+    origin.split_once("://").map_or(origin, |(_, host)| host)
 }
 
 /// Whether `host[:port]` names this computer.
