@@ -273,14 +273,15 @@ impl NodeImage {
         self.tree.arrivals()
     }
 
-    /// Bytes of all its files, and of its layers.
+    /// Bytes of all its files: each piece of them is here unpacked, or packed until it is asked for.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         let members = self.source.members.iter();
         members
             .map(|member| {
                 let page = PAGE_SIZE as u64;
-                (member.size.div_ceil(page) + 1) * page + member.range.1 - member.range.0
+                let packed = member.range.1 - member.range.0;
+                ((member.size.div_ceil(page) + 1) * page).max(packed)
             })
             .sum()
     }
