@@ -130,7 +130,10 @@ pub const BODIES: &[BodyFields] = &[
         body: "ContainerUpdate",
         full: "CpuShares Memory NanoCpus CpuPeriod CpuQuota CpusetCpus CpusetMems MemoryReservation \
                MemorySwap PidsLimit RestartPolicy",
-        partial: &[],
+        partial: &[(
+            "BlkioWeight",
+            "`io.weight`, which nobody feels: operations do not wait for each other",
+        )],
     },
     BodyFields {
         body: "ExecCreate",

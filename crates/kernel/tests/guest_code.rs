@@ -283,13 +283,13 @@ fn wrong_accesses_and_instructions_kill() {
 fn an_unknown_call_is_enosys_and_leaves_one_line_in_the_log() {
     let machine = machine();
     let output = run_in(&machine, |asm| {
-        asm.call(500, &[]).call(500, &[]).exit_errno();
+        asm.call(600, &[]).call(600, &[]).exit_errno();
     });
     assert_eq!(output.code(), 38);
     let lines = machine.kernel.log_lines();
     let named = lines
         .iter()
-        .filter(|line| line.text.contains("unknown system call 500"))
+        .filter(|line| line.text.contains("unknown system call 600"))
         .count();
     assert_eq!(named, 1);
 }

@@ -10,7 +10,7 @@ use crate::check::{self, Census};
 use crate::digest::Digest;
 use crate::heap_unsafe::Heap;
 use crate::plan::{CLIENT, Kind, Life, NETWORK, Server};
-use crate::steps::STEPS;
+use crate::steps::{PULLED, STEPS};
 use crate::world::World;
 
 /// What is run.
@@ -158,6 +158,11 @@ impl Soak {
         for node in 0..self.options.machines {
             // The bridge has a link-local address since it first had a carrier, as on Linux.
             self.must(node, "docker run --rm busybox true")?;
+            // Where a layer came from is remembered when the layer is gone, as in Docker.
+            self.must(
+                node,
+                &format!("for i in {}; do docker pull -q $i; done", PULLED.join(" ")),
+            )?;
         }
         self.mend()?;
         self.tear_down()

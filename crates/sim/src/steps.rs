@@ -190,9 +190,12 @@ fn network(soak: &mut Soak) -> Result<()> {
     )
 }
 
+/// Images that are pulled and removed.
+pub const PULLED: [&str; 3] = ["hello-world", "alpine", "registry"];
+
 fn pull(soak: &mut Soak) -> Result<()> {
     let node = soak.any_node();
-    let image = ["hello-world", "alpine", "registry"][soak.below(3) as usize];
+    let image = PULLED[soak.below(PULLED.len() as u64) as usize];
     let commands = format!("docker pull -q {image} && docker rmi {image} | wc -l");
     soak.must(node, &commands).map(drop)
 }
