@@ -67,7 +67,10 @@ impl Progress for Steps {
     }
 
     fn status(&self, vertex: &Vertex, id: &str, status: &str, current: u64, total: u64) {
-        self.with(vertex, |step| step.progress(id, status, current, total));
+        // What has no bytes is over at once, or about to come: the bytes that follow tell as much.
+        if total != 0 || status.starts_with("Retrying") {
+            self.with(vertex, |step| step.progress(id, status, current, total));
+        }
     }
 }
 
