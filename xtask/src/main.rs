@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod hints;
 mod images;
+mod judge;
 mod serve;
 mod setup;
 mod soak;
@@ -54,6 +55,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         about: "measure, and keep the results",
         run: bench::run,
+    },
+    Command {
+        name: "judge",
+        about: "run the transcripts beside a real Docker and tell what differs",
+        run: judge::run,
     },
     Command {
         name: "soak",

@@ -1,9 +1,5 @@
-//! Transcripts: `$ command` and what it prints, in `tests/transcripts/**/*.txt`.
-//!
-//! A file is one shell session on a fresh machine. Lines that begin with `$ ` are commands (`> `
-//! continues one); the lines behind are its output, standard output and error together; `? N` says
-//! that it ends with status N. In expected lines `[..]` is any text, and a line `...` any lines.
-//! `#` begins a comment, before the first command or behind an empty line.
+//! Transcripts, `tests/transcripts/**/*.txt`, each a shell session on a fresh machine. Crate `transcript` has
+//! the format.
 //!
 //! Run one file: `TRANSCRIPT=sh/pipes cargo test -p drydockd --test transcripts`.
 //! Files that begin with `#!host` hold on any Linux: `TRANSCRIPT_HOST=1` runs those with the bash of
@@ -15,162 +11,13 @@
 //! computer against `drydockd serve`; versions of the client differ in some texts, so not all are.
 //! `TRANSCRIPT_UPDATE=1` rewrites what a machine printed into the file, for looking at the difference.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use transcript::{MARK, differences, directive, parse, script, updated};
+
 mod native;
-
-/// A command with what is expected of it.
-#[derive(Debug, Clone, PartialEq)]
-struct Step {
-    line: usize,
-    command: String,
-    output: Vec<String>,
-    status: i32,
-}
-
-/// Separates the commands' outputs; no program prints it.
-const MARK: char = '\u{1e}';
-
-fn parse(text: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut blank = true;
-    for (index, line) in text.lines().enumerate() {
-        if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(Step {
-                line: index + 1,
-                command: command.to_string(),
-                output: Vec::new(),
-                status: 0,
-            });
-        } else if let Some(step) = steps.last_mut() {
-            match line.strip_prefix("> ") {
-                Some(more) if step.output.is_empty() => {
-                    step.command = format!("{}\n{more}", step.command)
-                }
-                _ if blank && line.starts_with('#') => {}
-                _ => match line
-                    .strip_prefix("? ")
-                    .and_then(|status| status.parse().ok())
-                {
-                    Some(status) => step.status = status,
-                    None => step.output.push(line.to_string()),
-                },
-            }
-        }
-        blank = line.is_empty();
-    }
-    for step in &mut steps {
-        // Empty lines before a comment or the next command set it off; they are not output.
-        while step.output.last().is_some_and(String::is_empty) {
-            step.output.pop();
-        }
-    }
-    steps
-}
-
-/// The shell script that runs the steps and marks where each ends.
-fn script(steps: &[Step]) -> String {
-    let mut script = String::from("exec 2>&1\n");
-    for step in steps {
-        let quoted = step.command.replace('\'', r"'\''");
-        let _ = writeln!(
-            script,
-            "eval '{quoted}' </dev/null\nprintf '{MARK}%d{MARK}' $?"
-        );
-    }
-    script
-}
-
-fn line_fits(pattern: &str, line: &str) -> bool {
-    let mut parts = pattern.split("[..]");
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = line.strip_prefix(first) else {
-        return false;
-    };
-    let mut last = None;
-    for part in parts {
-        if let Some(part) = last.replace(part) {
-            let part: &str = part;
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-    }
-    match last {
-        Some(part) => rest.ends_with(part),
-        None => rest.is_empty(),
-    }
-}
-
-fn fits(expected: &[String], actual: &[&str]) -> bool {
-    match expected.split_first() {
-        None => actual.is_empty(),
-        Some((pattern, rest)) if pattern == "..." => {
-            (0..=actual.len()).any(|skip| fits(rest, &actual[skip..]))
-        }
-        Some((pattern, rest)) => actual
-            .split_first()
-            .is_some_and(|(line, left)| line_fits(pattern, line) && fits(rest, left)),
-    }
-}
-
-/// Compares; gives a report of what differs.
-fn judge(steps: &[Step], printed: &str) -> Result<(), String> {
-    let mut report = String::new();
-    let mut fields = printed.split(MARK);
-    for step in steps {
-        let output = fields.next().unwrap_or_default();
-        let status = fields
-            .next()
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(-1);
-        let lines: Vec<&str> = output.lines().map(str::trim_end).collect();
-        if !fits(&step.output, &lines) || status != step.status {
-            let _ = writeln!(report, "line {}: $ {}", step.line, step.command);
-            let expected = step.output.join("\n");
-            let _ = writeln!(report, "--- expected (status {})\n{expected}", step.status);
-            let _ = writeln!(
-                report,
-                "--- printed (status {status})\n{}",
-                lines.join("\n")
-            );
-        }
-        if status == -1 {
-            let _ = writeln!(report, "the session ended here");
-            break;
-        }
-    }
-    if report.is_empty() {
-        Ok(())
-    } else {
-        Err(report)
-    }
-}
-
-fn updated(text: &str, steps: &[Step], printed: &str) -> String {
-    let mut head: String = text
-        .lines()
-        .take_while(|line| !line.starts_with("$ "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let mut fields = printed.split(MARK);
-    for step in steps {
-        let _ = writeln!(head, "$ {}", step.command.replace('\n', "\n> "));
-        let output = fields.next().unwrap_or_default();
-        for line in output.lines() {
-            let _ = writeln!(head, "{}", line.trim_end());
-        }
-        if let Some(status) = fields.next().filter(|status| *status != "0") {
-            let _ = writeln!(head, "? {status}");
-        }
-        head.push('\n');
-    }
-    head
-}
 
 fn run(program: &mut Command, input: Option<&str>) -> (String, String) {
     let stdin = if input.is_some() {
@@ -225,13 +72,6 @@ enum Shell {
     Host,
     /// That of this computer, whose Docker client asks a machine.
     Client,
-}
-
-/// What a line `#!NAME REST` of the head says behind the name.
-fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let head = text.lines().take_while(|line| line.starts_with("#!"));
-    let mut found = head.filter_map(|line| line.strip_prefix("#!")?.strip_prefix(name));
-    found.find_map(|rest| (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim()))
 }
 
 /// What the versions of the client say differently, left out or said in one way: where help is to be had,
@@ -300,7 +140,12 @@ fn check(path: &Path, shell: Shell) -> Result<(), String> {
     if shell != Shell::Client && std::env::var_os("TRANSCRIPT_UPDATE").is_some() {
         std::fs::write(path, updated(&text, &steps, &printed)).expect("writable");
     }
-    judge(&steps, &printed).map_err(|report| match errors.trim() {
+    let differences = differences(&steps, &printed);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let report: String = differences.iter().map(ToString::to_string).collect();
+    Err(match errors.trim() {
         "" => report,
         errors => format!("{report}\n--- drydockd said\n{errors}\n"),
     })
@@ -392,54 +237,4 @@ fn transcripts_hold_for_a_client_of_this_computer() {
     let all = std::env::var_os("TRANSCRIPT").is_none();
     assert!(!all || !files.is_empty(), "no transcript says #!client");
     judge_all(Shell::Client, &root, &files);
-}
-
-#[test]
-fn the_format() {
-    let head = "#!image a/b\n#!client\n# more\n#!late\n";
-    for (name, rest) in [
-        ("image", Some("a/b")),
-        ("client", Some("")),
-        ("late", None),
-        ("cli", None),
-    ] {
-        assert_eq!(directive(head, name), rest, "{name}");
-    }
-    let text = "# head\n$ echo a \\\n> b\na b\n\n# comment\n$ false\n? 1\n\n$ ls\n...\nz[..]z\n";
-    let steps = parse(text);
-    let step = |line, command: &str, output: &[&str], status| Step {
-        line,
-        command: command.to_string(),
-        output: output.iter().map(|line| (*line).to_string()).collect(),
-        status,
-    };
-    assert_eq!(
-        steps,
-        [
-            step(2, "echo a \\\nb", &["a b"], 0),
-            step(7, "false", &[], 1),
-            step(10, "ls", &["...", "z[..]z"], 0)
-        ]
-    );
-    let printed = format!("a b\n{MARK}0{MARK}{MARK}1{MARK}x\ny\nzebra z\n{MARK}0{MARK}");
-    assert_eq!(judge(&steps, &printed), Ok(()));
-    let wrong = format!("a c\n{MARK}0{MARK}{MARK}0{MARK}x\n{MARK}0{MARK}");
-    assert_eq!(
-        judge(&steps, &wrong)
-            .unwrap_err()
-            .matches("expected")
-            .count(),
-        3
-    );
-    for (pattern, line, expected) in [
-        ("a", "a", true),
-        ("a", "ab", false),
-        ("a[..]", "abc", true),
-        ("[..]c", "abc", true),
-        ("a[..]b[..]c", "a1b2c", true),
-        ("a[..]b[..]c", "a1c2b", false),
-        ("[..]", "", true),
-    ] {
-        assert_eq!(line_fits(pattern, line), expected, "{pattern} {line}");
-    }
 }

@@ -19,6 +19,8 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 #[derive(Debug)]
 pub struct Apt {
     root: PathBuf,
+    suite: String,
+    architecture: String,
 }
 
 /// One package file as apt names it.
@@ -33,13 +35,25 @@ pub struct PackageFile {
 }
 
 impl Apt {
-    /// Makes the root and, if it has none or `update` is set, fetches the package lists.
+    /// For the packages that images are made of.
     pub fn open(root: &Path, update: bool) -> anyhow::Result<Apt> {
+        Apt::open_for(root, SUITE, ARCHITECTURE, update)
+    }
+
+    /// Makes the root and, if it has none or `update` is set, fetches the package lists.
+    pub fn open_for(
+        root: &Path,
+        suite: &str,
+        architecture: &str,
+        update: bool,
+    ) -> anyhow::Result<Apt> {
         for dir in ["lists/partial", "cache/archives/partial", "none/partial"] {
             std::fs::create_dir_all(root.join(dir))?;
         }
         let apt = Apt {
             root: root.canonicalize()?,
+            suite: suite.to_string(),
+            architecture: architecture.to_string(),
         };
         apt.configure()?;
         let have_lists = std::fs::read_dir(apt.root.join("lists"))?
@@ -53,14 +67,15 @@ impl Apt {
 
     /// Fetches the package lists.
     pub fn update(&self) -> anyhow::Result<()> {
-        println!("  apt: fetching the package lists of Debian {SUITE} for {ARCHITECTURE}");
+        let (suite, architecture) = (&self.suite, &self.architecture);
+        println!("  apt: fetching the package lists of Debian {suite} for {architecture}");
         let status = self.command("apt-get").args(["-qq", "update"]).status()?;
         // apt-get update succeeds with a warning when it could fetch nothing at all.
         let lists = std::fs::read_dir(self.root.join("lists"))?
             .filter_map(Result::ok)
             .any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"));
         if !status.success() || !lists {
-            bail!("apt-get update failed; is the mirror right, and does it carry {ARCHITECTURE}?");
+            bail!("apt-get update failed; is the mirror right, and does it carry {architecture}?");
         }
         Ok(())
     }
@@ -70,15 +85,16 @@ impl Apt {
             bail!("{KEYRING} is missing: apt-get install debian-archive-keyring");
         }
         let mirror = mirror()?;
+        let (suite, architecture) = (&self.suite, &self.architecture);
         let source =
-            format!("deb [arch={ARCHITECTURE} signed-by={KEYRING}] {mirror} {SUITE} main\n");
+            format!("deb [arch={architecture} signed-by={KEYRING}] {mirror} {suite} main\n");
         std::fs::write(self.root.join("sources.list"), source)?;
         std::fs::write(self.root.join("status"), "")?;
         let root = self.root.display();
         let mut config = host_acquire_settings()?;
         config.push_str(&format!(
-            r#"APT::Architecture "{ARCHITECTURE}";
-APT::Architectures {{ "{ARCHITECTURE}"; }};
+            r#"APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 Acquire::Languages "none";

@@ -10,7 +10,7 @@
 //! packages they come from. The same packages give the same bytes: `--check` builds again from
 //! nothing and compares. Beside the images lies the repository that `apt` in them installs from (`packages`).
 
-mod apt;
+pub mod apt;
 mod deb;
 mod elf;
 mod estargz;
@@ -195,7 +195,7 @@ struct Options {
 }
 
 /// `target/images` of the checkout, wherever cargo builds to: other commands look for it there.
-fn default_out() -> PathBuf {
+pub fn default_out() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images")
 }
 
