@@ -242,6 +242,9 @@ pub enum Message {
     Trace,
     TraceDetail,
     Fullscreen,
+    Restart,
+    RestartDetail,
+    SwitchOn,
     Delete,
     DeleteQuestion,
     DeleteDetail,
@@ -483,6 +486,11 @@ impl Message {
                 "Show the system calls of every program of this instance in its terminal",
                 "이 인스턴스의 모든 프로그램이 부르는 시스템 호출을 터미널에 보여 줍니다"),
             Fullscreen => ("Full screen", "전체 화면"),
+            Restart => ("RESTART", "재시작"),
+            RestartDetail => (
+                "Restart this instance; what is on its disk stays",
+                "이 인스턴스를 다시 시작합니다. 디스크의 내용은 그대로 남습니다"),
+            SwitchOn => ("START", "켜기"),
             Delete => ("DELETE", "삭제"),
             DeleteQuestion => ("Delete this instance?", "이 인스턴스를 삭제할까요?"),
             DeleteDetail => (

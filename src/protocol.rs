@@ -33,6 +33,11 @@ pub enum ToWorker {
         /// The machine.
         name: String,
     },
+    /// Restarts a machine, or switches one on that is off; its disks stay. Answered by `Power`.
+    RestartInstance {
+        /// The machine.
+        name: String,
+    },
     /// Keys typed or pasted into a terminal.
     Input {
         /// The machine.
@@ -269,6 +274,13 @@ pub enum FromWorker {
     InstanceDeleted {
         /// The machine.
         name: String,
+    },
+    /// A machine has switched itself off, or has been switched on again.
+    Power {
+        /// The machine.
+        name: String,
+        /// On or off.
+        on: bool,
     },
     /// A machine stopped because of a bug of ours; the others go on.
     Crashed {

@@ -31,6 +31,8 @@ pub enum Phase {
 pub enum Condition {
     /// It runs.
     Running,
+    /// It is switched off.
+    Off,
     /// DELETE was pressed.
     Deleting,
     /// It stopped over a bug; the oops.
@@ -268,6 +270,19 @@ impl Store {
                 }
             }
             FromWorker::InstanceDeleted { name } => self.deleted(&name),
+            FromWorker::Power { name, on } => {
+                if let Some(instance) = self.find(&name)
+                    && instance.condition != Condition::Deleting
+                {
+                    instance.condition = if on {
+                        Condition::Running
+                    } else {
+                        Condition::Off
+                    };
+                    instance.stats = None;
+                    instance.ports.clear();
+                }
+            }
             FromWorker::Crashed { name, cause } => {
                 if let Some(instance) = self.find(&name) {
                     instance.condition = Condition::Crashed(cause);
@@ -502,6 +517,17 @@ mod tests {
             Condition::Crashed("oops".into())
         );
         assert_eq!(store.instances[1].condition, Condition::Running);
+    }
+
+    #[test]
+    fn an_instance_that_is_off_can_be_switched_on() {
+        let mut store = Store::default();
+        store.apply(added("node1"));
+        for (on, condition) in [(false, Condition::Off), (true, Condition::Running)] {
+            let name = "node1".into();
+            store.apply(FromWorker::Power { name, on });
+            assert_eq!(store.instances[0].condition, condition);
+        }
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub trait Engine {
     fn add_instance(&mut self) -> Result<(), String>;
     /// Drops a machine; `InstanceDeleted` follows as an event.
     fn delete_instance(&mut self, name: &str) -> Result<(), String>;
+    /// Restarts a machine, or switches one on; `Power` follows as an event.
+    fn restart_instance(&mut self, name: &str) -> Result<(), String>;
     /// Keys for a machine's terminal.
     fn input(&mut self, name: &str, bytes: &[u8]);
     /// The terminal's new size.
@@ -258,6 +260,7 @@ impl<H: Host> Worker<H> {
                 self.windows.remove(&name);
                 engine.delete_instance(&name)?;
             }
+            ToWorker::RestartInstance { name } => engine.restart_instance(&name)?,
             ToWorker::Input { name, bytes } => engine.input(&name, &bytes),
             ToWorker::Resize { name, cols, rows } => engine.resize(&name, cols, rows),
             ToWorker::Trace { name, on } => engine.trace(&name, on),
@@ -468,6 +471,9 @@ mod tests {
             Ok(())
         }
         fn delete_instance(&mut self, name: &str) -> Result<(), String> {
+            Err(format!("no such instance: {name}"))
+        }
+        fn restart_instance(&mut self, name: &str) -> Result<(), String> {
             Err(format!("no such instance: {name}"))
         }
         fn input(&mut self, _name: &str, bytes: &[u8]) {

@@ -8,6 +8,7 @@ use super::{Dialog, Icon, use_text};
 use crate::app::Msg;
 use crate::i18n::Message;
 use crate::panels::{Content, Panels};
+use crate::protocol::ToWorker;
 use crate::store::{Condition, Instance};
 use crate::terminal::Wish;
 use crate::units;
@@ -86,6 +87,11 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
         let (name, on) = (instance.name.clone(), !instance.tracing);
         act.reform(move |_: MouseEvent| Msg::Trace(name.clone(), on))
     };
+    let off = instance.condition == Condition::Off;
+    let restart = {
+        let name = instance.name.clone();
+        act.reform(move |_: MouseEvent| Msg::Send(ToWorker::RestartInstance { name: name.clone() }))
+    };
     let fullscreen = act.reform(|_: MouseEvent| Msg::Wish(Wish::Fullscreen));
     let (memory, cpu) = match instance.stats {
         Some(stats) => (
@@ -145,6 +151,11 @@ pub fn InstanceCard(props: &InstanceCardProps) -> Html {
                     title={format!("{} (Alt+Enter)", text(Message::Fullscreen))}
                     onclick={fullscreen}
                 >{ Icon::Fullscreen.html() }</button>
+                <button
+                    title={text(Message::RestartDetail)}
+                    disabled={!running && !off}
+                    onclick={restart}
+                >{ text(if off { Message::SwitchOn } else { Message::Restart }) }</button>
                 <button
                     class="danger"
                     disabled={deleting}

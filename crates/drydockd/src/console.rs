@@ -77,7 +77,14 @@ pub fn console(options: &Options) -> anyhow::Result<u8> {
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
                 // The terminal is raw: a line feed alone would not return the carriage.
                 Event::Hint(hint) => eprint!("\r\n{}\r\n", files::hint(&hint)),
-                Event::Added { .. } | Event::Deleted { .. } => {}
+                Event::Off { .. } => {
+                    let shown = playground.output(&name, usize::MAX);
+                    std::io::stdout().write_all(&shown)?;
+                    drop(raw);
+                    options.wire.save(&mut playground, &name)?;
+                    return Ok(0);
+                }
+                Event::Added { .. } | Event::Deleted { .. } | Event::Restarted { .. } => {}
             }
         }
         let downloaded = files::answer(&playground, &options.images);

@@ -83,6 +83,8 @@ impl World<'_> {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
                 Event::Hint(hint) => eprintln!("{}", files::hint(&hint)),
+                Event::Restarted { name } => bail!("{name} was restarted: the commands are gone"),
+                Event::Off { name } => bail!("{name} was switched off: the commands are gone"),
                 Event::Added { .. } | Event::Deleted { .. } => {}
             }
         }

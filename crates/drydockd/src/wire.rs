@@ -1,5 +1,6 @@
 //! What options do to the machine's cable, and what goes through it as a file.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -15,6 +16,8 @@ pub struct Wire {
     pub cable: Cable,
     /// Where what goes through it is written.
     pub pcap: Option<PathBuf>,
+    /// The number of the link that is captured.
+    link: Cell<u32>,
 }
 
 impl Wire {
@@ -23,6 +26,7 @@ impl Wire {
         playground.lan().set_cable(name, self.cable);
         if self.pcap.is_some() {
             let link = link(playground, name)?;
+            self.link.set(link);
             playground
                 .start_capture(name, link)
                 .map_err(anyhow::Error::msg)?;
@@ -35,7 +39,7 @@ impl Wire {
         let Some(path) = &self.pcap else {
             return Ok(());
         };
-        let link = link(playground, name)?;
+        let link = self.link.get();
         playground.stop_capture(name, link);
         let file = playground.captures().file(name, link).unwrap_or_default();
         std::fs::write(path, file).with_context(|| format!("writing {}", path.display()))

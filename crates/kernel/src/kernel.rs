@@ -136,6 +136,8 @@ pub struct Kernel {
     /// New tasks print their system calls.
     pub trace_new_tasks: Cell<bool>,
     oops: RefCell<Option<String>>,
+    /// It has stopped itself, and what its owner is to do now.
+    pub(crate) power: Cell<Option<crate::power::Power>>,
     /// Somebody has asked for an inotify instance: reads and writes look for watches.
     pub(crate) watched: Cell<bool>,
     pub(crate) turns: Cell<u64>,
@@ -214,6 +216,7 @@ impl Kernel {
             trace_sink: RefCell::new(None),
             trace_new_tasks: Cell::new(false),
             oops: RefCell::new(None),
+            power: Cell::new(None),
             watched: Cell::new(false),
             turns: Cell::new(0),
             config,

@@ -23,6 +23,11 @@ impl Kernel {
         *self.trace_sink.borrow_mut() = sink;
     }
 
+    /// Takes the sink, for a kernel that follows this one.
+    pub fn take_trace_sink(&self) -> Option<TraceSink> {
+        self.trace_sink.borrow_mut().take()
+    }
+
     fn trace_line(&self, task: &Task, text: &str) {
         // Taken out while it is called: a sink may look at the kernel.
         let sink = self.trace_sink.borrow_mut().take();

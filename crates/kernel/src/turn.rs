@@ -59,6 +59,9 @@ impl Kernel {
             if let Some(text) = self.crashed() {
                 return Turn::Crashed(text);
             }
+            if self.power.get().is_some() {
+                break;
+            }
             self.net.poll_if_due();
             self.executor.run_until_stalled();
             self.take_woken();
@@ -78,7 +81,7 @@ impl Kernel {
         }
         self.turn_used.set(fuel - left);
         Turn::Ran {
-            busy: !self.run_queue.is_empty(),
+            busy: !self.run_queue.is_empty() && self.power.get().is_none(),
             next_deadline: self.clock.next_deadline(),
             used: fuel - left,
         }

@@ -39,8 +39,13 @@ const FILES: [(&str, &str, u32); 2] = [
     ("/usr/sbin/service", include_str!("node/service"), 0o755),
 ];
 
-/// Puts the program and its init script into the machine.
-pub(crate) fn install(kernel: &Rc<Kernel>, os: &Rc<dyn Os>, engine: &Rc<Engine>) -> os::Result<()> {
+/// Adds the program to the machine and, to a new one, its files.
+pub(crate) fn install(
+    kernel: &Rc<Kernel>,
+    os: &Rc<dyn Os>,
+    engine: &Rc<Engine>,
+    new: bool,
+) -> os::Result<()> {
     let (weak_os, weak_engine) = (Rc::downgrade(os), Rc::downgrade(engine));
     let program = kernel.add_builtin(Rc::new(move |invocation| {
         let (os, engine) = (Weak::clone(&weak_os), Weak::clone(&weak_engine));
@@ -52,6 +57,9 @@ pub(crate) fn install(kernel: &Rc<Kernel>, os: &Rc<dyn Os>, engine: &Rc<Engine>)
             }
         })
     }));
+    if !new {
+        return Ok(());
+    }
     for directory in ["/usr/bin", "/usr/sbin", "/etc/init.d", "/var/log"] {
         os.mkdir_all(View::Host, directory.as_bytes(), 0o755)?;
     }
@@ -101,6 +109,11 @@ async fn process(os: &Rc<dyn Os>) -> os::Result<ExitStatus> {
         return Err(errno);
     }
     os.wait(task).await
+}
+
+/// The process that a machine's daemon is, if it runs.
+pub(crate) fn running(os: &Rc<dyn Os>) -> Option<u32> {
+    other_daemon(os, PID_FILE)
 }
 
 /// What the command line says.

@@ -5,7 +5,7 @@
 //! back, and moves bytes between terminals and consoles.
 //!
 //! Reading order: [`playground`], [`guard`] (what a crash of one machine stops at), [`machine`] (one host:
-//! kernel, daemons, consoles), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
+//! kernel, daemons, consoles), [`power`] (its end), [`rootfs`] (its root file system, fetched file by file), [`fetch`] and
 //! [`registry`] (static files as a registry), [`socket`] (HTTP on a Unix socket of the machine), [`lan`] (the
 //! switch between machines), [`gateway`] (the playground's own host on it), [`web`] (what that host serves),
 //! [`internet`] (the way out, usually closed), [`ports`] (OPEN PORT), [`capture`] (what goes through the links
@@ -16,6 +16,7 @@ mod calls;
 mod cookies;
 mod dockerd;
 mod playground;
+mod power;
 
 pub mod budget;
 pub mod capture;
@@ -35,6 +36,7 @@ pub mod views;
 pub mod web;
 
 pub use fetch::{FetchRequest, Fetched, Fetcher};
+pub use kernel::Power;
 pub use machine::{Machine, MachineConfig};
 pub use net::{Cable, Fault};
 pub use playground::{Config, ConsoleMode, Event, Playground, Stats, Turn};

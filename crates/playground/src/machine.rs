@@ -15,12 +15,18 @@ use os::{
 };
 use serve::Service;
 use vfs::inode::FileSystem;
+use vfs::tmpfs::{Tmpfs, TmpfsOptions};
 
 use crate::budget::MachineBudget;
 use crate::dockerd;
+use crate::power::{self, Init};
 
 /// Output a console keeps before programs that write have to wait.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Leaves the alternate screen, and what else a full-screen program may have left, behind.
+const SCREEN_RESET: &[u8] = b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[!p\x1b[m";
+/// Between the seeds of two boots.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Where Docker keeps its data.
 const DOCKER_ROOT: &str = "/var/lib/docker";
 
@@ -64,11 +70,33 @@ pub struct Machine {
     os: Rc<dyn Os>,
     engine: Rc<Engine>,
     console: Rc<Console>,
+    init: Rc<Init>,
+    hardware: Rc<Hardware>,
+}
+
+/// What a restart leaves as it was.
+struct Hardware {
+    root: Rc<dyn FileSystem>,
+    /// Docker's data, a disk of its own.
+    docker: Rc<dyn FileSystem>,
+    registry: Rc<dyn Service>,
+    clock: Clock,
+    executor: Executor,
+    /// How often it has been switched on.
+    boots: Cell<u64>,
+}
+
+/// A machine that is switched off: its disks, and what its screen shows.
+pub struct Off {
+    config: MachineConfig,
+    console: Rc<Console>,
+    hardware: Rc<Hardware>,
+    trace: Option<kernel::strace::TraceSink>,
 }
 
 /// The keyboard and screen of a machine, held on the outside.
 #[derive(Default)]
-struct Console {
+pub(crate) struct Console {
     master: RefCell<Option<Rc<dyn Handle>>>,
     typed: RefCell<VecDeque<u8>>,
     output: RefCell<VecDeque<u8>>,
@@ -94,34 +122,110 @@ impl Command {
     }
 }
 
-impl Machine {
-    /// Boots a machine on a root file system; `registry` is where its Docker pulls from.
-    /// The error says what could not be set up.
-    pub fn boot(
+impl Off {
+    /// A new machine with a root file system; `registry` is where its Docker pulls from.
+    #[must_use]
+    pub fn new(
         config: MachineConfig,
-        now: Instant,
-        root: &Rc<dyn FileSystem>,
+        root: Rc<dyn FileSystem>,
         registry: Rc<dyn Service>,
         clock: Clock,
         executor: Executor,
-    ) -> Result<Machine, String> {
+    ) -> Off {
+        // Docker's data lies on a file system of its own on the machine's disk, not in the overlay of the
+        // root: containers' overlays are over plain layers, as on a host.
+        let options = TmpfsOptions {
+            mode: 0o710,
+            ..TmpfsOptions::on_disk(&config.budget.disk)
+        };
+        let console = Console::default();
+        console.size.set(WindowSize { rows: 24, cols: 80 });
+        Off {
+            config,
+            console: Rc::new(console),
+            hardware: Rc::new(Hardware {
+                root,
+                docker: Tmpfs::new(&clock, options),
+                registry,
+                clock,
+                executor,
+                boots: Cell::new(0),
+            }),
+            trace: None,
+        }
+    }
+
+    /// As it was made.
+    #[must_use]
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// Its clock, which goes on.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.hardware.clock
+    }
+
+    /// Switches it on.
+    pub fn boot(self, now: Instant) -> Result<Machine, String> {
+        Machine::boot(self, now)
+    }
+
+    /// True when its screen has something to show.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.console.output.borrow().is_empty()
+    }
+
+    /// Takes at most `bytes_max` of it.
+    #[must_use]
+    pub fn output(&self, bytes_max: usize) -> Vec<u8> {
+        self.console.take(bytes_max)
+    }
+
+    /// The terminal's new size.
+    pub fn resize(&self, cols: u16, rows: u16) {
+        self.console.size.set(WindowSize { rows, cols });
+    }
+}
+
+impl Machine {
+    /// The error says what could not be set up.
+    fn boot(off: Off, now: Instant) -> Result<Machine, String> {
+        let Off {
+            config,
+            console,
+            hardware,
+            trace,
+        } = off;
+        let (clock, executor) = (hardware.clock.clone(), hardware.executor.clone());
         clock.advance_to(now);
+        let boots = hardware.boots.get();
+        hardware.boots.set(boots + 1);
         let kernel_config = kernel::Config {
-            seed: config.seed,
+            // Names and numbers that an earlier run gave are on the disk: this one gives others.
+            seed: config.seed.wrapping_add(boots.wrapping_mul(SEED_STEP)),
             memory: config.memory,
             hostname: config.name.clone(),
             budget: Some(Rc::clone(&config.budget.memory)),
             disk: Some(Rc::clone(&config.budget.disk)),
             ..kernel::Config::default()
         };
-        let kernel = Kernel::new(clock, executor, kernel_config, root);
+        let kernel = Kernel::new(clock, executor, kernel_config, &hardware.root);
+        let docker = Rc::clone(&hardware.docker);
+        let disk = move |_: &vfs::registry::MountRequest<'_>| Ok(Rc::clone(&docker));
+        kernel.registry.register(kernel::DISK, disk);
         let failed = |what: &str, error: Errno| format!("{}: {what}: {error}", config.name);
         kernel::mount_standard(&kernel)
             .map_err(|error| failed("mounting /proc, /sys and /dev", error))?;
         let os: Rc<dyn Os> = kernel::KernelOs::new(Rc::clone(&kernel));
-        configure(&os, &config).map_err(|error| failed("writing /etc", error))?;
-        // Docker's data lies on a file system of its own on the machine's disk, not in the overlay of the
-        // root: containers' overlays are over plain layers, as on a host.
+        if boots == 0 {
+            configure(&os, &config).map_err(|error| failed("writing /etc", error))?;
+        } else if let Ok(name) = os.read_file_now(View::Host, b"/etc/hostname") {
+            // A name that is too long or empty is left alone, as init would.
+            let _ = kernel.init_ns.uts.set_hostname(name.trim_ascii());
+        }
         os.mkdir_all(View::Host, DOCKER_ROOT.as_bytes(), 0o710)
             .and_then(|()| {
                 os.mount(
@@ -130,25 +234,62 @@ impl Machine {
                     DOCKER_ROOT.as_bytes(),
                     kernel::DISK,
                     MountFlags::default(),
-                    b"mode=710",
+                    b"",
                 )
             })
             .map_err(|error| failed("mounting /var/lib/docker", error))?;
         let store = Store::open(Rc::clone(&os), DOCKER_ROOT)
             .map_err(|error| format!("{}: {error}", config.name))?;
+        let registry = Rc::clone(&hardware.registry);
         let engine = Engine::new(Rc::clone(&os), store, registry, engine::Config::default());
-        dockerd::install(&kernel, &os, &engine)
+        let init = Init::new(&kernel, &os, &console);
+        dockerd::install(&kernel, &os, &engine, boots == 0)
             .map_err(|error| failed("writing dockerd", error))?;
+        power::install(&kernel, &os, &init, boots == 0)
+            .map_err(|error| failed("writing shutdown", error))?;
         dockerd::start(&os);
         let machine = Machine {
             config,
             kernel,
             os,
             engine,
-            console: Rc::default(),
+            console,
+            init,
+            hardware,
         };
-        machine.console.size.set(WindowSize { rows: 24, cols: 80 });
+        machine.trace(trace);
         Ok(machine)
+    }
+
+    /// Switches it off, in whatever state it is.
+    #[must_use]
+    pub fn switch_off(self) -> Off {
+        let console = Console::default();
+        console.size.set(self.console.size.get());
+        let shown = self.console.take(usize::MAX);
+        console.show(&shown);
+        // The end of a machine's own doing is told on its screen, which whatever program left as it is.
+        if self.kernel.power().is_some()
+            && let Some(line) = self.kernel.log_lines().last()
+        {
+            let micros = line.at.since(self.kernel.boot) / 1000;
+            let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+            let text = format!("\r\n[{seconds:5}.{micros:06}] {}\r\n", line.text);
+            console.show(SCREEN_RESET);
+            console.show(text.as_bytes());
+        }
+        Off {
+            config: self.config.clone(),
+            console: Rc::new(console),
+            hardware: Rc::clone(&self.hardware),
+            trace: self.kernel.take_trace_sink(),
+        }
+    }
+
+    /// Its init, which ends it in good order.
+    #[must_use]
+    pub fn init(&self) -> &Rc<Init> {
+        &self.init
     }
 
     /// As it was made.
@@ -188,7 +329,7 @@ impl Machine {
     /// Starts a login shell on the console; with `respawn` another one whenever it ends.
     pub fn start_console(&self, respawn: bool) {
         let (os, console) = (Rc::clone(&self.os), Rc::clone(&self.console));
-        let ip = self.config.ip.clone();
+        let (init, ip) = (Rc::clone(&self.init), self.config.ip.clone());
         os.executor().spawn(async move {
             loop {
                 match console.session(&os, &ip).await {
@@ -199,7 +340,7 @@ impl Machine {
                         return;
                     }
                 }
-                if !respawn {
+                if !respawn || init.is_ending() {
                     return;
                 }
                 console.show(b"\r\n");
@@ -210,7 +351,9 @@ impl Machine {
     /// How the console's last shell ended, once one has.
     #[must_use]
     pub fn console_ended(&self) -> Option<ExitStatus> {
-        self.console.ended.get()
+        let ended = self.console.ended.get();
+        // What ends with the whole machine has not ended by itself.
+        ended.filter(|_| !self.init.is_ending())
     }
 
     /// Keys for the console.
@@ -222,12 +365,7 @@ impl Machine {
     /// Takes at most `bytes_max` of what the console shows.
     #[must_use]
     pub fn output(&self, bytes_max: usize) -> Vec<u8> {
-        let mut output = self.console.output.borrow_mut();
-        let count = output.len().min(bytes_max);
-        let bytes = output.drain(..count).collect();
-        drop(output);
-        self.console.changed.wake_all();
-        bytes
+        self.console.take(bytes_max)
     }
 
     /// True when the console has something to show.
@@ -409,8 +547,17 @@ async fn run(
 }
 
 impl Console {
-    fn show(&self, bytes: &[u8]) {
+    pub(crate) fn show(&self, bytes: &[u8]) {
         self.output.borrow_mut().extend(bytes);
+    }
+
+    fn take(&self, bytes_max: usize) -> Vec<u8> {
+        let mut output = self.output.borrow_mut();
+        let count = output.len().min(bytes_max);
+        let bytes = output.drain(..count).collect();
+        drop(output);
+        self.changed.wake_all();
+        bytes
     }
 
     /// One login shell, from its start to its end.

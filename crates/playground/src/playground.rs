@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use clock::{Clock, Executor, Instant, JoinHandle, NANOS_PER_SEC};
+use kernel::Power;
+use net::Cable;
 use vfs::inode::FileSystem;
 
 use crate::budget::Budget;
@@ -13,7 +15,7 @@ use crate::fetch::{FetchRequest, Fetched, Fetcher};
 use crate::guard::{self, Guard};
 use crate::internet::Hint;
 use crate::lan::Lan;
-use crate::machine::{Machine, MachineConfig, Turned};
+use crate::machine::{Machine, MachineConfig, Off, Turned};
 use crate::ports::Ports;
 use crate::registry::StaticRegistry;
 use crate::rootfs::{self, NodeImage};
@@ -101,6 +103,16 @@ pub enum Event {
         /// Message, seed and turn.
         cause: String,
     },
+    /// A machine begins anew, with the disks it had.
+    Restarted {
+        /// Its name.
+        name: String,
+    },
+    /// A machine has switched itself off.
+    Off {
+        /// Its name.
+        name: String,
+    },
     /// Something about the network that a learner should know.
     Hint(Hint),
 }
@@ -126,8 +138,14 @@ pub struct Turn {
 }
 
 struct Host {
-    /// `None` after a crash.
+    /// `None` after a crash, and while it is off.
     machine: Option<Machine>,
+    /// While it is off.
+    off: Option<Off>,
+    /// What is looked at of its Docker.
+    look: Option<Look>,
+    /// What was done to its cable, while it is off.
+    cable: Option<Cable>,
     /// When its load was looked at last, and how long it had been idle until then.
     looked: (Instant, u64),
 }
@@ -228,8 +246,11 @@ impl Playground {
 
     /// Looks at the Docker of a machine, or no more; [`Playground::views`] has what is seen.
     pub fn look(&mut self, name: &str, look: Option<Look>) {
-        let machine = self.hosts.get(name).and_then(|host| host.machine.as_ref());
-        match (machine, look) {
+        let Some(host) = self.hosts.get_mut(name) else {
+            return;
+        };
+        host.look.clone_from(&look);
+        match (&host.machine, look) {
             (Some(machine), Some(look)) => self.views.look(machine, look),
             _ => self.views.end(name),
         }
@@ -322,6 +343,19 @@ impl Playground {
         Ok(())
     }
 
+    /// Restarts a machine in good order, or switches one on that is off. Asked for again on its way down, it
+    /// ends at once. [`Event::Restarted`] follows.
+    pub fn restart_instance(&mut self, name: &str) -> Result<(), String> {
+        let host = self.hosts.get(name);
+        let host = host.ok_or_else(|| format!("no such instance: {name}"))?;
+        if let Some(machine) = &host.machine {
+            machine.init().press(Power::Restart);
+        } else if host.off.is_some() {
+            self.switch_on(name);
+        }
+        Ok(())
+    }
+
     /// A machine, as long as it runs.
     #[must_use]
     pub fn machine(&self, name: &str) -> Option<&Machine> {
@@ -333,9 +367,37 @@ impl Playground {
     pub fn output_ready(&self) -> Vec<String> {
         self.hosts
             .iter()
-            .filter(|(_, host)| host.machine.as_ref().is_some_and(Machine::has_output))
+            .filter(|(_, host)| {
+                host.machine.as_ref().is_some_and(Machine::has_output)
+                    || host.off.as_ref().is_some_and(Off::has_output)
+            })
             .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// Takes at most `bytes_max` of what a machine's console shows.
+    #[must_use]
+    pub fn output(&self, name: &str, bytes_max: usize) -> Vec<u8> {
+        match self.hosts.get(name) {
+            Some(Host {
+                machine: Some(machine),
+                ..
+            }) => machine.output(bytes_max),
+            Some(Host { off: Some(off), .. }) => off.output(bytes_max),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The new size of a machine's console.
+    pub fn resize(&self, name: &str, cols: u16, rows: u16) {
+        match self.hosts.get(name) {
+            Some(Host {
+                machine: Some(machine),
+                ..
+            }) => machine.resize(cols, rows),
+            Some(Host { off: Some(off), .. }) => off.resize(cols, rows),
+            _ => {}
+        }
     }
 
     /// What happened since the last call.
@@ -344,9 +406,11 @@ impl Playground {
     }
 
     /// Goes on after the playground was saved, and perhaps much later restored: no time has passed for its
-    /// machines, but what day it is has changed. [`Event::Added`] tells of each anew; crashed ones are gone.
+    /// machines, but what day it is has changed. [`Event::Added`] tells of each anew, and [`Event::Off`] of those
+    /// that are off; crashed ones are gone.
     pub fn resume(&mut self, realtime_ns: u64) {
-        self.hosts.retain(|_, host| host.machine.is_some());
+        self.hosts
+            .retain(|_, host| host.machine.is_some() || host.off.is_some());
         self.events.clear();
         self.ports.cancel_all();
         self.lan.gateway().internet().cancel_all();
@@ -358,16 +422,29 @@ impl Playground {
         }
         self.config.epoch_ns = realtime_ns.saturating_sub(self.clock.now().0);
         self.clock.set_realtime(realtime_ns);
-        for (name, host) in &self.hosts {
-            let Some(machine) = &host.machine else {
-                continue;
+        for (name, host) in &mut self.hosts {
+            host.look = None;
+            let config = match (&host.machine, &host.off) {
+                (Some(machine), _) => {
+                    machine.kernel().clock.set_realtime(realtime_ns);
+                    machine.trace(None);
+                    machine.config()
+                }
+                (None, Some(off)) => {
+                    off.clock().set_realtime(realtime_ns);
+                    off.config()
+                }
+                (None, None) => continue,
             };
-            machine.kernel().clock.set_realtime(realtime_ns);
-            machine.trace(None);
-            self.events.push(Event::Added {
+            let (name, ip) = (name.clone(), config.ip.clone());
+            let added = Event::Added {
                 name: name.clone(),
-                ip: machine.config().ip.clone(),
-            });
+                ip,
+            };
+            self.events.push(added);
+            if host.off.is_some() {
+                self.events.push(Event::Off { name });
+            }
         }
     }
 
@@ -429,6 +506,7 @@ impl Playground {
                 Turned::Crashed(cause) => crashed.push((name.clone(), cause)),
             }
         }
+        busy |= self.follow_power();
         let carried = self.lan.carry(now, self.config.guard);
         let hosts = &self.hosts;
         self.captures
@@ -458,6 +536,40 @@ impl Playground {
             busy,
             next_deadline,
         }
+    }
+
+    /// Switches machines off that have gone down, and those on again that want to be; true when there were any.
+    fn follow_power(&mut self) -> bool {
+        let down = |host: &Host| host.machine.as_ref()?.kernel().power();
+        let down: Vec<(String, Power)> = self
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| Some((name.clone(), down(host)?)))
+            .collect();
+        for (name, power) in &down {
+            let cable = self.lan.cable(name);
+            self.lan.leave(name);
+            self.views.end(name);
+            self.transfers.forget(name);
+            let Some(host) = self.hosts.get_mut(name) else {
+                continue;
+            };
+            self.captures.end(name, host.machine.as_ref());
+            let old = host.machine.take();
+            match guard::run(self.config.guard, || old.map(Machine::switch_off)) {
+                Ok(off) => host.off = off,
+                Err(text) => {
+                    self.crash(name.clone(), text);
+                    continue;
+                }
+            }
+            host.cable = cable;
+            match power {
+                Power::Restart => self.switch_on(name),
+                Power::Off | Power::Halt => self.events.push(Event::Off { name: name.clone() }),
+            }
+        }
+        !down.is_empty()
     }
 
     /// A machine is dead. What it had is given back, as far as that goes: it may well crash again.
@@ -519,13 +631,14 @@ impl Playground {
             match booted.flatten() {
                 Ok(machine) => {
                     let ip = machine.config().ip.clone();
-                    self.hosts.insert(
-                        name.clone(),
-                        Host {
-                            machine: Some(machine),
-                            looked: (now, 0),
-                        },
-                    );
+                    let host = Host {
+                        machine: Some(machine),
+                        off: None,
+                        look: None,
+                        cable: None,
+                        looked: (now, 0),
+                    };
+                    self.hosts.insert(name.clone(), host);
                     self.events.push(Event::Added { name, ip });
                 }
                 Err(text) => self.events.push(Event::Failed { name, text }),
@@ -555,7 +668,16 @@ impl Playground {
             fetcher: self.fetcher.clone(),
             executor: executor.clone(),
         });
-        let machine = Machine::boot(config, now, &root, registry, clock, executor)?;
+        self.start(Off::new(config, root, registry, clock, executor), now)
+    }
+
+    /// Switches a machine on, with its cable in the switch and a shell on its console.
+    fn start(&self, off: Off, now: Instant) -> Result<Machine, String> {
+        let machine = off.boot(now)?;
+        let (name, ip) = (&machine.config().name, &machine.config().ip);
+        let ip = ip
+            .parse()
+            .map_err(|_| format!("{name}: no address: {ip}"))?;
         self.lan
             .join(name, ip, machine.kernel())
             .map_err(|errno| format!("{name}: joining the LAN: {errno}"))?;
@@ -564,5 +686,32 @@ impl Playground {
             mode => machine.start_console(mode == ConsoleMode::Respawn),
         }
         Ok(machine)
+    }
+
+    /// Switches a machine on that is off.
+    fn switch_on(&mut self, name: &str) {
+        let Some(host) = self.hosts.get_mut(name) else {
+            return;
+        };
+        let (Some(off), cable) = (host.off.take(), host.cable.take()) else {
+            return;
+        };
+        let now = self.clock.now();
+        let booted = guard::run(self.config.guard, || self.start(off, now)).flatten();
+        let (name, machine) = match booted {
+            Ok(machine) => (name.to_string(), machine),
+            Err(text) => return self.crash(name.to_string(), text),
+        };
+        if let Some(cable) = cable {
+            self.lan.set_cable(&name, cable);
+        }
+        if let Some(host) = self.hosts.get_mut(&name) {
+            if let Some(look) = host.look.clone() {
+                self.views.look(&machine, look);
+            }
+            host.machine = Some(machine);
+            host.looked = (now, 0);
+        }
+        self.events.push(Event::Restarted { name });
     }
 }

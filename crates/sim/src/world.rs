@@ -89,7 +89,11 @@ impl World {
             match event {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
-                Event::Added { .. } | Event::Deleted { .. } | Event::Hint(_) => {}
+                Event::Added { .. }
+                | Event::Deleted { .. }
+                | Event::Restarted { .. }
+                | Event::Off { .. }
+                | Event::Hint(_) => {}
             }
         }
         if files::answer(&self.playground, &self.images) {

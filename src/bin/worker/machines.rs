@@ -85,6 +85,11 @@ impl Machines {
                 self.looks.forget(&name);
                 FromWorker::InstanceDeleted { name }
             }
+            Event::Restarted { name } => {
+                self.looks.tell_cable(&self.playground, &name);
+                FromWorker::Power { name, on: true }
+            }
+            Event::Off { name } => FromWorker::Power { name, on: false },
             Event::Crashed { name, cause } => {
                 self.names.retain(|known| *known != name);
                 FromWorker::Crashed { name, cause }
@@ -121,6 +126,10 @@ impl Engine for Machines {
         self.playground.delete_instance(name)
     }
 
+    fn restart_instance(&mut self, name: &str) -> Result<(), String> {
+        self.playground.restart_instance(name)
+    }
+
     fn input(&mut self, name: &str, bytes: &[u8]) {
         if let Some(machine) = self.playground.machine(name) {
             machine.input(bytes);
@@ -128,9 +137,7 @@ impl Engine for Machines {
     }
 
     fn resize(&mut self, name: &str, cols: u16, rows: u16) {
-        if let Some(machine) = self.playground.machine(name) {
-            machine.resize(cols, rows);
-        }
+        self.playground.resize(name, cols, rows);
     }
 
     fn trace(&mut self, name: &str, on: bool) {
@@ -209,9 +216,8 @@ impl Engine for Machines {
     fn output(&mut self, name: &str, bytes_max: usize) -> Vec<u8> {
         let trace = self.traces.get(name);
         let mut bytes = trace.map_or_else(Vec::new, |trace| trace.take(bytes_max));
-        if let Some(machine) = self.playground.machine(name) {
-            bytes.extend(machine.output(bytes_max - bytes.len().min(bytes_max)));
-        }
+        let left = bytes_max - bytes.len().min(bytes_max);
+        bytes.extend(self.playground.output(name, left));
         bytes
     }
 

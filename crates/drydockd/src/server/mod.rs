@@ -139,6 +139,22 @@ fn raise_limit() -> u64 {
     now.saturating_sub(OTHER_FDS).clamp(1, CONNECTIONS_MAX)
 }
 
+/// One of the connections, which may end with its machine.
+struct Counted(Rc<Cell<u64>>);
+
+impl Counted {
+    fn new(count: &Rc<Cell<u64>>) -> Counted {
+        count.set(count.get() + 1);
+        Counted(Rc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 struct Server<'a> {
     playground: Playground,
     options: &'a Options,
@@ -196,6 +212,11 @@ impl Server<'_> {
                 Event::Failed { text, .. } => bail!("{text}"),
                 Event::Crashed { name, cause } => bail!("{name} crashed: {cause}"),
                 Event::Hint(hint) => eprintln!("{}", files::hint(&hint)),
+                Event::Restarted { name } => eprintln!("{name} has been restarted"),
+                Event::Off { name } => {
+                    eprintln!("{name} has switched itself off");
+                    return Ok(true);
+                }
                 Event::Added { .. } | Event::Deleted { .. } => {}
             }
         }
@@ -272,12 +293,11 @@ impl Server<'_> {
     /// Serves a client until it goes away.
     fn converse(&self, io: Io, machine: &playground::Machine, service: &Rc<dyn Service>) {
         let (service, clock) = (Rc::clone(service), machine.os().clock());
-        let connections = Rc::clone(&self.connections);
-        connections.set(connections.get() + 1);
+        let counted = Counted::new(&self.connections);
         machine.os().executor().spawn(async move {
+            let _counted = counted;
             // A connection that breaks concerns nobody else.
             let _ = h1::serve_connection(io, service, || clock.unix_seconds()).await;
-            connections.set(connections.get() - 1);
         });
     }
 }

@@ -26,6 +26,8 @@ pub struct World {
     pub downloads: usize,
     pub crashed: Vec<String>,
     pub hints: Vec<Hint>,
+    /// Machines that were restarted or switched on (true), or off.
+    pub power: Vec<(String, bool)>,
 }
 
 impl World {
@@ -51,6 +53,7 @@ impl World {
             downloads: 0,
             crashed: Vec::new(),
             hints: Vec::new(),
+            power: Vec::new(),
         };
         world.add_machine();
         world
@@ -70,6 +73,8 @@ impl World {
             match event {
                 Event::Crashed { name, cause } => self.crashed.push(format!("{name}: {cause}")),
                 Event::Hint(hint) => self.hints.push(hint),
+                Event::Restarted { name } => self.power.push((name, true)),
+                Event::Off { name } => self.power.push((name, false)),
                 event => assert!(matches!(event, Event::Added { .. }), "{event:?}"),
             }
         }

@@ -1,6 +1,6 @@
 //! System calls that belong to no family: uname, getrandom, hwprobe, and those refused on purpose.
 //!
-//! Source: `uname(2)`, `getrandom(2)`, `reboot(2)`; linux/Documentation/arch/riscv/hwprobe.rst.
+//! Source: `uname(2)`, `getrandom(2)`; linux/Documentation/arch/riscv/hwprobe.rst.
 
 use std::rc::Rc;
 
@@ -36,12 +36,12 @@ pub const ROWS: &[Row] = &[
         &[Uint, Ptr],
         "not of Linux: how builtin programs (dockerd) are carried out",
     ),
-    Row::refused(
+    Row::partial(
         142,
         "reboot",
-        sys_eperm,
+        crate::power::sys_reboot,
         &[Hex, Hex, Hex, Ptr],
-        "machines are started and stopped from outside",
+        "no second kernel (KEXEC), no suspension (SW_SUSPEND): EINVAL",
     ),
     Row::partial(
         277,
