@@ -111,9 +111,8 @@ pub const BODIES: &[BodyFields] = &[
     },
     BodyFields {
         body: "ContainerCreate and NetworkConnect: EndpointSettings",
-        full: "Links Aliases MacAddress",
+        full: "IPAMConfig Links Aliases MacAddress",
         partial: &[
-            ("IPAMConfig", "IPv4"),
             ("DriverOpts", "kept and shown"),
             ("NetworkID", "shown, not read"),
             ("EndpointID", "shown, not read"),
@@ -148,15 +147,14 @@ pub const BODIES: &[BodyFields] = &[
     },
     BodyFields {
         body: "NetworkCreate",
-        full: "Name Internal Attachable Options Labels",
+        full: "Name EnableIPv6 IPAM Internal Attachable ConfigOnly ConfigFrom Options Labels",
         partial: &[
-            ("Driver", "`bridge`"),
+            (
+                "Driver",
+                "`bridge`, `macvlan`, `ipvlan`; the kernel has no VLANs",
+            ),
             ("Scope", "kept"),
-            ("EnableIPv6", "refused: networks have IPv4 only"),
-            ("IPAM", "one IPv4 subnet"),
             ("Ingress", "refused outside a swarm"),
-            ("ConfigOnly", "refused"),
-            ("ConfigFrom", "passed over"),
         ],
     },
     BodyFields {

@@ -112,7 +112,7 @@ routes! {
     POST "/grpc" Grpc 0 Partial("what BuildKit's clients use for Dockerfiles");
     GET "/networks" NetworkList 0 Full;
     GET "/networks/{id}" NetworkInspect 0 Full;
-    POST "/networks/create" NetworkCreate 0 Partial("driver bridge, one IPv4 subnet");
+    POST "/networks/create" NetworkCreate 0 Partial("drivers bridge, macvlan and ipvlan");
     POST "/networks/prune" NetworkPrune 25 Full;
     POST "/networks/{id}/connect" NetworkConnect 0 Full;
     POST "/networks/{id}/disconnect" NetworkDisconnect 0 Full;

@@ -41,7 +41,7 @@ mod view;
 mod volume;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use layers::Store;
@@ -91,8 +91,10 @@ pub struct Engine {
     volumes: RefCell<BTreeMap<String, engine_api::types::Volume>>,
     /// By name.
     networks: RefCell<BTreeMap<String, engine_api::types::Network>>,
-    /// Ids of the networks whose subnet the user chose.
-    chosen_subnets: RefCell<BTreeSet<String>>,
+    /// How many of its subnets the user chose, by a network's id.
+    chosen_subnets: RefCell<BTreeMap<String, usize>>,
+    /// Where the search for a free port of the host goes on, by address and protocol.
+    next_ports: RefCell<BTreeMap<(std::net::IpAddr, &'static str), u16>>,
     events: Events,
     buildkit: buildkit::State,
     settings: RefCell<Settings>,
@@ -127,6 +129,7 @@ impl Engine {
             volumes: RefCell::default(),
             networks: RefCell::default(),
             chosen_subnets: RefCell::default(),
+            next_ports: RefCell::default(),
             events: Events::default(),
             buildkit: buildkit::State::default(),
             settings: RefCell::default(),

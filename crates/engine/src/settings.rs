@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use engine_api::json;
 use serde::Deserialize;
 
+use crate::network::settings::{FOLLOWED as NETWORK, NetworkSettings};
+
 /// What dockerd has an option for. Those not in [`Settings`] and not of registries have no effect here.
 const KNOWN: &str = "allow-nondistributable-artifacts api-cors-header authorization-plugins bip bridge builder \
     cgroup-parent cluster-advertise cluster-store cluster-store-opts config-file containerd containerd-namespace \
@@ -41,6 +43,9 @@ pub struct Settings {
     /// Keys that are known and have no effect.
     #[serde(skip)]
     pub ignored: Vec<String>,
+    /// What it says of networks.
+    #[serde(skip)]
+    pub network: NetworkSettings,
 }
 
 impl Settings {
@@ -57,7 +62,7 @@ impl Settings {
         for key in keys.into_iter().flatten() {
             match () {
                 () if !is_in(KNOWN, key) => unknown.push(key),
-                () if !is_in(FOLLOWED, key) => ignored.push(key.clone()),
+                () if !is_in(FOLLOWED, key) && !is_in(NETWORK, key) => ignored.push(key.clone()),
                 () => {}
             }
         }
@@ -68,6 +73,9 @@ impl Settings {
             ));
         }
         let settings: Settings = json::fit(&document).map_err(|error| go_text(&error.message))?;
+        let network: NetworkSettings =
+            json::fit(&document).map_err(|error| go_text(&error.message))?;
+        network.check()?;
         let driver = engine_api::types::LogConfig {
             kind: settings.log_driver.clone(),
             config: settings.log_opts.clone(),
@@ -75,6 +83,7 @@ impl Settings {
         crate::container::validate::log_config(&driver).map_err(|error| error.message)?;
         Ok(Settings {
             ignored,
+            network,
             ..settings
         })
     }
@@ -91,17 +100,25 @@ mod tests {
 
     #[test]
     fn what_a_daemon_can_be_told() {
-        let good =
-            Settings::parse(br#"{"log-opts": {"max-size": "1m"}, "labels": ["a=b"], "mtu": 1400}"#);
+        let good = Settings::parse(
+            br#"{"log-opts": {"max-size": "1m"}, "labels": ["a=b"], "mtu": 1400, "tls": false}"#,
+        );
         let good = good.unwrap_or_default();
         assert_eq!(good.labels, ["a=b"]);
         assert_eq!(good.log_opts["max-size"], "1m");
-        assert_eq!(good.ignored, ["mtu"]);
+        assert_eq!(good.ignored, ["tls"]);
+        assert_eq!(good.network.mtu, 1400);
         assert_eq!(Settings::parse(b" \n"), Ok(Settings::default()));
         for (text, expected) in [
             (
                 r#"{"foo": 1, "debug": true}"#,
                 "the following directives don't match any configuration option: foo",
+            ),
+            (r#"{"dns": ["foo"]}"#, "invalid IP address: foo"),
+            (r#"{"bip": "10.0.0.1"}"#, "invalid CIDR address: 10.0.0.1"),
+            (
+                r#"{"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}"#,
+                "invalid pools size: 8",
             ),
             (
                 r#"{"log-driver": "nosuch"}"#,

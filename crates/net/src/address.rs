@@ -9,10 +9,37 @@ use crate::link::{Address, Scope};
 use crate::namespace::Endpoint;
 use crate::network::{Event, Network};
 use crate::route::{Add, Hop, Route, RouteKind, protocol, table};
-use crate::types::{Cidr, LinkId, NsId};
+use crate::types::{Cidr, LinkId, NsId, is_link_local};
+
+/// How far an address of IPv6 is known: on its host, its link, everywhere.
+fn reach(ip: IpAddr) -> u8 {
+    match ip {
+        ip if ip.is_loopback() => 1,
+        ip if is_link_local(ip) => 2,
+        _ => 14,
+    }
+}
 
 impl Network {
     // ---- addresses ----
+
+    /// `ipv6.conf.all.disable_ipv6`: the addresses of a namespace go, or those come that links have by themselves.
+    pub fn set_ipv6(&mut self, ns: NsId, on: bool) -> Result<()> {
+        self.space_mut(ns)?.settings.no_ipv6 = !on;
+        let links: Vec<LinkId> = self.links_of(ns).map(|(id, _)| id).collect();
+        for id in links {
+            if on {
+                self.give_own_v6(id);
+                continue;
+            }
+            let own = self.link(id)?.addresses.iter().map(|address| address.cidr);
+            let own: Vec<Cidr> = own.filter(|cidr| cidr.ip.is_ipv6()).collect();
+            for cidr in own {
+                self.remove_address(id, cidr)?;
+            }
+        }
+        Ok(())
+    }
 
     /// `ip addr add`.
     pub fn add_address(&mut self, id: LinkId, mut new: Address) -> Result<()> {
@@ -30,7 +57,14 @@ impl Network {
         if new.label.is_empty() {
             new.label = link.name.clone();
         }
-        link.addresses.push(new.clone());
+        // Linux sorts those of IPv6 by how far they are known, the newest first.
+        let farther = |old: &Address| old.cidr.ip.is_ipv6() && reach(old.cidr.ip) <= reach(ip);
+        let at = link
+            .addresses
+            .iter()
+            .position(|old| ip.is_ipv6() && farther(old));
+        let at = at.unwrap_or(link.addresses.len());
+        link.addresses.insert(at, new.clone());
         let (ns, up) = (link.ns, link.up);
         self.add_address_routes(id, &new);
         if !up {

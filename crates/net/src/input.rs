@@ -31,10 +31,19 @@ impl Network {
         }
         link.received(self.now, &frame);
         let master = link.master;
+        let uppers = match link.uppers.is_empty() {
+            true => Vec::new(),
+            false => link.uppers.clone(),
+        };
         self.tap_received(id, &frame);
         match master {
             Some(bridge) => self.bridge_input(bridge, id, frame),
-            None => self.rise(id, frame),
+            None if uppers.is_empty() => self.rise(id, frame),
+            None => {
+                if let Some(frame) = self.lower_input(&uppers, frame) {
+                    self.rise(id, frame);
+                }
+            }
         }
     }
 
@@ -72,6 +81,10 @@ impl Network {
 
     /// Sends a frame out of a bridge's ports: the one it is behind, or all.
     pub(crate) fn bridge_forward(&mut self, bridge_id: LinkId, from: Option<LinkId>, frame: Frame) {
+        let mut frame = frame;
+        if from.is_some() && !self.may_bridge(bridge_id, &mut frame) {
+            return;
+        }
         let now = self.now;
         let destination = frame.mac(0);
         let known = self
@@ -95,6 +108,26 @@ impl Network {
                 self.transmit(port, frame.clone());
             }
         }
+    }
+
+    /// What the chain FORWARD says to a frame between two ports, where it is asked. Bridged packets are not
+    /// tracked, so nothing of them is translated.
+    fn may_bridge(&mut self, bridge_id: LinkId, frame: &mut Frame) -> bool {
+        let Some(link) = self.links.get(&bridge_id) else {
+            return false;
+        };
+        let ns = link.ns;
+        let space = self.spaces.get(&ns);
+        let asked = space.is_some_and(|space| space.settings.filter_bridged);
+        if !asked || frame.ethertype() != ETHERTYPE_IPV4 {
+            return true;
+        }
+        let Some(mut ip) = Ip::parse(frame.packet()) else {
+            return true;
+        };
+        let both = (Some(bridge_id), Some(bridge_id));
+        let filtered = self.filter(ns, Hook::Forward, frame, &mut ip, both);
+        matches!(filtered, Filtered::Pass { .. })
     }
 
     /// A frame that is for the host goes to its protocol.

@@ -65,6 +65,7 @@ mod sweep;
 mod switch;
 pub mod tap;
 mod types;
+pub mod upper;
 
 pub use fault::Fault;
 pub use namespace::{Endpoint, Namespace, Settings, Snmp};

@@ -8,6 +8,7 @@ use clock::Instant;
 use crate::bridge::Bridge;
 use crate::packet::{Frame, Mac};
 use crate::types::{Cidr, LinkId, NsId, flags};
+use crate::upper::{IpvlanMode, MacvlanMode};
 
 /// Longest name of a link, its closing zero not counted.
 pub const NAME_BYTES_MAX: usize = 15;
@@ -38,6 +39,20 @@ pub enum LinkKind {
     },
     /// Takes everything and gives nothing (`ip link add type dummy`).
     Dummy,
+    /// A hardware address of its own on another link.
+    Macvlan {
+        /// The other link.
+        lower: LinkId,
+        /// Whom it reaches.
+        mode: MacvlanMode,
+    },
+    /// IP addresses of its own on another link.
+    Ipvlan {
+        /// The other link.
+        lower: LinkId,
+        /// How packets find their way.
+        mode: IpvlanMode,
+    },
 }
 
 impl LinkKind {
@@ -49,6 +64,8 @@ impl LinkKind {
             LinkKind::Veth { .. } => Some("veth"),
             LinkKind::Bridge(_) => Some("bridge"),
             LinkKind::Dummy => Some("dummy"),
+            LinkKind::Macvlan { .. } => Some("macvlan"),
+            LinkKind::Ipvlan { .. } => Some("ipvlan"),
         }
     }
 }
@@ -191,6 +208,8 @@ pub struct Link {
     pub extra_flags: u32,
     /// The bridge it is a port of.
     pub master: Option<LinkId>,
+    /// The links that are on it.
+    pub uppers: Vec<LinkId>,
     /// As a port: frames may go out where they came in (`hairpin on`).
     pub hairpin: bool,
     /// Addresses, in the order they were added.
@@ -225,6 +244,7 @@ impl Link {
             had_carrier: false,
             extra_flags: 0,
             master: None,
+            uppers: Vec::new(),
             hairpin: false,
             addresses: Vec::new(),
             counters: Counters::default(),
@@ -236,6 +256,15 @@ impl Link {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         matches!(self.kind, LinkKind::Loopback)
+    }
+
+    /// The link it is on.
+    #[must_use]
+    pub fn lower(&self) -> Option<LinkId> {
+        match self.kind {
+            LinkKind::Macvlan { lower, .. } | LinkKind::Ipvlan { lower, .. } => Some(lower),
+            _ => None,
+        }
     }
 
     /// The bridge behind it, if it is one.

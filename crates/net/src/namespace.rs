@@ -55,6 +55,8 @@ pub struct Settings {
     pub route_localnet: bool,
     /// `ipv6.conf.all.disable_ipv6`.
     pub no_ipv6: bool,
+    /// `bridge.bridge-nf-call-iptables`: IPv4 packets from port to port of a bridge pass the chain FORWARD.
+    pub filter_bridged: bool,
     /// `core.somaxconn`.
     pub backlog_max: u32,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             ignore_echo: false,
             route_localnet: false,
             no_ipv6: false,
+            filter_bridged: false,
             backlog_max: 4096,
         }
     }

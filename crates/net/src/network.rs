@@ -373,7 +373,7 @@ impl Network {
         }
     }
 
-    fn add_link(
+    pub(crate) fn add_link(
         &mut self,
         ns: NsId,
         name: &str,
@@ -473,10 +473,17 @@ impl Network {
         for port in ports {
             let _ = self.set_master(port, None);
         }
+        let uppers = self.links.get(&id).map(|link| link.uppers.clone());
+        for upper in uppers.into_iter().flatten() {
+            self.forget_link(upper);
+        }
         let Some(link) = self.links.remove(&id) else {
             return;
         };
         self.tell(Event::LinkGone(link.ns, link.index));
+        if let Some(lower) = link.lower().and_then(|lower| self.links.get_mut(&lower)) {
+            lower.uppers.retain(|&upper| upper != id);
+        }
         if let Some(space) = self.spaces.get_mut(&link.ns) {
             space.routes.retain(|route| route.link != Some(id));
             space.neighbours.entries.retain(|key, _| key.0 != id);
@@ -612,6 +619,9 @@ impl Network {
             if link.bridge().is_some() {
                 return Err(Errno::ELOOP);
             }
+            if !link.uppers.is_empty() {
+                return Err(Errno::EBUSY);
+            }
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.master = master;
@@ -663,6 +673,9 @@ impl Network {
             LinkKind::Veth { peer } => peer
                 .and_then(|peer| self.links.get(&peer))
                 .is_some_and(|peer| peer.up),
+            LinkKind::Macvlan { lower, .. } | LinkKind::Ipvlan { lower, .. } => {
+                self.links.get(lower).is_some_and(|lower| lower.up) && self.has_carrier(*lower)
+            }
             LinkKind::Bridge(bridge) => bridge.ports.iter().any(|&port| {
                 self.links.get(&port).is_some_and(|link| link.up) && self.has_carrier(port)
             }),
@@ -705,11 +718,26 @@ impl Network {
             _ => None,
         };
         for end in [Some(id), peer].into_iter().flatten() {
-            let master = self.links.get(&end).and_then(|link| link.master);
-            for id in [Some(end), master].into_iter().flatten() {
+            let Some(link) = self.links.get(&end) else {
+                continue;
+            };
+            let (master, uppers) = (link.master, link.uppers.clone());
+            for id in [Some(end), master].into_iter().flatten().chain(uppers) {
                 self.check_carrier(id);
             }
         }
+    }
+
+    /// The address of IPv6 that a link has without being told.
+    pub(crate) fn give_own_v6(&mut self, id: LinkId) {
+        let is_up_loopback = self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.is_loopback() && link.up);
+        if is_up_loopback {
+            let _ = self.add_address(id, loopback_v6());
+        }
+        self.check_carrier(id);
     }
 
     fn check_carrier(&mut self, id: LinkId) {

@@ -222,6 +222,9 @@ impl Network {
                 }
             }
             LinkKind::Bridge(_) => self.bridge_forward(id, None, frame),
+            LinkKind::Macvlan { lower, .. } | LinkKind::Ipvlan { lower, .. } => {
+                self.upper_output(id, lower, frame);
+            }
             LinkKind::Ethernet { .. } => {
                 for segment in frame.into_segments() {
                     if !self.transmit_outside(id, segment.bytes)

@@ -14,6 +14,7 @@ use crate::packet::{
     proto,
 };
 use crate::types::{LinkId, NsId};
+use crate::upper::IpvlanMode;
 
 /// Neighbour solicitation and advertisement.
 pub(crate) const SOLICITATION: u8 = 135;
@@ -87,6 +88,9 @@ impl Network {
         let link = self.links.get(&id)?;
         if matches!(link.kind, LinkKind::Loopback | LinkKind::Dummy) {
             return Some(Mac([0; 6]));
+        }
+        if matches!(link.kind, LinkKind::Ipvlan { mode, .. } if mode != IpvlanMode::L2) {
+            return Some(link.mac);
         }
         match ip {
             IpAddr::V4(ip) if ip.is_multicast() => {

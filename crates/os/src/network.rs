@@ -31,6 +31,39 @@ pub enum NewLink {
     },
     /// One that takes everything and gives nothing.
     Dummy,
+    /// A hardware address of its own on another link.
+    Macvlan {
+        /// The other link.
+        parent: String,
+        /// Whom it can reach.
+        mode: MacvlanMode,
+    },
+    /// IP addresses of its own on another link, with that one's hardware address.
+    Ipvlan {
+        /// The other link.
+        parent: String,
+        /// How packets find their way.
+        mode: IpvlanMode,
+    },
+}
+
+/// Whom a macvlan link can reach beside what is behind its parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "named as ip-link(8) has them")]
+pub enum MacvlanMode {
+    Private,
+    Vepa,
+    Bridge,
+    Passthru,
+}
+
+/// How packets of an ipvlan link find their way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "named as ip-link(8) has them")]
+pub enum IpvlanMode {
+    L2,
+    L3,
+    L3s,
 }
 
 /// A change to a link.

@@ -1,7 +1,7 @@
 //! The host's side of a bridge network: the bridge with its address, and the rules that let packets of its
 //! containers out, keep other networks away and let published ports in. The chains are Docker's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use engine_api::error::{ApiError, Result};
 use engine_api::types::Network;
@@ -9,9 +9,13 @@ use os::network::{LinkChange, NewLink};
 use os::{Errno, OsExt, View};
 
 use super::Plan;
+use super::lan::Lan;
 use crate::Engine;
 
 const HOST: View = View::Host;
+
+/// Longest name of a link.
+const LINK_NAME_MAX: usize = 15;
 
 /// Chains that are there whatever networks are: table, chain.
 const CHAINS: [(&str, &str); 5] = [
@@ -39,7 +43,10 @@ const RULES: [(&str, &str); 7] = [
 /// The rules of one bridge: table, chain and place, rule. Those of a place are inserted from the last, so
 /// they stand there in this order.
 fn rules(network: &Network, plan: &Plan) -> Vec<(&'static str, &'static str, String)> {
-    let (bridge, subnet) = (&plan.bridge, plan.subnet);
+    let bridge = &plan.bridge;
+    let Some(subnet) = plan.first(false).map(|pool| pool.subnet) else {
+        return Vec::new();
+    };
     if network.internal {
         return vec![
             (
@@ -59,13 +66,8 @@ fn rules(network: &Network, plan: &Plan) -> Vec<(&'static str, &'static str, Str
             ),
         ];
     }
-    let option = |name: &str| {
-        let key = format!("com.docker.network.bridge.{name}");
-        network
-            .options
-            .get(&key)
-            .is_none_or(|value| value != "false")
-    };
+    let option =
+        |name: &str| super::bridge_option(network, name).and_then(super::parse_bool) != Some(false);
     let own = if option("enable_icc") {
         "ACCEPT"
     } else {
@@ -136,34 +138,47 @@ impl Engine {
         // A host that cannot do this says so when a container wants a network.
         let _ = self.prepare_packet_filter();
         let networks: Vec<Network> = self.networks.borrow().values().cloned().collect();
-        for network in networks.iter().filter(|one| one.driver == "bridge") {
-            let _ = self.make_bridge(network);
+        for network in networks.iter().filter(|one| !one.config_only) {
+            match network.driver.as_str() {
+                "bridge" => drop(self.make_bridge(network)),
+                _ => {
+                    if let Ok(Some(lan)) = Lan::of(network) {
+                        let _ = self.make_parent(network, &lan);
+                    }
+                }
+            }
         }
     }
 
     /// Makes a network's bridge, unless it is there, and its rules.
     pub(crate) fn make_bridge(&self, network: &Network) -> Result<()> {
-        let plan = Plan::of(network)?;
-        let failed = |what: String| {
-            move |errno: Errno| ApiError::system(format!("{what}: {}", errno.go_description()))
-        };
-        let what = || failed(format!("failed to create bridge {}", plan.bridge));
+        let plan = Plan::of(network);
+        if plan.bridge.len() > LINK_NAME_MAX {
+            return Err(ApiError::system("numerical result out of range"));
+        }
+        let failed = |errno: Errno| ApiError::system(errno.go_description().to_string());
         let random = self.os.rng().next_u64().to_be_bytes();
         let mac = [0x02, 0x42, random[0], random[1], random[2], random[3]];
         let new = NewLink::Bridge { mac: Some(mac) };
         match self.os.link_add(HOST, &plan.bridge, &new) {
-            Ok(()) => {
-                let ip = IpAddr::V4(plan.gateway);
-                self.os
-                    .address_add(HOST, &plan.bridge, ip, plan.subnet.prefix)
-                    .map_err(what())?;
-            }
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(what()(errno)),
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        if let Some(mtu) = super::mtu_of(network) {
+            let mtu = LinkChange::Mtu(mtu);
+            self.os.link_set(HOST, &plan.bridge, &mtu).map_err(failed)?;
+        }
+        self.bridge_addresses(network, &plan).map_err(failed)?;
+        if super::bridge_option(network, "enable_icc").and_then(super::parse_bool) == Some(false) {
+            let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+            self.os.write_control(HOST, path, "1\n").map_err(failed)?;
         }
         self.os
             .link_set(HOST, &plan.bridge, &LinkChange::Up(true))
-            .map_err(what())?;
+            .map_err(failed)?;
+        let failed = |what: String| {
+            move |errno: Errno| ApiError::system(format!("{what}: {}", errno.go_description()))
+        };
         for (table, place, rule) in rules(network, &plan).iter().rev() {
             let chain = place.split(' ').next().unwrap_or_default();
             if self.filter(table, &format!("-C {chain} {rule}")).is_err() {
@@ -176,11 +191,38 @@ impl Engine {
         Ok(())
     }
 
+    /// The bridge's addresses are the network's gateways; what an earlier daemon gave it goes.
+    fn bridge_addresses(&self, network: &Network, plan: &Plan) -> os::Result<()> {
+        let inhibits = super::bridge_option(network, "inhibit_ipv4").and_then(super::parse_bool);
+        let mut wanted: Vec<(IpAddr, u8)> = plan
+            .pools
+            .iter()
+            .filter(|pool| pool.subnet.is_v6() || inhibits != Some(true))
+            .map(|pool| (pool.gateway, pool.subnet.prefix))
+            .collect();
+        if plan.first(true).is_some() {
+            self.os
+                .write_control(HOST, "/proc/sys/net/ipv6/conf/all/forwarding", "1\n")?;
+            wanted.push((Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(), 64));
+        }
+        let links = self.os.links(HOST)?;
+        let own = links.into_iter().filter(|link| link.name == plan.bridge);
+        let there: Vec<(IpAddr, u8)> = own.flat_map(|link| link.addresses).collect();
+        for &(ip, prefix) in there
+            .iter()
+            .filter(|one| one.0.is_ipv4() && !wanted.contains(one))
+        {
+            self.os.address_delete(HOST, &plan.bridge, ip, prefix)?;
+        }
+        for &(ip, prefix) in wanted.iter().filter(|one| !there.contains(one)) {
+            self.os.address_add(HOST, &plan.bridge, ip, prefix)?;
+        }
+        Ok(())
+    }
+
     /// Takes a network's bridge and rules away.
     pub(crate) fn remove_bridge(&self, network: &Network) {
-        let Ok(plan) = Plan::of(network) else {
-            return;
-        };
+        let plan = Plan::of(network);
         // Whoever took one away before did what is wanted.
         for (table, place, rule) in rules(network, &plan) {
             let chain = place.split(' ').next().unwrap_or_default();

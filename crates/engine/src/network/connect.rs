@@ -15,9 +15,17 @@ impl Engine {
     /// The operation.
     pub(crate) async fn network_connect(&self, mut context: Context) -> Result<Response> {
         let body: NetworkConnectBody = context.json().await?;
-        let network = self.find_network(context.param(0))?;
-        let container = self.find_container(&body.container)?;
+        let container = self.find_container(&body.container);
         let settings = body.endpoint_config.unwrap_or_default();
+        let network = match (self.find_network(context.param(0)), &container) {
+            (Ok(network), _) => network,
+            // What there is not yet may be there when the container starts.
+            (Err(_), Ok(container)) if !container.is_running() => {
+                return self.connect_later(container, context.param(0), settings);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let container = container?;
         self.check_endpoint(&network.name, &settings)?;
         let _guard = container.lock.take().await;
         check_mode(&container, &network)?;
@@ -47,6 +55,19 @@ impl Engine {
         Ok(json::response(200, serve::Body::empty(), None))
     }
 
+    fn connect_later(
+        &self,
+        container: &Container,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> Result<Response> {
+        container.update(&self.os, |data| {
+            let all = &mut data.networking.endpoints_config;
+            all.insert(network.to_string(), settings);
+        });
+        Ok(json::response(200, serve::Body::empty(), None))
+    }
+
     fn connect_running(
         &self,
         container: &Rc<Container>,
@@ -68,21 +89,25 @@ impl Engine {
             self.drop_endpoint(container, &network.name);
             return Err(error);
         }
-        let ip = endpoint.address.map(|address| address.ip.to_string());
-        self.rewrite_hosts(container, None, ip.as_deref());
-        self.turn_way_out(container)
+        if let Some(address) = &endpoint.address {
+            self.add_hosts(container, address);
+        }
+        self.turn_ways_out(container)
     }
 
-    /// Takes one endpoint away from a running container; answers with its address.
-    pub(crate) fn drop_endpoint(&self, container: &Container, network: &str) -> Option<String> {
-        let gone = {
-            let mut sandbox = container.sandbox.borrow_mut();
-            let endpoints = &mut sandbox.as_mut()?.endpoints;
-            let at = endpoints.iter().position(|one| one.network == network)?;
-            endpoints.remove(at)
+    /// Takes one endpoint away from a running container.
+    pub(crate) fn drop_endpoint(&self, container: &Container, network: &str) {
+        let (gone, task) = match &mut *container.sandbox.borrow_mut() {
+            Some(sandbox) => {
+                let endpoints = &mut sandbox.endpoints;
+                let at = endpoints.iter().position(|one| one.network == network);
+                (at.map(|at| endpoints.remove(at)), sandbox.task)
+            }
+            None => (None, None),
         };
-        self.unplug_endpoint(&gone);
-        Some(gone.address?.ip.to_string())
+        if let Some(gone) = gone {
+            self.unplug_from(&gone, task);
+        }
     }
 }
 

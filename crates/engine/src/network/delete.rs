@@ -30,7 +30,22 @@ impl Engine {
                 "error while removing network: network {name} id {id} has active endpoints"
             )));
         }
-        self.remove_bridge(network);
+        if network.config_only {
+            let networks = self.networks.borrow();
+            if networks
+                .values()
+                .any(|other| other.config_from.network == *name)
+            {
+                return Err(ApiError::forbidden(format!(
+                    "error while removing network: configuration network \"{name}\" is in use"
+                )));
+            }
+        }
+        match network.driver.as_str() {
+            "bridge" => self.remove_bridge(network),
+            _ => self.remove_parent(network),
+        }
+        self.chosen_subnets.borrow_mut().remove(id);
         self.networks.borrow_mut().remove(name);
         self.save_networks();
         let more = [("name", name.as_str()), ("type", &network.driver)];

@@ -5,7 +5,7 @@
 //! port 53: so a container may have a name server of its own on port 53.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use clock::JoinHandle;
@@ -103,11 +103,35 @@ fn emit_name(name: &str) -> Vec<u8> {
     out
 }
 
-/// The address that `4.3.2.1.in-addr.arpa` asks for.
-fn reverse(name: &str) -> Option<Ipv4Addr> {
+/// The address that `4.3.2.1.in-addr.arpa` asks for, or 32 digits before `.ip6.arpa`.
+fn reverse(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        let digit = |text: &str| text.parse::<char>().ok()?.to_digit(16);
+        let digits: Option<Vec<u32>> = digits.split('.').rev().map(digit).collect();
+        let digits = digits.filter(|digits| digits.len() == 32)?;
+        let bits = digits
+            .iter()
+            .fold(0u128, |bits, &digit| bits << 4 | u128::from(digit));
+        return Some(Ipv6Addr::from_bits(bits).into());
+    }
     let backwards: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
     let [d, c, b, a] = backwards.octets();
-    Some(Ipv4Addr::new(a, b, c, d))
+    Some(Ipv4Addr::new(a, b, c, d).into())
+}
+
+fn octets(ip: &IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+/// Any address of the same family.
+fn unspecified(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// The name server of one container. Dropping it stops it.
@@ -161,7 +185,7 @@ impl Engine {
     }
 
     /// Addresses of a name, as a container sees it: those of the containers on its users' networks.
-    fn resolve_name(&self, container: &Container, name: &str) -> Option<Vec<Ipv4Addr>> {
+    fn resolve_name(&self, container: &Container, name: &str) -> Option<Vec<IpAddr>> {
         let mut found = Vec::new();
         let links = self.user_links(container);
         for network in self.user_networks(container) {
@@ -178,7 +202,7 @@ impl Engine {
                 if (linked || names.any(|known| known.eq_ignore_ascii_case(bare)))
                     && let Some(address) = endpoint.address
                 {
-                    found.push(address.ip);
+                    found.extend(address.ips());
                 }
             }
         }
@@ -193,12 +217,15 @@ impl Engine {
     }
 
     /// The name that goes with an address on one of a container's networks.
-    fn resolve_address(&self, container: &Container, ip: Ipv4Addr) -> Option<String> {
+    fn resolve_address(&self, container: &Container, ip: IpAddr) -> Option<String> {
         self.user_networks(container).iter().find_map(|network| {
             let endpoints = self.endpoints_of(network);
-            let owner = endpoints
-                .iter()
-                .find(|(_, endpoint)| endpoint.address.as_ref().is_some_and(|at| at.ip == ip));
+            let owner = endpoints.iter().find(|(_, endpoint)| {
+                endpoint
+                    .address
+                    .as_ref()
+                    .is_some_and(|at| at.ips().any(|own| own == ip))
+            });
             owner.map(|(other, _)| format!("{}.{network}", other.name()))
         })
     }
@@ -245,11 +272,10 @@ impl Asked {
             }
             TYPE_A | TYPE_AAAA | TYPE_ANY => {
                 let found = engine.resolve_name(container, &question.name)?;
-                let records: Vec<Vec<u8>> = match question.kind {
-                    // The name is there, without addresses of that family.
-                    TYPE_AAAA => Vec::new(),
-                    _ => found.iter().map(|ip| ip.octets().to_vec()).collect(),
-                };
+                // The name may be there without addresses of that family.
+                let wants_v6 = question.kind == TYPE_AAAA;
+                let fitting = found.iter().filter(|ip| ip.is_ipv6() == wants_v6);
+                let records: Vec<Vec<u8>> = fitting.map(octets).collect();
                 Some(answer(message, question, 0, &records))
             }
             _ => None,
@@ -258,17 +284,25 @@ impl Asked {
 
     /// Asks the host's name servers, one after the other, from the container's own network.
     async fn forward(&self, message: &[u8]) -> os::Result<Vec<u8>> {
-        let host_config = self.container.data.borrow().host_config.clone();
+        let names = self
+            .engine
+            .names_of(&self.container.data.borrow().host_config);
         let os = &self.engine.os;
-        let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut buf = vec![0; MESSAGE_BYTES];
         let mut why = Errno::EHOSTUNREACH;
-        for server in self.engine.name_servers(&host_config) {
-            let Ok(ip) = server.parse::<Ipv4Addr>() else {
-                continue;
+        for server in names.asked().0 {
+            let view = if server.from_host {
+                View::Host
+            } else {
+                self.view
             };
-            let socket = os.udp_bind(self.view, any)?;
-            if let Err(errno) = socket.send(message, SocketAddr::from((ip, 53))) {
+            let any = SocketAddr::new(unspecified(server.ip), 0);
+            let socket = match os.udp_bind(view, any) {
+                Ok(socket) => socket,
+                Err(_) if server.ip.is_ipv6() => continue,
+                Err(errno) => return Err(errno),
+            };
+            if let Err(errno) = socket.send(message, SocketAddr::new(server.ip, 53)) {
                 why = errno;
                 continue;
             }
@@ -423,8 +457,14 @@ mod tests {
         for wrong in [reply, cut, looped, vec![0; 5]] {
             assert_eq!(parse_question(&wrong), None);
         }
-        let ip = Ipv4Addr::new(1, 2, 3, 4);
-        assert_eq!(reverse("4.3.2.1.in-addr.arpa"), Some(ip));
-        assert_eq!(reverse("x.in-addr.arpa"), None);
+        for (name, expected) in [
+            ("4.3.2.1.in-addr.arpa".to_string(), "1.2.3.4"),
+            (format!("9.{}0.0.d.f.ip6.arpa", "0.".repeat(27)), "fd00::9"),
+        ] {
+            assert_eq!(reverse(&name), expected.parse().ok());
+        }
+        for wrong in ["x.in-addr.arpa", "1.0.ip6.arpa", "ip6.arpa"] {
+            assert_eq!(reverse(wrong), None);
+        }
     }
 }

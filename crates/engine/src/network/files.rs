@@ -1,12 +1,15 @@
 //! `/etc/hosts` and `/etc/resolv.conf` of a container.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::types::HostConfig;
 use os::{OsExt, View};
 
-use super::{is_built_in, sandbox::Sandbox};
+use super::is_built_in;
+use super::resolv::{Overrides, ResolvConf, Way};
+use super::sandbox::{Address, Sandbox};
 use crate::Engine;
 use crate::state::{Container, Data};
 
@@ -24,12 +27,11 @@ impl Engine {
         let hostname = format!("{}\n", data.config.hostname);
         for (name, content) in [
             ("hosts", self.hosts(container, &data)),
-            ("resolv.conf", self.resolv_conf(container, &data)),
             ("hostname", hostname),
         ] {
             self.write_file_of(container, name, &content)?;
         }
-        Ok(())
+        self.keep_resolv_conf(container, &self.resolv_conf(container, &data))
     }
 
     fn write_file_of(&self, container: &Container, name: &str, content: &str) -> Result<()> {
@@ -62,39 +64,47 @@ impl Engine {
         }
         let sandbox = container.sandbox.borrow();
         for ip in sandbox.iter().flat_map(Sandbox::addresses) {
-            text.push_str(&own_line(&ip, data));
+            text.push_str(&own_line(ip, data));
         }
         text
     }
 
-    /// The address that `host-gateway` stands for: that of the default bridge.
+    /// The address that `host-gateway` stands for: that of the default bridge, unless `daemon.json` names one.
     fn host_gateway(&self) -> String {
-        self.find_network("bridge")
-            .and_then(|network| super::Plan::of(&network))
-            .map_or("127.0.0.1".to_string(), |plan| plan.gateway.to_string())
+        let said = self.settings.borrow().network.host_gateway_ip.clone();
+        if !said.is_empty() {
+            return said;
+        }
+        let bridge = self.find_network("bridge").ok();
+        let plan = bridge.as_ref().map(super::Plan::of);
+        let pool = plan.as_ref().and_then(|plan| plan.first(false));
+        pool.map_or("127.0.0.1".to_string(), |pool| pool.gateway.to_string())
     }
 
-    /// Writes `/etc/hosts` again after a network has come or gone. What the container wrote itself stays.
-    pub(crate) fn rewrite_hosts(
-        &self,
-        container: &Container,
-        gone: Option<&str>,
-        new: Option<&str>,
-    ) {
+    /// Writes `/etc/hosts` again after a network has come. What the container wrote itself stays.
+    pub(crate) fn add_hosts(&self, container: &Container, address: &Address) {
         let data = container.data.borrow();
-        let path = format!("{}/hosts", container.directory);
-        let old = self
-            .os
-            .read_file_now(View::Host, path.as_bytes())
-            .unwrap_or_default();
-        let mut text = String::from_utf8_lossy(&old).into_owned();
-        if let Some(ip) = gone {
-            text = text.replace(&own_line(ip, &data), "");
-        }
-        if let Some(ip) = new {
-            text.push_str(&own_line(ip, &data));
-        }
+        let lines: String = address.ips().map(|ip| own_line(ip, &data)).collect();
+        let text = self.hosts_now(container) + &lines;
         let _ = self.write_file_of(container, "hosts", &text);
+    }
+
+    /// Takes the names of a user's network out of `/etc/hosts`. As with Docker that is every line that ends with
+    /// one of them, also one of another network.
+    pub(crate) fn remove_hosts(&self, container: &Container, names: &[String]) {
+        let old = self.hosts_now(container);
+        let names_it = |line: &&str| {
+            let last = line.trim_end().rsplit_once('\t');
+            last.is_none_or(|(_, last)| !names.iter().any(|name| name == last))
+        };
+        let text: String = old.split_inclusive('\n').filter(names_it).collect();
+        let _ = self.write_file_of(container, "hosts", &text);
+    }
+
+    fn hosts_now(&self, container: &Container) -> String {
+        let path = format!("{}/hosts", container.directory);
+        let old = self.os.read_file_now(View::Host, path.as_bytes());
+        String::from_utf8_lossy(&old.unwrap_or_default()).into_owned()
     }
 
     /// Where a container is on the default bridge has changed: those with a link to it are told.
@@ -109,9 +119,7 @@ impl Engine {
             let links = self.linked(&parent.data.borrow());
             for (alias, _) in links.iter().filter(|(_, linked)| linked.id == child.id) {
                 let names = format!("\t{}\n", linked_names(alias, &child.data.borrow()));
-                let path = format!("{}/hosts", parent.directory);
-                let old = self.os.read_file_now(View::Host, path.as_bytes());
-                let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
+                let old = self.hosts_now(&parent);
                 let lines = old.split_inclusive('\n');
                 let mut text: String = lines.filter(|line| !line.ends_with(&names)).collect();
                 text.push_str(&format!("{ip}{names}"));
@@ -120,65 +128,59 @@ impl Engine {
         }
     }
 
-    /// Writes `/etc/resolv.conf`, also after the first user's network has come.
+    /// Writes `/etc/resolv.conf` again after the first user's network has come. What the container wrote itself
+    /// stays.
     pub(crate) fn write_resolv_conf(&self, container: &Container) -> Result<()> {
+        let path = format!("{}/resolv.conf", container.directory);
+        let kept = self.os.read_file_now(View::Host, path.as_bytes());
+        let ours = self
+            .os
+            .read_file_now(View::Host, hash_path(&path).as_bytes());
+        if let (Ok(kept), Ok(ours)) = (kept, ours)
+            && oci::Digest::of(&kept).to_string().as_bytes() != ours
+        {
+            return Ok(());
+        }
         let text = self.resolv_conf(container, &container.data.borrow());
-        self.write_file_of(container, "resolv.conf", &text)
+        self.keep_resolv_conf(container, &text)
+    }
+
+    /// The file, and what it was when the daemon wrote it.
+    fn keep_resolv_conf(&self, container: &Container, text: &str) -> Result<()> {
+        let hash = oci::Digest::of(text.as_bytes()).to_string();
+        self.write_file_of(container, "resolv.conf", text)?;
+        self.write_file_of(container, "resolv.conf.hash", &hash)
     }
 
     fn resolv_conf(&self, container: &Container, data: &Data) -> String {
-        let host = &data.host_config;
-        let own = self
-            .os
-            .read_file_now(View::Host, b"/etc/resolv.conf")
-            .unwrap_or_default();
-        let own = String::from_utf8_lossy(&own).into_owned();
-        if host.network_mode == "host" && !says_names(host) {
-            return own;
-        }
-        let words = |word: &str| -> Vec<String> {
-            let lines = own.lines().filter_map(|line| line.strip_prefix(word));
-            lines.map(|rest| rest.trim().to_string()).collect()
+        let way = match () {
+            () if data.host_config.network_mode == "host" => Way::Host,
+            () if self.needs_resolver(container) => Way::Internal,
+            () => Way::Legacy,
         };
-        let mut text = String::new();
-        let internal = self.needs_resolver(container);
-        let servers = match internal {
-            true => vec![RESOLVER.to_string()],
-            false => self.name_servers(host),
-        };
-        for server in servers {
-            let _ = writeln!(text, "nameserver {server}");
-        }
-        for (word, said) in [("search", &host.dns_search), ("options", &host.dns_options)] {
-            let said = said.as_ref().filter(|list| !list.is_empty());
-            let mut list = said.map_or_else(|| words(&format!("{word} ")), Clone::clone);
-            // `--dns-search .`: none at all.
-            list.retain(|entry| entry != ".");
-            if internal && word == "options" && !list.iter().any(|one| one.starts_with("ndots:")) {
-                list.push("ndots:0".to_string());
-            }
-            if !list.is_empty() {
-                let _ = writeln!(text, "{word} {}", list.join(" "));
-            }
-        }
-        text
+        let sandbox = container.sandbox.borrow();
+        let has_ipv6 = sandbox
+            .iter()
+            .flat_map(Sandbox::addresses)
+            .any(|ip| ip.is_ipv6());
+        self.names_of(&data.host_config).emit(way, has_ipv6)
     }
 
-    /// The name servers of `--dns`, or the host's that a container can reach.
-    pub(crate) fn name_servers(&self, host: &HostConfig) -> Vec<String> {
-        if let Some(said) = host.dns.as_ref().filter(|list| !list.is_empty()) {
-            return said.clone();
-        }
-        let own = self
-            .os
-            .read_file_now(View::Host, b"/etc/resolv.conf")
-            .unwrap_or_default();
-        String::from_utf8_lossy(&own)
-            .lines()
-            .filter_map(|line| line.strip_prefix("nameserver "))
-            .map(|server| server.trim().to_string())
-            .filter(|server| !server.starts_with("127.") && server != "::1")
-            .collect()
+    /// Where names come from: the host's file, and what the user or `daemon.json` says instead.
+    pub(crate) fn names_of(&self, host: &HostConfig) -> ResolvConf {
+        let own = self.os.read_file_now(View::Host, b"/etc/resolv.conf").ok();
+        let own = own.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let settings = self.settings.borrow();
+        let said = |asked: &Option<Vec<String>>, daemon: &Vec<String>| match asked {
+            Some(list) if !list.is_empty() => list.clone(),
+            _ => daemon.clone(),
+        };
+        let said = Overrides {
+            servers: said(&host.dns, &settings.network.dns),
+            search: said(&host.dns_search, &settings.network.dns_search),
+            options: said(&host.dns_options, &settings.network.dns_opts),
+        };
+        ResolvConf::new(own.as_deref(), said)
     }
 
     /// Whether a container is on a user's network, whose names only the daemon knows.
@@ -221,25 +223,28 @@ fn linked_names(alias: &str, child: &Data) -> String {
     names
 }
 
-/// The line of a container's own name.
-fn own_line(ip: &str, data: &Data) -> String {
-    let (host, domain) = (&data.config.hostname, &data.config.domainname);
-    match domain.is_empty() {
-        true => format!("{ip}\t{host}\n"),
-        false => format!("{ip}\t{host}.{domain} {host}\n"),
-    }
+/// The file beside `resolv.conf` that tells whether somebody changed it.
+fn hash_path(path: &str) -> String {
+    format!("{path}.hash")
 }
 
-fn says_names(host: &HostConfig) -> bool {
-    [&host.dns, &host.dns_search, &host.dns_options]
-        .iter()
-        .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+/// The line of a container's own name.
+fn own_line(ip: IpAddr, data: &Data) -> String {
+    let (host, domain) = (&data.config.hostname, &data.config.domainname);
+    let whole = match domain.is_empty() {
+        true => host.clone(),
+        false => format!("{host}.{domain}"),
+    };
+    match whole.split_once('.') {
+        Some((short, _)) => format!("{ip}\t{whole} {short}\n"),
+        None => format!("{ip}\t{whole}\n"),
+    }
 }
 
 impl Sandbox {
     /// Addresses in the order of the links.
-    fn addresses(&self) -> Vec<String> {
+    fn addresses(&self) -> Vec<IpAddr> {
         let addresses = self.endpoints.iter().filter_map(|one| one.address.as_ref());
-        addresses.map(|address| address.ip.to_string()).collect()
+        addresses.flat_map(Address::ips).collect()
     }
 }

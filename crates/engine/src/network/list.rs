@@ -14,7 +14,11 @@ impl Engine {
     pub(crate) async fn network_list(&self, context: Context) -> Result<Response> {
         let filters = Filters::parse(context.query.text("filters"))?;
         filters.accept(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-        let dangling = filters.boolean("dangling")?;
+        let dangling = filters.boolean("dangling").map_err(|_| {
+            ApiError::invalid(
+                "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+            )
+        })?;
         if let Some(value) = filters
             .values("type")
             .find(|value| !["builtin", "custom"].contains(value))
@@ -31,8 +35,8 @@ impl Engine {
         let rows: Vec<Network> = networks
             .into_iter()
             .filter(|network| {
-                let unused =
-                    !is_built_in(&network.name) && self.endpoints_of(&network.name).is_empty();
+                // Docker does not look who is on them when it lists.
+                let unused = !is_built_in(&network.name);
                 filters.any("name", |value| network.name.contains(value))
                     && filters.any("id", |value| network.id.starts_with(value))
                     && filters.exact("driver", &network.driver)

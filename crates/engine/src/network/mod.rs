@@ -1,9 +1,10 @@
 //! Networks: the three every Docker has, and those of users. A network of driver `bridge` is a bridge on
-//! the host with rules of the packet filter; a container on it has a pair of links.
+//! the host with rules of the packet filter; a container on it has a pair of links. One of driver `macvlan` or
+//! `ipvlan` puts containers beside the host on one of its own links.
 //!
-//! Reading order: `subnet` (addresses), `bridge` (the host's side), `sandbox` (a container's side),
-//! `ports` and `proxy` (publishing), `files` (`/etc/hosts`, `/etc/resolv.conf`), `dns` (names of containers);
-//! then a verb a file.
+//! Reading order: `subnet` (addresses), `bridge` and `lan` (the host's side), `sandbox` (a container's side),
+//! `ports` and `proxy` (publishing), `files` and `resolv` (`/etc/hosts`, `/etc/resolv.conf`), `dns` (names of
+//! containers), `settings` (`daemon.json`); then a verb a file.
 
 mod bridge;
 mod connect;
@@ -13,16 +14,19 @@ mod disconnect;
 mod dns;
 mod files;
 mod inspect;
+mod lan;
 mod links;
 mod list;
 pub(crate) mod ports;
 mod proxy;
 mod prune;
+mod resolv;
 pub(crate) mod sandbox;
+pub(crate) mod settings;
 mod subnet;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::timestamp;
@@ -42,38 +46,87 @@ const BUILT_IN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("n
 /// Option with the name of a network's bridge.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
-/// A user's network on disk, and whether the user chose its subnet.
-type Kept = (Network, bool);
+/// A user's network on disk, and how many of its subnets the user chose: they are the first.
+type Kept = (Network, usize);
 
-/// How a bridge network's addresses are laid out.
-pub(crate) struct Plan {
+/// A subnet of a network.
+pub(crate) struct Pool {
     pub(crate) subnet: Subnet,
     /// Where containers' addresses are chosen.
     pub(crate) range: Subnet,
-    pub(crate) gateway: Ipv4Addr,
+    pub(crate) gateway: IpAddr,
     /// Addresses that containers do not get.
-    pub(crate) reserved: Vec<Ipv4Addr>,
-    /// The bridge.
+    pub(crate) reserved: Vec<IpAddr>,
+}
+
+impl Pool {
+    fn of(config: &IpamConfig) -> Option<Pool> {
+        let subnet = Subnet::parse(&config.subnet)?;
+        let range = Subnet::parse(&config.ip_range).unwrap_or(subnet);
+        let spare = config.auxiliary_addresses.iter().flatten();
+        let mut reserved: Vec<IpAddr> = spare.filter_map(|(_, ip)| ip.parse().ok()).collect();
+        let gateway = match config.gateway.parse() {
+            Ok(gateway) => gateway,
+            // Inspect shows only the gateway that the user or Docker's pools name.
+            Err(_) => subnet.lowest_free(&range, |ip| reserved.contains(&ip))?,
+        };
+        reserved.push(gateway);
+        Some(Pool {
+            subnet,
+            range,
+            gateway,
+            reserved,
+        })
+    }
+}
+
+/// How a network's addresses are laid out.
+pub(crate) struct Plan {
+    /// As they were asked for; those of IPv6 only if the network has IPv6.
+    pub(crate) pools: Vec<Pool>,
+    /// The bridge of a bridge network.
     pub(crate) bridge: String,
 }
 
 impl Plan {
-    pub(crate) fn of(network: &Network) -> Result<Plan> {
-        let broken = || ApiError::system(format!("network {} has no subnet", network.name));
-        let config = network.ipam.config.iter().flatten().next();
-        let config = config.ok_or_else(broken)?;
-        let subnet = Subnet::parse(&config.subnet).ok_or_else(broken)?;
-        let gateway = config.gateway.parse().map_err(|_| broken())?;
-        let spare = config.auxiliary_addresses.iter().flatten();
-        let spare = spare.filter_map(|(_, ip)| ip.parse().ok());
-        Ok(Plan {
-            subnet,
-            range: Subnet::parse(&config.ip_range).unwrap_or(subnet),
-            gateway,
-            reserved: spare.chain([gateway]).collect(),
+    pub(crate) fn of(network: &Network) -> Plan {
+        let pools = network.ipam.config.iter().flatten().filter_map(Pool::of);
+        Plan {
+            pools: pools
+                .filter(|pool| network.enable_ipv6 || !pool.subnet.is_v6())
+                .collect(),
             bridge: bridge_name(network),
-        })
+        }
     }
+
+    /// The first subnet of a family.
+    pub(crate) fn first(&self, v6: bool) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.is_v6() == v6)
+    }
+}
+
+/// An option of a bridge network.
+fn bridge_option<'a>(network: &'a Network, name: &str) -> Option<&'a str> {
+    let value = network
+        .options
+        .iter()
+        .find(|(key, _)| key.strip_prefix("com.docker.network.bridge.") == Some(name));
+    value.map(|(_, value)| value.as_str())
+}
+
+/// As Go reads a boolean.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// The largest packet that a network's options name.
+pub(crate) fn mtu_of(network: &Network) -> Option<u32> {
+    let mtu = network.options.get("com.docker.network.driver.mtu")?;
+    mtu.parse().ok().filter(|&mtu| mtu > 0)
 }
 
 /// What a network's bridge is called.
@@ -84,14 +137,32 @@ fn bridge_name(network: &Network) -> String {
     }
 }
 
+/// Several errors as one text.
+pub(crate) fn join(errors: &[String]) -> String {
+    match errors {
+        [one] => one.clone(),
+        _ => format!("* {}", errors.join("\n* ")),
+    }
+}
+
 /// Whether Docker made it.
 pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(known, _)| *known == name)
 }
 
-/// The address of `--ip`.
-fn wanted_ip(settings: &EndpointSettings) -> Option<Ipv4Addr> {
-    wanted(settings, "IPv4Address")?.parse().ok()
+/// The address of `--ip` or `--ip6`.
+fn wanted_ip(settings: &EndpointSettings, v6: bool) -> Option<IpAddr> {
+    let key = if v6 { "IPv6Address" } else { "IPv4Address" };
+    let ip: IpAddr = wanted(settings, key)?.parse().ok()?;
+    (ip.is_ipv6() == v6).then_some(ip)
+}
+
+/// The addresses of `--link-local-ip`.
+fn link_local_ips(settings: &EndpointSettings) -> Vec<IpAddr> {
+    let config = settings.ipam_config.as_ref();
+    let list = config.and_then(|config| config["LinkLocalIPs"].as_array());
+    let list = list.into_iter().flatten();
+    list.filter_map(|ip| ip.as_str()?.parse().ok()).collect()
 }
 
 /// An address the user asks for, as it was written.
@@ -117,29 +188,66 @@ impl Engine {
                 ..Network::default()
             };
             if driver == "bridge" {
-                network.ipam.config = Some(vec![IpamConfig {
-                    subnet: "172.17.0.0/16".to_string(),
-                    gateway: "172.17.0.1".to_string(),
-                    ..IpamConfig::default()
-                }]);
-                network.options = [
-                    ("default_bridge", "true"),
-                    ("enable_icc", "true"),
-                    ("enable_ip_masquerade", "true"),
-                    ("host_binding_ipv4", "0.0.0.0"),
-                    ("name", "docker0"),
-                ]
-                .map(|(key, value)| {
-                    let key = format!("com.docker.network.bridge.{key}");
-                    (key, value.to_string())
-                })
-                .into();
-                let mtu = "com.docker.network.driver.mtu".to_string();
-                network.options.insert(mtu, "1500".to_string());
+                self.settings_of_bridge(&mut network);
             }
             (name.to_string(), network)
         };
         BUILT_IN.into_iter().map(make).collect()
+    }
+
+    /// What of the default bridge `daemon.json` says.
+    fn settings_of_bridge(&self, network: &mut Network) {
+        let settings = &self.settings.borrow().network;
+        let bip = if settings.bip.is_empty() {
+            "172.17.0.1/16"
+        } else {
+            &settings.bip
+        };
+        if let Some((ip, prefix)) = subnet::parse_prefix(bip) {
+            network.ipam.config = Some(vec![IpamConfig {
+                subnet: Subnet::of(ip, prefix).to_string(),
+                ip_range: settings.fixed_cidr.clone(),
+                gateway: ip.to_string(),
+                ..IpamConfig::default()
+            }]);
+        }
+        network.enable_ipv6 = settings.ipv6;
+        if settings.ipv6 {
+            let subnet = match Subnet::parse(&settings.fixed_cidr_v6) {
+                Some(subnet) => Some(subnet),
+                None => self.own_pools_v6().next(),
+            };
+            network
+                .ipam
+                .config
+                .get_or_insert_default()
+                .extend(subnet.map(|subnet| IpamConfig {
+                    subnet: subnet.to_string(),
+                    ..IpamConfig::default()
+                }));
+        }
+        let host_binding = if settings.ip.is_empty() {
+            "0.0.0.0"
+        } else {
+            &settings.ip
+        };
+        network.options = [
+            ("default_bridge", "true"),
+            ("enable_icc", if settings.icc { "true" } else { "false" }),
+            (
+                "enable_ip_masquerade",
+                if settings.ip_masq { "true" } else { "false" },
+            ),
+            ("host_binding_ipv4", host_binding),
+            ("name", "docker0"),
+        ]
+        .map(|(key, value)| {
+            let key = format!("com.docker.network.bridge.{key}");
+            (key, value.to_string())
+        })
+        .into();
+        let mtu = "com.docker.network.driver.mtu".to_string();
+        network.options.insert(mtu, settings.mtu.to_string());
     }
 
     /// By name, whole id, or the beginning of an id.
@@ -169,6 +277,9 @@ impl Engine {
     ) -> Result<NetworkingConfig> {
         let mode = &host.network_mode;
         if mode.starts_with("container:") {
+            for (name, settings) in &asked.endpoints_config {
+                self.check_asked(name, settings)?;
+            }
             return Ok(NetworkingConfig::default());
         }
         let name_of = |typed: &str| match typed {
@@ -188,80 +299,92 @@ impl Engine {
             own.mac_address = mac_address.to_string();
         }
         for (name, settings) in &all {
-            self.check_endpoint(name, settings).map_err(|error| {
-                let text = error.message;
-                ApiError::invalid(format!("invalid config for network {name}: {text}"))
-            })?;
+            self.check_asked(name, settings)?;
         }
         Ok(NetworkingConfig {
             endpoints_config: all,
         })
     }
 
+    /// What a new container cannot have on a network.
+    fn check_asked(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
+        self.check_endpoint(name, settings).map_err(|error| {
+            let text = error.message;
+            ApiError::invalid(format!("invalid config for network {name}: {text}"))
+        })
+    }
+
     /// What a network cannot give.
     pub(crate) fn check_endpoint(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
-        const NO_SUBNET: &str = "user specified IP address is supported only when connecting to networks with \
-                                 user configured subnets";
-        let mut wrong = Vec::new();
-        let (v4, v6) = (
-            wanted(settings, "IPv4Address"),
-            wanted(settings, "IPv6Address"),
-        );
-        let invalid_v4 = format!("invalid IPv4 address: {}", v4.unwrap_or_default());
-        let outside = format!(
-            "no configured subnet or ip-range contain the IP address {}",
-            v4.unwrap_or_default()
-        );
-        if v4.is_some() && wanted_ip(settings).is_none() {
-            wrong.push(invalid_v4.as_str());
+        let mut wrong: Vec<String> = Vec::new();
+        let asked = [(false, "IPv4"), (true, "IPv6")].map(|(v6, family)| {
+            let text = wanted(settings, &format!("{family}Address"));
+            if let Some(text) = text
+                && wanted_ip(settings, v6).is_none()
+            {
+                wrong.push(format!("invalid {family} address: {text}"));
+            }
+            (v6, text)
+        });
+        let mac = &settings.mac_address;
+        if !mac.is_empty() && sandbox::parse_mac(mac).is_none() {
+            wrong.push(format!("invalid MAC address: {mac}"));
         }
-        if is_built_in(name) {
+        if is_built_in(name) || name.starts_with("container:") {
+            if asked.iter().any(|(_, text)| text.is_some()) {
+                wrong.push(
+                    "user specified IP address is supported on user defined networks only"
+                        .to_string(),
+                );
+            }
             if settings
                 .aliases
                 .as_ref()
                 .is_some_and(|list| !list.is_empty())
             {
                 wrong.push(
-                    "network-scoped alias is supported only for containers in user defined networks",
+                    "network-scoped alias is supported only for containers in user defined networks".to_string(),
                 );
             }
-            if v4.or(v6).is_some() {
-                wrong.push("user specified IP address is supported on user defined networks only");
-            }
-        } else if let Ok(network) = self.find_network(name) {
-            let plan = Plan::of(&network).ok();
-            let contains = |ip| plan.as_ref().is_some_and(|plan| plan.subnet.contains(ip));
-            match wanted_ip(settings) {
-                Some(_) if !self.has_own_subnet(&network) => wrong.push(NO_SUBNET),
-                Some(ip) if !contains(ip) => wrong.push(&outside),
-                _ => {}
-            }
-            // Networks have no subnet of IPv6.
-            if v6.is_some() {
-                wrong.push(NO_SUBNET);
+        }
+        if let Ok(network) = self.find_network(name) {
+            let chosen = self.chosen_subnets(&network);
+            for (v6, text) in asked {
+                let Some(text) = text else {
+                    continue;
+                };
+                let own: Vec<&Subnet> = chosen.iter().filter(|one| one.is_v6() == v6).collect();
+                let ip = text.parse();
+                if own.is_empty() {
+                    wrong.push(
+                        "user specified IP address is supported only when connecting to networks with user \
+                         configured subnets"
+                            .to_string(),
+                    );
+                } else if !ip.is_ok_and(|ip| own.iter().any(|subnet| subnet.contains(ip))) {
+                    wrong.push(format!(
+                        "no configured subnet or ip-range contain the IP address {text}"
+                    ));
+                }
             }
         }
-        let mac = &settings.mac_address;
-        let invalid_mac = format!("invalid MAC address: {mac}");
-        if !mac.is_empty() && sandbox::parse_mac(mac).is_none() {
-            wrong.push(&invalid_mac);
+        if wrong.is_empty() {
+            return Ok(());
         }
-        match wrong[..] {
-            [] => Ok(()),
-            [one] => Err(ApiError::invalid(format!(
-                "invalid endpoint settings:\n{one}"
-            ))),
-            _ => Err(ApiError::invalid(format!(
-                "invalid endpoint settings:\n* {}",
-                wrong.join("\n* ")
-            ))),
-        }
+        Err(ApiError::invalid(format!(
+            "invalid endpoint settings:\n{}",
+            join(&wrong)
+        )))
     }
 
-    /// Whether the user said which subnet it has.
-    fn has_own_subnet(&self, network: &Network) -> bool {
+    /// The subnets that the user said it has.
+    fn chosen_subnets(&self, network: &Network) -> Vec<Subnet> {
         let chosen = self.chosen_subnets.borrow();
-        chosen.contains(&network.id)
+        let count = chosen.get(&network.id).copied().unwrap_or(0);
+        let config = network.ipam.config.iter().flatten().take(count);
+        config
+            .filter_map(|config| Subnet::parse(&config.subnet))
+            .collect()
     }
 
     /// How a container is on its networks, as inspect and the list show it.
@@ -273,7 +396,9 @@ impl Engine {
         let mut all = data.networking.endpoints_config.clone();
         let sandbox = container.sandbox.borrow();
         for (name, settings) in &mut all {
-            if let Ok(network) = self.find_network(name) {
+            if settings.network_id.is_empty()
+                && let Ok(network) = self.find_network(name)
+            {
                 settings.network_id = network.id;
             }
             let mut endpoints = sandbox.iter().flat_map(|sandbox| &sandbox.endpoints);
@@ -347,8 +472,11 @@ impl Engine {
                 ..EndpointResource::default()
             };
             if let Some(address) = &endpoint.address {
-                resource.mac_address = mac_text(&address.mac);
+                resource.mac_address = address.mac.as_ref().map(mac_text).unwrap_or_default();
                 resource.ipv4_address = format!("{}/{}", address.ip, address.prefix);
+                if let Some(v6) = &address.v6 {
+                    resource.ipv6_address = format!("{}/{}", v6.ip, v6.prefix);
+                }
             }
             network.containers.insert(container.id.clone(), resource);
         }
@@ -366,9 +494,9 @@ impl Engine {
         let kept = self.os.read_file_now(View::Host, path.as_bytes()).ok();
         let kept = kept.and_then(|bytes| serde_json::from_slice::<Vec<Kept>>(&bytes).ok());
         for (network, chosen) in kept.into_iter().flatten() {
-            if chosen {
-                self.chosen_subnets.borrow_mut().insert(network.id.clone());
-            }
+            self.chosen_subnets
+                .borrow_mut()
+                .insert(network.id.clone(), chosen);
             networks.insert(network.name.clone(), network);
         }
         *self.networks.borrow_mut() = networks;
@@ -380,7 +508,7 @@ impl Engine {
         let kept: Vec<Kept> = networks
             .values()
             .filter(|network| !is_built_in(&network.name))
-            .map(|network| (network.clone(), self.has_own_subnet(network)))
+            .map(|network| (network.clone(), self.chosen_subnets(network).len()))
             .collect();
         let path = self.networks_path();
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);

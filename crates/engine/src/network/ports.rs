@@ -8,6 +8,7 @@ use engine_api::types::{Port, PortBinding};
 use os::{Errno, OsExt, View};
 
 use super::proxy::Proxy;
+use super::sandbox::{Address, Via};
 use crate::Engine;
 use crate::state::{Container, Data};
 
@@ -21,7 +22,7 @@ pub(crate) struct Published {
     protocol: &'static str,
     host_ip: IpAddr,
     host_port: u16,
-    to: Ipv4Addr,
+    to: IpAddr,
     bridge: String,
     _proxy: Proxy,
 }
@@ -63,11 +64,8 @@ fn parse_host_ports(text: &str) -> Option<Option<(u16, u16)>> {
 pub(crate) fn check(host: &engine_api::types::HostConfig) -> Result<()> {
     let invalid = |text: &str| ApiError::invalid(format!("invalid port specification: \"{text}\""));
     for (port, bindings) in &host.port_bindings {
-        let Some((_, protocol)) = parse_port(port) else {
+        if parse_port(port).is_none() {
             return Err(invalid(port.split('/').next().unwrap_or_default()));
-        };
-        if protocol == "sctp" && !bindings.is_empty() {
-            return Err(ApiError::unsupported("publishing SCTP ports"));
         }
         for binding in bindings {
             parse_host_ports(&binding.host_port).ok_or_else(|| invalid(&binding.host_port))?;
@@ -122,6 +120,8 @@ enum Refused {
     InUse(u16, Errno),
     /// All of a range are given.
     Exhausted,
+    /// The kernel does not have the protocol.
+    NoProtocol,
 }
 
 impl Refused {
@@ -133,6 +133,9 @@ impl Refused {
                 format!("Bind for {} failed: port is already allocated", at(*port))
             }
             Refused::Exhausted => "all ports are allocated".to_string(),
+            Refused::NoProtocol => {
+                "Error starting userland proxy: protocol not supported".to_string()
+            }
             Refused::InUse(port, errno) => format!(
                 "Error starting userland proxy: listen {protocol}{family} {}: bind: {}",
                 at(*port),
@@ -145,11 +148,11 @@ impl Refused {
 impl Published {
     /// The rules, as `iptables` takes them: table and line behind `-A` or `-D`.
     fn rules(&self) -> Vec<(&'static str, String)> {
-        let IpAddr::V4(host_ip) = self.host_ip else {
+        let (IpAddr::V4(host_ip), IpAddr::V4(to)) = (self.host_ip, self.to) else {
             // Over IPv6 only the proxy serves.
             return Vec::new();
         };
-        let (bridge, to, protocol, port) = (&self.bridge, self.to, self.protocol, self.port);
+        let (bridge, protocol, port) = (&self.bridge, self.protocol, self.port);
         let destination = match host_ip.is_unspecified() {
             true => String::new(),
             false => format!("-d {host_ip}/32 "),
@@ -193,9 +196,8 @@ impl Engine {
         };
         let endpoint = {
             let sandbox = container.sandbox.borrow();
-            sandbox
-                .as_ref()
-                .and_then(|sandbox| sandbox.outward().cloned())
+            let sandbox = sandbox.as_ref();
+            sandbox.and_then(|sandbox| sandbox.outward(false).cloned())
         };
         let Some((endpoint, address)) = endpoint.and_then(|found| {
             let address = found.address.clone()?;
@@ -203,9 +205,17 @@ impl Engine {
         }) else {
             return Ok(());
         };
+        // What is on the host's own network needs no port of the host.
+        let Via::Bridge { bridge, .. } = &address.via else {
+            return Ok(());
+        };
+        let binding = self.find_network(&endpoint.network)?;
+        let binding =
+            super::bridge_option(&binding, "host_binding_ipv4").and_then(|ip| ip.parse().ok());
+        let binding = binding.filter(|ip: &IpAddr| !ip.is_unspecified());
         for wanted in &wanted {
             let published = self
-                .bind_port(wanted, address.ip, &address.bridge)
+                .bind_port(wanted, &address, binding, bridge)
                 .map_err(|text| {
                     ApiError::system(format!(
                         "driver failed programming external connectivity on endpoint {name} ({}): {text}",
@@ -249,10 +259,11 @@ impl Engine {
     fn bind_port(
         &self,
         wanted: &Wanted,
-        to: Ipv4Addr,
+        to: &Address,
+        binding: Option<IpAddr>,
         bridge: &str,
     ) -> std::result::Result<Vec<Published>, String> {
-        let addresses = match wanted.host_ip {
+        let addresses = match wanted.host_ip.or(binding) {
             Some(ip) => vec![ip],
             None if self.has_ipv6() => vec![
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -260,11 +271,23 @@ impl Engine {
             ],
             None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         };
+        if wanted.protocol == "sctp" {
+            return Err(Refused::NoProtocol.text(addresses[0], wanted.protocol));
+        }
         let (first, last) = wanted.host_ports.unwrap_or_else(|| self.ephemeral_ports());
         let exact = first == last;
+        // A port that was free before is not given again at once.
+        let place = (addresses[0], wanted.protocol);
+        let begin = match wanted.host_ports {
+            None => {
+                let next = self.next_ports.borrow().get(&place).copied();
+                next.unwrap_or(first).clamp(first, last)
+            }
+            Some(_) => first,
+        };
         let (mut attempts, mut why) = (0, Refused::Exhausted);
         let mut refused_at = addresses[0];
-        for host_port in first..=last {
+        for host_port in (begin..=last).chain(first..begin) {
             let mut published = Vec::new();
             for &ip in &addresses {
                 if self.is_allocated(ip, host_port, wanted.protocol) {
@@ -274,14 +297,18 @@ impl Engine {
                     break;
                 }
                 let from = SocketAddr::new(ip, host_port);
-                let behind = SocketAddr::new(IpAddr::V4(to), wanted.port);
+                let behind = match &to.v6 {
+                    Some(v6) if ip.is_ipv6() => IpAddr::V6(v6.ip),
+                    _ => IpAddr::V4(to.ip),
+                };
+                let behind = SocketAddr::new(behind, wanted.port);
                 match Proxy::start(&self.os, wanted.protocol == "udp", from, behind) {
                     Ok(proxy) => published.push(Published {
                         port: wanted.port,
                         protocol: wanted.protocol,
                         host_ip: ip,
                         host_port,
-                        to,
+                        to: behind.ip(),
                         bridge: bridge.to_string(),
                         _proxy: proxy,
                     }),
@@ -293,6 +320,11 @@ impl Engine {
                 }
             }
             if published.len() == addresses.len() {
+                if wanted.host_ports.is_none() {
+                    self.next_ports
+                        .borrow_mut()
+                        .insert(place, host_port.saturating_add(1));
+                }
                 return Ok(published);
             }
             if attempts == ATTEMPTS {

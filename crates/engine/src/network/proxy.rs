@@ -122,7 +122,10 @@ struct Flow {
 async fn serve_udp(os: Rc<dyn Os>, front: Rc<dyn UdpSocket>, to: SocketAddr) {
     let mut flows: BTreeMap<SocketAddr, Flow> = BTreeMap::new();
     let mut buf = vec![0; DATAGRAM_BYTES];
-    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    let any = match to {
+        SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    };
     loop {
         // What the network says of an earlier datagram is no reason to stop.
         let Ok((count, client)) = poll_fn(|cx| front.poll_receive(cx, &mut buf)).await else {

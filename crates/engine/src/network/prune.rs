@@ -23,7 +23,9 @@ impl Engine {
                 let data = container.data.borrow();
                 data.networking.endpoints_config.contains_key(&network.name)
             });
+            // Docker leaves networks without a driver of their own.
             if is_built_in(&network.name)
+                || network.config_only
                 || used
                 || prune.until.is_some_and(|until| created >= until)
                 || !prune.filters.labels(&network.labels)

@@ -234,8 +234,12 @@ impl NetNs {
                 "net/ipv4/icmp_echo_ignore_all" => settings.ignore_echo = number() != 0,
                 "net/ipv4/ip_default_ttl" => settings.ttl = number().clamp(1, 255) as u8,
                 "net/core/somaxconn" => settings.backlog_max = number(),
+                "net/bridge/bridge-nf-call-iptables" => settings.filter_bridged = number() != 0,
                 "net/ipv6/conf/all/forwarding" => settings.forward_v6 = number() != 0,
-                "net/ipv6/conf/all/disable_ipv6" => settings.no_ipv6 = number() != 0,
+                "net/ipv6/conf/all/disable_ipv6" => {
+                    // A namespace that is there has links that are there.
+                    let _ = network.set_ipv6(self.id, number() == 0);
+                }
                 "net/ipv4/ip_local_port_range" => {
                     let mut words = value.split_ascii_whitespace();
                     let mut port = || words.next()?.parse::<u16>().ok();

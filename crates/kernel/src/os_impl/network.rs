@@ -9,6 +9,7 @@ use net::netfilter::TableName;
 use net::packet::Mac as EthernetAddress;
 use net::route::{Add, Route as NetRoute, RouteKind, table};
 use net::socket::Kind;
+use net::upper::{IpvlanMode, MacvlanMode};
 use net::{Cidr, Endpoint, LinkId, Network as Stack};
 use os::network::{
     Link, LinkChange, LinkStatistics, Mac, Network, NewLink, Route, TcpListener, UdpSocket, Wire,
@@ -78,6 +79,27 @@ impl Network for KernelOs {
                 network.add_bridge(net.id, name, own.map(mac)).map(drop)
             }
             NewLink::Dummy => network.add_dummy(net.id, name, None).map(drop),
+            NewLink::Macvlan { parent, mode } => {
+                let lower = network.find_link(net.id, parent)?;
+                let mode = match mode {
+                    os::network::MacvlanMode::Private => MacvlanMode::Private,
+                    os::network::MacvlanMode::Vepa => MacvlanMode::Vepa,
+                    os::network::MacvlanMode::Bridge => MacvlanMode::Bridge,
+                    os::network::MacvlanMode::Passthru => MacvlanMode::Passthru,
+                };
+                network
+                    .add_macvlan(net.id, name, lower, mode, None)
+                    .map(drop)
+            }
+            NewLink::Ipvlan { parent, mode } => {
+                let lower = network.find_link(net.id, parent)?;
+                let mode = match mode {
+                    os::network::IpvlanMode::L2 => IpvlanMode::L2,
+                    os::network::IpvlanMode::L3 => IpvlanMode::L3,
+                    os::network::IpvlanMode::L3s => IpvlanMode::L3s,
+                };
+                network.add_ipvlan(net.id, name, lower, mode).map(drop)
+            }
             NewLink::Veth {
                 mac: own,
                 peer,
@@ -161,7 +183,10 @@ impl Network for KernelOs {
         let new = Address {
             cidr,
             broadcast: cidr.broadcast(),
-            scope: Scope::Global,
+            scope: match net::is_link_local(ip) {
+                true => Scope::Link,
+                false => Scope::Global,
+            },
             label: String::new(),
         };
         self.with_link(view, link, |network, id| network.add_address(id, new))

@@ -196,6 +196,7 @@ const FILES: &[(&str, Value)] = &[
     ("kernel/threads-max", Int(32_768, 1, MAX)),
     ("kernel/unprivileged_bpf_disabled", Fixed("2")),
     ("kernel/version", Fixed(super::system::VERSION)),
+    ("net/bridge/bridge-nf-call-iptables", NetInt(0, 0, 1)),
     ("net/core/default_qdisc", Words("fq_codel")),
     ("net/core/netdev_max_backlog", Int(1000, 0, MAX)),
     ("net/core/optmem_max", Int(131_072, 0, MAX)),

@@ -89,7 +89,9 @@ const ATTRIBUTES: &[Attribute] = &[
     shown("duplex", |v| {
         v.up()?;
         match v.link.kind {
-            LinkKind::Veth { .. } => number("full"),
+            LinkKind::Veth { .. } | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. } => {
+                number("full")
+            }
             LinkKind::Bridge(_) | LinkKind::Ethernet { .. } => number("unknown"),
             LinkKind::Loopback | LinkKind::Dummy => Err(Errno::EINVAL),
         }
@@ -100,7 +102,7 @@ const ATTRIBUTES: &[Attribute] = &[
     shown("iflink", |v| {
         let peer = match v.link.kind {
             LinkKind::Veth { peer } => peer.and_then(|peer| v.network.link(peer).ok()),
-            _ => None,
+            _ => v.link.lower().and_then(|lower| v.network.link(lower).ok()),
         };
         number(peer.map_or(v.link.index, |peer| peer.index))
     }),
@@ -130,7 +132,9 @@ const ATTRIBUTES: &[Attribute] = &[
             link.is_ok_and(|link| link.up && matches!(link.kind, LinkKind::Veth { .. }))
         };
         match v.link.kind {
-            LinkKind::Veth { .. } => number(10_000),
+            LinkKind::Veth { .. } | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. } => {
+                number(10_000)
+            }
             LinkKind::Bridge(_) if v.network.ports_of(v.id).iter().any(is_fast) => number(10_000),
             LinkKind::Bridge(_) | LinkKind::Ethernet { .. } => number(-1),
             LinkKind::Loopback | LinkKind::Dummy => Err(Errno::EINVAL),
@@ -278,7 +282,9 @@ impl View<'_> {
             (_, false) => "down",
             (LinkKind::Loopback | LinkKind::Dummy, true) => "unknown",
             _ if self.network.has_carrier(self.id) => "up",
-            (LinkKind::Veth { .. }, true) => "lowerlayerdown",
+            (LinkKind::Veth { .. } | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. }, true) => {
+                "lowerlayerdown"
+            }
             _ => "down",
         }
     }

@@ -7,6 +7,7 @@ use clock::Instant;
 use net::link::Scope;
 use net::netfilter::TableName;
 use net::route::{Add, Route, table};
+use net::upper::{IpvlanMode, MacvlanMode};
 use net::{Cidr, LinkId, Mac, NsId, address};
 
 use super::{Machine, Reply};
@@ -64,6 +65,27 @@ impl Machine {
         match after(words, "type").unwrap() {
             "bridge" => drop(self.network.add_bridge(ns, name, address)?),
             "dummy" => drop(self.network.add_dummy(ns, name, address)?),
+            kind @ ("macvlan" | "ipvlan") => {
+                let lower = self.network.find_link(ns, after(words, "link").unwrap())?;
+                let network = &mut self.network;
+                let mode = after(words, "mode").unwrap();
+                if kind == "macvlan" {
+                    let mode = match mode {
+                        "private" => MacvlanMode::Private,
+                        "vepa" => MacvlanMode::Vepa,
+                        "bridge" => MacvlanMode::Bridge,
+                        _ => MacvlanMode::Passthru,
+                    };
+                    network.add_macvlan(ns, name, lower, mode, address)?;
+                } else {
+                    let mode = match mode {
+                        "l2" => IpvlanMode::L2,
+                        "l3" => IpvlanMode::L3,
+                        _ => IpvlanMode::L3s,
+                    };
+                    network.add_ipvlan(ns, name, lower, mode)?;
+                }
+            }
             "veth" => {
                 let at = words.iter().position(|word| *word == "peer").unwrap();
                 let peer = &words[at..];

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use abi::{Errno, Result};
 use net::link::{Link, LinkKind};
+use net::upper::{IpvlanMode, MacvlanMode};
 use net::{LinkId, Network, NsId, flags};
 
 use super::super::Caller;
@@ -44,6 +45,9 @@ mod attribute {
     pub const INFO_KIND: u16 = 1;
     pub const INFO_DATA: u16 = 2;
     pub const INFO_SLAVE_KIND: u16 = 4;
+    /// In INFO_DATA of macvlan and ipvlan.
+    pub const UPPER_MODE: u16 = 1;
+    pub const UPPER_FLAGS: u16 = 2;
     /// In INFO_DATA of a pair.
     pub const VETH_PEER: u16 = 1;
 }
@@ -145,7 +149,7 @@ pub fn describe(network: &Network, id: LinkId, header: &Header, flags: u16) -> O
     let name = [link.name.as_bytes(), b"\0"].concat();
     let peer = match link.kind {
         LinkKind::Veth { peer } => peer.and_then(|peer| network.link(peer).ok()),
-        _ => None,
+        _ => link.lower().and_then(|lower| network.link(lower).ok()),
     };
     let elsewhere = peer.is_some_and(|peer| peer.ns != link.ns);
     let mut message = Message::new(kind::NEWLINK, flags, header)
@@ -181,6 +185,21 @@ pub fn describe(network: &Network, id: LinkId, header: &Header, flags: u16) -> O
         put_attribute(&mut about, a::INFO_KIND, kind.as_bytes());
         if let Some(bridge) = link.bridge() {
             put_attribute(&mut about, a::INFO_DATA, &bridge_data(bridge));
+        }
+        let mut data = Vec::new();
+        match link.kind {
+            LinkKind::Macvlan { mode, .. } => {
+                put_attribute(&mut data, a::UPPER_MODE, &mode.number().to_le_bytes());
+                put_attribute(&mut data, a::UPPER_FLAGS, &0u16.to_le_bytes());
+            }
+            LinkKind::Ipvlan { mode, .. } => {
+                put_attribute(&mut data, a::UPPER_MODE, &mode.number().to_le_bytes());
+                put_attribute(&mut data, a::UPPER_FLAGS, &0u16.to_le_bytes());
+            }
+            _ => {}
+        }
+        if !data.is_empty() {
+            put_attribute(&mut about, a::INFO_DATA, &data);
         }
         if link.master.is_some() {
             put_attribute(&mut about, a::INFO_SLAVE_KIND, b"bridge");
@@ -318,6 +337,25 @@ fn create(
         let id = match kind {
             "bridge" => network.add_bridge(ns, &name, mac)?,
             "dummy" => network.add_dummy(ns, &name, mac)?,
+            "macvlan" | "ipvlan" => {
+                let lower = attributes.word(a::LINK).ok_or(Errno::EINVAL)?;
+                let lower = network.link_by_index(net.id, lower)?;
+                let mode = data.get(a::UPPER_MODE);
+                match kind {
+                    "macvlan" => {
+                        // Without a word it is the switch that decides.
+                        let number = data.word(a::UPPER_MODE).unwrap_or(2);
+                        let mode = MacvlanMode::from_number(number)?;
+                        network.add_macvlan(ns, &name, lower, mode, mac)?
+                    }
+                    _ => {
+                        let number = mode.and_then(|raw| Some([*raw.first()?, *raw.get(1)?]));
+                        // Without a word packets are routed.
+                        let mode = IpvlanMode::from_number(number.map_or(1, u16::from_le_bytes))?;
+                        network.add_ipvlan(ns, &name, lower, mode)?
+                    }
+                }
+            }
             "veth" => {
                 let peer_ns = peer_place.as_ref().map_or(net.id, |place| place.id);
                 let peer_name = peer_attributes.text(a::IFNAME)?;

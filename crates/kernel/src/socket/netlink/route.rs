@@ -53,8 +53,19 @@ pub fn dump(net: &NetNs, header: &Header, family: u16) -> Vec<Vec<u8>> {
             _ => true,
         };
         let mut routes: Vec<&Route> = space.routes.iter().filter(wanted).collect();
-        // As Linux walks its tables: by table, then by destination, default first.
-        let order = |route: &&Route| (route.dst.ip.is_ipv6(), route.table, route.dst, route.metric);
+        // As Linux walks its tables: by table, then by destination. Those of IPv4 with the default first, those of
+        // IPv6 with it last, as every network behind the ones it contains.
+        let order = |route: &&Route| {
+            let Cidr { ip, prefix } = route.dst;
+            let walk = match ip {
+                IpAddr::V4(ip) => (u128::from(ip.to_bits()), prefix),
+                IpAddr::V6(ip) => {
+                    let rest = u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+                    (ip.to_bits() | rest, 128 - prefix)
+                }
+            };
+            (ip.is_ipv6(), route.table, walk, route.metric)
+        };
         routes.sort_by_key(order);
         routes
             .into_iter()
