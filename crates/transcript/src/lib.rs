@@ -8,7 +8,8 @@
 //! empty line. `#!NAME REST` is a directive: one of the whole file in its first lines, `#!ours REASON` also before
 //! a command: the playground differs there from a real Docker host and is right to; for the whole file, it is
 //! about what only the playground has. `#!needs THING` before a command: a real host prints that only where it
-//! has this (`cgroup2`: limits by version 2; `riscv64`: a processor that QEMU does not stand in for).
+//! has this (`cgroup2`: limits by version 2; `riscv64`: a processor that QEMU does not stand in for;
+//! `capabilities`: root with all of them; `time`: nothing else to do; a path: this file).
 
 use std::fmt::{self, Write as _};
 

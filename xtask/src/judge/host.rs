@@ -55,6 +55,16 @@ pub fn cgroup_version() -> &'static str {
     if in_v1 { "v1" } else { "v2" }
 }
 
+/// Whether root may do here what root may do: a container or a sandbox may have less.
+pub fn has_all_capabilities() -> bool {
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    let last: u32 = last.trim().parse().unwrap_or(40);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bound = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bound = u64::from_str_radix(bound.unwrap_or_default().trim(), 16).unwrap_or(0);
+    bound == (2 << last) - 1
+}
+
 /// All that runs share.
 #[derive(Debug)]
 pub struct Host {
@@ -73,6 +83,7 @@ impl Host {
             ("unshare", "util-linux"),
             ("ip", "iproute2"),
             ("python3", "python3"),
+            ("mkfs.ext4", "e2fsprogs"),
             ("openssl", "openssl"),
         ])?;
         images::ensure(&["drydock/node", "library/busybox"])?;
@@ -82,7 +93,9 @@ impl Host {
             28 => unpacked(SUITE_OF_28, &DAEMON)?,
             _ => unpacked(apt::SUITE, &DAEMON)?,
         };
-        let over = over(docker, &daemon, &client)?;
+        remove_left()?;
+        let run = folder(&format!("run-{}", std::process::id()))?;
+        let over = over(&run, &daemon, &client)?;
         let registration = register_qemu(&node, &client)?;
         let version = Command::new("chroot")
             .arg(&daemon)
@@ -91,7 +104,6 @@ impl Host {
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
         let version = version.split([' ', '+', ',']).nth(2).unwrap_or_default();
         let lower = [over, node, daemon, client].map(|tree| tree.display().to_string());
-        let run = folder(&format!("run-{}", std::process::id()))?;
         let host = Host {
             run,
             lower: lower.join(":"),
@@ -125,7 +137,9 @@ impl Host {
         let printed = self.run.join("printed");
         let _ = fs::remove_file(&printed);
         let log = fs::File::create(self.run.join("inside.log"))?;
-        let mut child = Command::new("unshare")
+        // Killed, we take the host with us.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare"])
             .args(["--mount", "--net", "--pid", "--uts", "--ipc", "--fork"])
             .args(["--kill-child", "--propagation", "private", "/bin/bash"])
             .arg(self.run.join("inside.sh"))
@@ -141,7 +155,7 @@ impl Host {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("unshare does not start")?;
+            .context("setpriv does not start")?;
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {
@@ -194,6 +208,21 @@ impl Host {
     }
 }
 
+/// A run that was killed leaves its folder.
+fn remove_left() -> Result<()> {
+    for entry in fs::read_dir(folder("")?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if let Some(process) = name.strip_prefix("run-")
+            && !Path::new("/proc").join(process).exists()
+        {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.run);
@@ -220,17 +249,17 @@ fn allowed() -> Result<()> {
 fn unpacked(suite: &str, packages: &[&str]) -> Result<PathBuf> {
     let architecture = tools::probe("dpkg", &["--print-architecture"])
         .context("dpkg does not run: the judge needs a Debian or Ubuntu host")?;
+    let tree = folder("")?.join(format!("{suite}-{}", packages[0]));
+    let stamp = tree.with_file_name(format!("{suite}-{}.packages", packages[0]));
+    // What is there is used; who wants newer packages removes target/judge.
+    let wanted = packages.join(" ");
+    if fs::read_to_string(&stamp).is_ok_and(|known| known == wanted) {
+        return Ok(tree);
+    }
     let root = folder(&format!("apt-{suite}"))?;
     let apt = apt::Apt::open_for(&root, suite, &architecture, false)?;
     apt.download(packages)?;
     let closure = apt.closure(packages)?;
-    let names: Vec<&str> = closure.iter().map(|file| file.file.as_str()).collect();
-    let names = names.join("\n");
-    let tree = folder("")?.join(format!("{suite}-{}", packages[0]));
-    let stamp = tree.with_extension("packages");
-    if fs::read_to_string(&stamp).is_ok_and(|known| known == names) {
-        return Ok(tree);
-    }
     setup::say(&format!(
         "{} packages of Debian {suite} into {}",
         closure.len(),
@@ -248,21 +277,18 @@ fn unpacked(suite: &str, packages: &[&str]) -> Result<PathBuf> {
         extract.arg(apt.path(package)).arg(&tree);
         tools::run(extract)?;
     }
-    fs::write(stamp, names)?;
+    fs::write(stamp, wanted)?;
     Ok(tree)
 }
 
 /// The files that come before the node's.
-fn over(docker: u32, daemon: &Path, client: &Path) -> Result<PathBuf> {
-    let over = folder("")?.join(format!("over-{docker}"));
-    if over.exists() {
-        fs::remove_dir_all(&over)?;
-    }
+fn over(run: &Path, daemon: &Path, client: &Path) -> Result<PathBuf> {
+    let over = run.join("over");
     let take = |from: &Path, file: &str| -> Result<()> {
         if is_there(&from.join(file)) {
             let to = over.join(file);
             fs::create_dir_all(to.parent().context("a file has a folder")?)?;
-            fs::copy(from.join(file), &to).with_context(|| format!("copying {file}"))?;
+            fs::hard_link(from.join(file), &to).with_context(|| format!("linking {file}"))?;
         }
         Ok(())
     };

@@ -66,10 +66,12 @@ class Hub(Handler):
         term = query.get("q", [""])[0]
         with open(f"{IMAGES}/v2/catalog.json", encoding="utf-8") as file:
             images = json.load(file)["images"]
+        term = term.removeprefix("library/")
+        images.sort(key=lambda image: term not in image["name"])
         found = [
             {"name": image["name"], "description": image["description"], "is_official": False, "star_count": 0}
             for image in images
-            if term.removeprefix("library/") in image["name"]
+            if term in image["name"] or term in image["description"]
         ]
         results = {"query": term, "num_results": len(found), "num_pages": 1, "page": 1, "results": found}
         self.answer(200, json.dumps(results).encode())

@@ -63,8 +63,14 @@ fi
 mount --rbind /dev "$root/dev"
 for directory in run tmp var/lib/docker; do
     mkdir -p "$root/$directory"
-    mount -t tmpfs -o mode=755 tmpfs "$root/$directory"
 done
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -t tmpfs tmpfs "$root/tmp"
+# Docker's data is on a disk: in memory its files would count against containers' limits.
+truncate -s 3G "$RUN/disk"
+mkfs.ext4 -q -E nodiscard "$RUN/disk"
+mount -o loop "$RUN/disk" "$root/var/lib/docker"
+rm "$RUN/disk"
 chmod 1777 "$root/tmp"
 mkdir -p "$root/run/judge" "$root/run/old" "$root/run/lock"
 mount --bind "$RUN" "$root/run/judge"
@@ -97,12 +103,27 @@ printf '%s\n' '127.0.0.1	localhost' '192.168.0.8	node1' \
 echo node1 > /etc/hostname
 echo 'nameserver 192.168.0.1' > /etc/resolv.conf
 export SSL_CERT_FILE=/run/judge/hub.pem
-dockerd --pidfile /run/docker.pid > /run/judge/dockerd.log 2>&1 &
+# As its systemd unit starts it, so far as this computer lets us.
+for limit in 1048576 $(ulimit -Hn); do ulimit -n $limit 2> /dev/null && break; done
+ulimit -c unlimited
+ulimit -u unlimited 2> /dev/null || true
+# As init would, it starts one again that was killed.
+supervise() {
+    while :; do
+        status=0
+        dockerd >> /run/judge/dockerd.log 2>&1 || status=$?
+        [ $status -gt 128 ] || break
+        sleep 2
+    done
+}
+supervise &
 for _ in $(seq 300); do
     docker version > /dev/null 2>&1 && break
     sleep 0.1
 done
 cd /root
+ulimit -c 0
+ulimit -Sn 1024
 env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 PWD_IP_ADDRESS=192.168.0.8 \
     DOCKER_DEFAULT_PLATFORM=linux/riscv64 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
