@@ -7,6 +7,7 @@
 mod added;
 mod bench;
 mod ci;
+mod estargz;
 mod hints;
 mod images;
 mod judge;

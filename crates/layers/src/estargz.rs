@@ -97,6 +97,8 @@ pub struct TocEntry {
     pub chunk_digest: String,
     /// Where the chunk begins in the uncompressed member.
     pub inner_offset: u64,
+    /// Not in the format: before the landmark, but not worth fetching before somebody reads it.
+    pub later: bool,
 }
 
 /// The table of contents.

@@ -22,6 +22,8 @@ pub const LAYER_COUNT_MAX: usize = 256;
 pub mod annotation {
     /// SHA-256 of an eStargz layer's uncompressed table of contents.
     pub const TOC_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
+    /// Where the table of contents of an eStargz layer begins, which else only its footer says; ours.
+    pub const TOC_OFFSET: &str = "drydock.stargz.toc.offset";
     /// Uncompressed size of a layer, as stargz tools write it.
     pub const UNCOMPRESSED_SIZE: &str = "io.containers.estargz.uncompressed-size";
     /// Human title.
@@ -70,6 +72,12 @@ impl Descriptor {
     /// The digest of the eStargz table of contents, if the layer is declared to have one.
     pub fn toc_digest(&self) -> Option<Digest> {
         self.annotations.get(annotation::TOC_DIGEST)?.parse().ok()
+    }
+
+    /// Where the table of contents of an eStargz layer begins.
+    #[must_use]
+    pub fn toc_offset(&self) -> Option<u64> {
+        self.annotations.get(annotation::TOC_OFFSET)?.parse().ok()
     }
 }
 

@@ -3,9 +3,12 @@
 //! Packages are unpacked, not installed: no script of theirs runs. This file is the complete list
 //! of what that would leave undone for the packages the recipes name, plus the pruning.
 
+use std::ops::Range;
+
 use anyhow::Context;
 
 use super::elf;
+use super::estargz::First;
 use super::tree::{Kind, Tree};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -576,7 +579,7 @@ fn unused_completions(tree: &mut Tree) {
 
 /// The files a node reads until its first prompt, libraries first, and nothing else: everything
 /// here is downloaded before anything is seen.
-pub fn node_prefetch(tree: &Tree) -> Vec<String> {
+pub fn node_prefetch(tree: &Tree) -> Vec<First> {
     let mut paths = elf::closure(tree, "usr/bin/bash");
     for path in [
         "etc/passwd",
@@ -623,7 +626,28 @@ pub fn node_prefetch(tree: &Tree) -> Vec<String> {
     for name in ["lib", "sbin", "bin"] {
         paths.insert(0, name.to_string());
     }
-    paths
+    let pages = |path: &str| first_pages(path, tree.read(path)?.len());
+    let first = |path: String| First {
+        pages: pages(&path).unwrap_or_default(),
+        path,
+    };
+    paths.into_iter().map(first).collect()
+}
+
+/// What of a large file is read until the first prompt: seen by starting a node from an image with chunks of
+/// a page and no prefetching. Of a file of another size, so of another version, nothing is known.
+fn first_pages(path: &str, size: usize) -> Option<Vec<Range<usize>>> {
+    // A line is a path, the file's size, and runs of pages: the first, and the one behind the last.
+    let lines = include_str!("files/node-first-pages").lines();
+    let mut words = lines
+        .map(str::split_whitespace)
+        .find_map(|mut words| (words.next() == Some(path)).then_some(words))?;
+    (words.next()?.parse() == Ok(size)).then_some(())?;
+    let run = |word: &str| {
+        let (start, end) = word.split_once('-')?;
+        Some(start.parse().ok()?..end.parse().ok()?)
+    };
+    words.map(run).collect()
 }
 
 /// Python as Docker's image has it: `python` works, and so does `/usr/local/bin/python3`.

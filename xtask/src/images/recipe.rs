@@ -7,6 +7,7 @@
 use anyhow::Context;
 use oci::ContainerConfig;
 
+use super::estargz::First;
 use super::extras;
 use super::fixups;
 use super::hello;
@@ -51,7 +52,7 @@ pub struct Recipe {
     /// Whether `servers` describes it.
     pub server: bool,
     /// The files that a first start reads.
-    pub prefetch: fn(&Tree) -> Vec<String>,
+    pub prefetch: fn(&Tree) -> Vec<First>,
     /// The files a stand-in identifies itself with.
     pub identity: Option<Identity>,
     /// Container defaults.
@@ -170,7 +171,7 @@ fn nothing(_: &mut Tree) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn no_prefetch(_: &Tree) -> Vec<String> {
+fn no_prefetch(_: &Tree) -> Vec<First> {
     Vec::new()
 }
 
