@@ -53,7 +53,7 @@ impl InternetRequest {
 impl InternetAnswer {
     /// From what the loader gives; what it cannot have given is no answer.
     pub fn join(text: &str, beside: Vec<u8>) -> InternetAnswer {
-        let mut answer = serde_json::from_str(text).unwrap_or_else(|error| {
+        let mut answer = serde_json::from_slice(text.as_bytes()).unwrap_or_else(|error| {
             let text = format!("unreadable answer of the loader: {error}");
             InternetAnswer::Unreachable { text }
         });

@@ -370,7 +370,7 @@ impl ToWorker {
 
     /// The opposite of [`ToWorker::split`].
     pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<ToWorker, serde_json::Error> {
-        let mut message = serde_json::from_str(text)?;
+        let mut message = serde_json::from_slice(text.as_bytes())?;
         if let ToWorker::Input { bytes, .. } = &mut message {
             *bytes = beside.unwrap_or_default();
         }
@@ -392,7 +392,7 @@ impl FromWorker {
 
     /// The opposite of [`FromWorker::split`].
     pub fn join(text: &str, beside: Option<Vec<u8>>) -> Result<FromWorker, serde_json::Error> {
-        let mut message = serde_json::from_str(text)?;
+        let mut message = serde_json::from_slice(text.as_bytes())?;
         if let FromWorker::Output { bytes, .. }
         | FromWorker::CaptureFile { bytes, .. }
         | FromWorker::Docker { bytes, .. } = &mut message

@@ -24,7 +24,7 @@ impl SavedPage {
 
     /// From the text. What cannot be read costs the screens, not the machines.
     pub fn parse(text: &str) -> SavedPage {
-        serde_json::from_str(text).unwrap_or_default()
+        serde_json::from_slice(text.as_bytes()).unwrap_or_default()
     }
 
     /// The commands that were typed, as far as the screens still show them: by instance, oldest first.

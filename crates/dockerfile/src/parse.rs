@@ -383,7 +383,7 @@ fn kind(line: &Line, escape: char) -> Result<Kind, Wrong> {
         "LABEL" => Kind::Label(pairs(name, rest, escape)?),
         "EXPOSE" => {
             let mut ports = words::fields(rest);
-            ports.sort();
+            order::sort(&mut ports);
             match ports.is_empty() {
                 true => return Err(at_least_one(name)),
                 false => Kind::Expose(ports),

@@ -96,7 +96,8 @@ pub(crate) fn json(line: &str) -> Result<Option<Vec<String>>, String> {
         return Ok(None);
     }
     // Only the first value counts, whatever follows it.
-    let mut values = serde_json::Deserializer::from_str(line).into_iter::<serde_json::Value>();
+    let mut values =
+        serde_json::Deserializer::from_slice(line.as_bytes()).into_iter::<serde_json::Value>();
     let Some(Ok(serde_json::Value::Array(items))) = values.next() else {
         return Ok(None);
     };

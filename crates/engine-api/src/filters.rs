@@ -17,7 +17,7 @@ impl Filters {
             return Ok(Filters::default());
         }
         let invalid = || ApiError::invalid("invalid filter");
-        let value: Value = serde_json::from_str(text).map_err(|_| invalid())?;
+        let value: Value = serde_json::from_slice(text.as_bytes()).map_err(|_| invalid())?;
         let mut filters = Filters::default();
         for (key, values) in value.as_object().ok_or_else(invalid)? {
             let set = filters.0.entry(key.clone()).or_default();

@@ -28,7 +28,7 @@ fn document(bytes: &[u8]) -> Result<Option<Value>> {
         return Err(ApiError::invalid("unexpected content after JSON"));
     }
     let text = String::from_utf8_lossy(&bytes[..end]);
-    serde_json::from_str(&text)
+    serde_json::from_slice(text.as_bytes())
         .map(Some)
         .map_err(|error| invalid(&error))
 }

@@ -68,7 +68,7 @@ impl Context {
     pub(crate) fn credentials(&self) -> Credentials {
         let given = self.headers.get("x-registry-auth");
         let given = given.and_then(|value| decode(value.to_str().ok()?));
-        let read = given.and_then(|text| serde_json::from_slice(&text).ok());
+        let read = given.and_then(|text| json::parse(&text).ok());
         read.unwrap_or_default()
     }
 
@@ -76,7 +76,7 @@ impl Context {
     pub(crate) fn credentials_by_host(&self) -> BTreeMap<String, Credentials> {
         let given = self.headers.get("x-registry-config");
         let given = given.and_then(|value| decode(value.to_str().ok()?));
-        let read = given.and_then(|text| serde_json::from_slice(&text).ok());
+        let read = given.and_then(|text| json::parse(&text).ok());
         read.unwrap_or_default()
     }
 

@@ -351,10 +351,10 @@ fn attributes(data: &Data) -> BTreeMap<String, String> {
     let options = &data.host_config.log_config.config;
     let option = |name: &str| options.get(name).map_or("", String::as_str);
     let env = data.config.env.iter().flatten();
-    let env: BTreeMap<String, String> = env
-        .filter_map(|entry| entry.split_once('='))
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect();
+    let env: BTreeMap<String, String> = order::map(
+        env.filter_map(|entry| entry.split_once('='))
+            .map(|(name, value)| (name.to_string(), value.to_string())),
+    );
     let mut found = BTreeMap::new();
     for (from, list, pattern) in [
         (

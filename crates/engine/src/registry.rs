@@ -15,7 +15,9 @@ impl Engine {
     /// All containers, newest first.
     pub(crate) fn all_containers(&self) -> Vec<Rc<Container>> {
         let mut all: Vec<_> = self.containers.borrow().values().cloned().collect();
-        all.sort_by_key(|container| std::cmp::Reverse(container.data.borrow().created_nanos));
+        order::sort_by_key(&mut all, |container| {
+            std::cmp::Reverse(container.data.borrow().created_nanos)
+        });
         all
     }
 

@@ -366,7 +366,7 @@ impl Engine {
                 ));
             }
         }
-        own.sort_by_key(|mount| {
+        order::sort_by_key(&mut own, |mount| {
             mount
                 .destination
                 .split('/')

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use clock::WaitQueue;
 use engine_api::error::{ApiError, Result};
+use engine_api::json;
 use engine_api::timestamp;
 use engine_api::types::{Config, HostConfig, MountPoint, NetworkingConfig, State};
 use os::{Handle, Os, OsExt, View};
@@ -278,7 +279,7 @@ impl Engine {
                     .ok()
             };
             let Some(mut data) = read("config.v2.json")
-                .and_then(|bytes| serde_json::from_slice::<Data>(&bytes).ok())
+                .and_then(|bytes| json::parse::<Data>(&bytes).ok())
                 .filter(|data| data.id == id)
             else {
                 // It was never made to its end, or is half gone.
@@ -288,7 +289,7 @@ impl Engine {
                 continue;
             };
             data.host_config = read("hostconfig.json")
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                .and_then(|bytes| json::parse(&bytes).ok())
                 .unwrap_or_default();
             let was_running = data.state.running;
             let container = Container::new(&self.os, &self.config.root, data);

@@ -467,7 +467,7 @@ impl Store {
 
     /// Chain ids that images or containers are made of, or are to be.
     fn used_chains(&self) -> BTreeSet<Digest> {
-        let mut used: BTreeSet<Digest> = self.pinned().into_iter().collect();
+        let mut used: BTreeSet<Digest> = order::set(self.pinned().into_iter());
         for config in self.0.images.borrow().values() {
             used.extend(chain_ids(&config.rootfs.diff_ids));
         }
@@ -489,9 +489,7 @@ impl Store {
         let others: BTreeSet<Digest> = {
             let images = self.0.images.borrow();
             let others = images.iter().filter(|(id, _)| **id != image.id);
-            others
-                .flat_map(|(_, config)| chain_ids(&config.rootfs.diff_ids))
-                .collect()
+            order::set(others.flat_map(|(_, config)| chain_ids(&config.rootfs.diff_ids)))
         };
         let shared = image.chain.iter().filter(|chain| others.contains(chain));
         shared

@@ -321,7 +321,7 @@ impl Network {
             .filter(|(_, link)| link.ns == ns)
             .map(|(&id, link)| (id, link))
             .collect();
-        links.sort_by_key(|(_, link)| link.index);
+        order::sort_by_key(&mut links, |(_, link)| link.index);
         links.into_iter()
     }
 

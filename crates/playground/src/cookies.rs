@@ -68,7 +68,7 @@ impl Cookies {
             .filter(|cookie| covers(&cookie.path, path))
             .filter(|cookie| cookie.expires.is_none_or(|at| at > now))
             .collect();
-        fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
+        order::sort_by_key(&mut fitting, |cookie| std::cmp::Reverse(cookie.path.len()));
         let pairs: Vec<String> = fitting
             .iter()
             .map(|cookie| format!("{}={}", cookie.name, cookie.value))

@@ -243,7 +243,7 @@ impl Seccomp {
     /// The program, for a kernel that has `calls`.
     #[must_use]
     pub fn compile(&self, calls: &[(&'static str, u32)]) -> Vec<FilterInstruction> {
-        let numbers: BTreeMap<&str, u32> = calls.iter().copied().collect();
+        let numbers: BTreeMap<&str, u32> = order::map(calls.iter().copied());
         let mut always: BTreeMap<u32, Action> = BTreeMap::new();
         let mut sometimes: BTreeMap<u32, Vec<FilterInstruction>> = BTreeMap::new();
         for rule in &self.rules {

@@ -291,7 +291,7 @@ mod tests {
 
     fn shown(table: &LockTable) -> String {
         let mut records = table.records();
-        records.sort_by_key(|record| record.start);
+        order::sort_by_key(&mut records, |record| record.start);
         let show =
             |record: &RecordLock| format!("{:?} {}-{}", record.kind, record.start, record.end);
         records.iter().map(show).collect::<Vec<_>>().join(", ")

@@ -35,7 +35,7 @@ impl MountNamespace {
     #[must_use]
     pub fn list(&self, root: &Path) -> Vec<MountInfo> {
         let mut mounts = self.mounts();
-        mounts.sort_by_key(|mount| mount.id);
+        order::sort_by_key(&mut mounts, |mount| mount.id);
         mounts
             .iter()
             .filter_map(|mount| info(mount, root))

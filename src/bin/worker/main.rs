@@ -166,7 +166,7 @@ mod browser {
     /// A request of the browser for a port of a machine, as JSON.
     #[wasm_bindgen]
     pub fn port_request(id: u32, text: &str, body: Vec<u8>) {
-        let request = serde_json::from_str(text);
+        let request = serde_json::from_slice(text.as_bytes());
         with(|worker| match (worker.engine(), request) {
             (Some(engine), Ok(request)) => engine.port_request(id, request, body),
             (None, _) => failed(id, "the engine has not started"),

@@ -52,7 +52,7 @@ pub struct Build {
 fn document<T: DeserializeOwned + Default>(query: &Query, name: &str) -> Result<T> {
     match query.text(name) {
         "" | "null" => Ok(T::default()),
-        text => serde_json::from_str(text)
+        text => serde_json::from_slice(text.as_bytes())
             .map_err(|error| ApiError::invalid(format!("error reading {name}: {error}"))),
     }
 }

@@ -75,9 +75,9 @@ impl Args {
     /// What the stage's instructions see, sorted.
     pub(super) fn all(&self) -> BTreeMap<String, String> {
         let declared = self.stage.iter();
-        let mut all: BTreeMap<String, String> = declared
-            .filter_map(|(name, value)| Some((name.clone(), self.value(name, value)?)))
-            .collect();
+        let mut all: BTreeMap<String, String> = order::map(
+            declared.filter_map(|(name, value)| Some((name.clone(), self.value(name, value)?))),
+        );
         for name in PREDEFINED {
             if let Some(Some(value)) = self.given.get(name)
                 && !self.stage.contains_key(name)

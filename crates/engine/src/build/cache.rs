@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use engine_api::json;
 use oci::Digest;
 use os::{OsExt, View};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ impl Engine {
             .read_file_now(View::Host, self.cache_path().as_bytes());
         let read: BTreeMap<Digest, Entry> = read
             .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .and_then(|bytes| json::parse(&bytes).ok())
             .unwrap_or_default();
         let there = |top: &Option<Digest>| match top {
             Some(top) => self.store.graph().get(top).is_some(),
@@ -140,12 +141,12 @@ impl Engine {
     /// All entries: id, entry, bytes of its own layer, whether an image has that layer too.
     pub(crate) fn build_cache_entries(&self) -> Vec<(Digest, Entry, u64, bool)> {
         self.load_cache();
-        let shared: std::collections::BTreeSet<Digest> = self
-            .store
-            .images()
-            .into_iter()
-            .flat_map(|image| image.chain)
-            .collect();
+        let shared: std::collections::BTreeSet<Digest> = order::set(
+            self.store
+                .images()
+                .into_iter()
+                .flat_map(|image| image.chain),
+        );
         let entries = self.build_cache.entries.borrow();
         entries
             .iter()

@@ -14,9 +14,9 @@ pub(crate) fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
         return Ok(());
     }
     let system = |error: serde_json::Error| ApiError::system(error.to_string());
-    let document = serde_json::to_value(&*config).map_err(system)?;
+    let document = serde_json::to_vec(&*config).map_err(system)?;
     let mut state = State::default();
-    state.image.config = serde_json::from_value(document).map_err(system)?;
+    state.image.config = serde_json::from_slice(&document).map_err(system)?;
     let mut args = Args::default();
     let text = changes.join("\n");
     let instructions =

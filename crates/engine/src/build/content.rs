@@ -101,7 +101,7 @@ pub(super) async fn digest(os: &Rc<dyn Os>, walk: &Walk<'_>) -> os::Result<Diges
         }
         if metadata.is_dir() && !walk.skips_below(&name) {
             let mut inside = os.read_dir(View::Host, &path)?;
-            inside.sort();
+            order::sort(&mut inside);
             for entry in inside.into_iter().rev() {
                 pending.push(super::copy::child(&name, &entry.name));
             }

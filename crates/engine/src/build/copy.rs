@@ -119,7 +119,7 @@ fn expand(os: &Rc<dyn Os>, root: &str, pattern: &str) -> Result<Vec<String>> {
             let Ok(mut entries) = path.and_then(|path| os.read_dir(View::Host, &path)) else {
                 continue;
             };
-            entries.sort();
+            order::sort(&mut entries);
             for entry in entries {
                 let name = String::from_utf8_lossy(&entry.name).into_owned();
                 let fits = glob::matches(part, &name)
@@ -566,7 +566,7 @@ impl Copier<'_> {
                 let mut inside = os
                     .read_dir(View::Host, &from)
                     .map_err(|errno| failed("open", &from, errno))?;
-                inside.sort();
+                order::sort(&mut inside);
                 for entry in inside.into_iter().rev() {
                     pending.push(child(&name, &entry.name));
                 }

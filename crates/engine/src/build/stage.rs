@@ -256,7 +256,7 @@ impl State {
                         shown.push(word);
                     }
                 }
-                all.sort();
+                order::sort(&mut all);
                 let map: Vec<String> = all.iter().map(|port| format!("{port}:{{}}")).collect();
                 let ports = all.into_iter().map(|port| (port, Empty {}));
                 config.exposed_ports.extend(ports);

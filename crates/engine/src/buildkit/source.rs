@@ -446,7 +446,7 @@ fn used(dockerfile: &Dockerfile) -> Option<Vec<String>> {
             all.push(name);
         }
     }
-    all.sort();
+    order::sort(&mut all);
     all.dedup();
     Some(all)
 }

@@ -1,6 +1,7 @@
 //! Mount points: `-v`, `--mount`, `--tmpfs`, `--volumes-from` and the volumes of the image.
 
 use engine_api::error::{ApiError, Result};
+use engine_api::json;
 use engine_api::types::{MountPoint, MountSpec};
 use os::{Errno, MountFlags, OpenFlags, OsExt, View, ext};
 use runtime::path::{clean, secure_join};
@@ -337,7 +338,7 @@ impl Engine {
                 }
                 let driver = options.driver_config.as_ref();
                 let driver: std::collections::BTreeMap<String, String> = driver
-                    .and_then(|config| serde_json::from_value(config.get("Options")?.clone()).ok())
+                    .and_then(|config| json::fit(config.get("Options")?).ok())
                     .unwrap_or_default();
                 if !options.labels.is_empty() || !driver.is_empty() {
                     self.ensure_volume(&name, options.labels, driver)?;

@@ -27,12 +27,13 @@ fn short(image: &Image) -> String {
 /// One tag at most, and digests of its repository only.
 fn single_reference(image: &Image) -> bool {
     let repository = |name: &String| Some(Reference::parse(name).ok()?.familiar_name());
-    let repositories: std::collections::BTreeSet<_> = image
-        .repo_tags
-        .iter()
-        .chain(&image.repo_digests)
-        .map(repository)
-        .collect();
+    let repositories: std::collections::BTreeSet<_> = order::set(
+        image
+            .repo_tags
+            .iter()
+            .chain(&image.repo_digests)
+            .map(repository),
+    );
     image.repo_tags.len() <= 1 && repositories.len() == 1
 }
 

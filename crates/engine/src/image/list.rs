@@ -54,7 +54,7 @@ impl Engine {
             None => None,
         };
         let mut images = self.store.images();
-        images.sort_by_key(|image| std::cmp::Reverse(created(image)));
+        order::sort_by_key(&mut images, |image| std::cmp::Reverse(created(image)));
         let mut rows = Vec::new();
         for mut image in images {
             let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();

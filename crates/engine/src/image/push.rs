@@ -44,7 +44,7 @@ impl Engine {
             names.into_iter().map(move |name| (name, image.clone()))
         });
         let mut named: Vec<_> = named.collect();
-        named.sort_by_key(|(name, _)| name.familiar());
+        order::sort_by_key(&mut named, |(name, _)| name.familiar());
         named
     }
 

@@ -54,7 +54,7 @@ impl Engine {
             })
             .collect();
         // Whose name is the term comes first.
-        found.sort_by_key(|row| {
+        order::sort_by_key(&mut found, |row| {
             (
                 row.name != term,
                 !row.name.contains(&term),

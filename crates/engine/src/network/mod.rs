@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use engine_api::error::{ApiError, Result};
+use engine_api::json;
 use engine_api::timestamp;
 use engine_api::types::{
     EndpointResource, EndpointSettings, HostConfig, Ipam, IpamConfig, Network, NetworkingConfig,
@@ -289,11 +290,12 @@ impl Engine {
                 .map_or(typed.to_string(), |network| network.name),
         };
         let main = name_of(mode);
-        let mut all: BTreeMap<String, EndpointSettings> = asked
-            .endpoints_config
-            .into_iter()
-            .map(|(typed, settings)| (name_of(&typed), settings))
-            .collect();
+        let mut all: BTreeMap<String, EndpointSettings> = order::map(
+            asked
+                .endpoints_config
+                .into_iter()
+                .map(|(typed, settings)| (name_of(&typed), settings)),
+        );
         let own = all.entry(main).or_default();
         if own.mac_address.is_empty() {
             own.mac_address = mac_address.to_string();
@@ -492,7 +494,7 @@ impl Engine {
         let mut networks = self.built_in_networks();
         let path = self.networks_path();
         let kept = self.os.read_file_now(View::Host, path.as_bytes()).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Vec<Kept>>(&bytes).ok());
+        let kept = kept.and_then(|bytes| json::parse::<Vec<Kept>>(&bytes).ok());
         for (network, chosen) in kept.into_iter().flatten() {
             self.chosen_subnets
                 .borrow_mut()

@@ -108,7 +108,9 @@ fn wanted(data: &Data) -> Vec<Wanted> {
             });
         all.extend(more);
     }
-    all.sort_by_key(|wanted| (wanted.host_ports.is_none(), wanted.port));
+    order::sort_by_key(&mut all, |wanted| {
+        (wanted.host_ports.is_none(), wanted.port)
+    });
     all
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use engine_api::container::create::check_name;
 use engine_api::error::{ApiError, Result};
+use engine_api::json;
 use engine_api::timestamp;
 use engine_api::types::{Volume, VolumeUsage};
 use os::{OsExt, View};
@@ -37,7 +38,7 @@ impl Engine {
             let name = String::from_utf8_lossy(&entry.name).into_owned();
             let path = format!("{root}/{name}/{RECORD}");
             let record = self.os.read_file_now(View::Host, path.as_bytes()).ok();
-            let volume = record.and_then(|bytes| serde_json::from_slice::<Volume>(&bytes).ok());
+            let volume = record.and_then(|bytes| json::parse::<Volume>(&bytes).ok());
             if let Some(volume) = volume.filter(|volume| volume.name == name) {
                 self.volumes.borrow_mut().insert(name, volume);
             }

@@ -172,7 +172,7 @@ fn route(_: &View, ns: &Rc<NetNs>) -> String {
             .iter()
             .filter(|route| is_of_main(route, false))
             .collect();
-        routes.sort_by_key(|route| (route.dst, route.metric));
+        order::sort_by_key(&mut routes, |route| (route.dst, route.metric));
         for route in routes {
             // RTF_UP, RTF_GATEWAY, RTF_HOST, RTF_REJECT.
             let flags = 1

@@ -552,15 +552,16 @@ impl Dir for SysctlDir {
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
-        let names: BTreeSet<(&str, bool)> = FILES
-            .iter()
-            .filter_map(|(path, _)| self.below(path))
-            .filter_map(|rest| {
-                rest.split('/')
-                    .next()
-                    .map(|name| (name, name.len() < rest.len()))
-            })
-            .collect();
+        let names: BTreeSet<(&str, bool)> = order::set(
+            FILES
+                .iter()
+                .filter_map(|(path, _)| self.below(path))
+                .filter_map(|rest| {
+                    rest.split('/')
+                        .next()
+                        .map(|name| (name, name.len() < rest.len()))
+                }),
+        );
         let entry = |(name, is_dir): (&str, bool)| Entry {
             name: name.as_bytes().to_vec(),
             ino: ino_of(self.join(name).as_bytes(), 3),

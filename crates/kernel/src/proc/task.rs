@@ -390,7 +390,7 @@ impl ThreadDirs {
             // A zombie still has its leader.
             threads.push(Rc::clone(&view.task));
         }
-        threads.sort_by_key(|thread| thread.tid());
+        order::sort_by_key(&mut threads, |thread| thread.tid());
         Ok(threads)
     }
 }

@@ -282,11 +282,12 @@ impl Dir for SysDir {
             let entries = found.iter().map(|(name, kind)| entry(name, *kind));
             return Ok(entries.collect());
         }
-        let names: BTreeSet<&str> = FILES
-            .iter()
-            .filter_map(|(path, _)| below(path, &self.path))
-            .filter_map(|rest| rest.split('/').next())
-            .collect();
+        let names: BTreeSet<&str> = order::set(
+            FILES
+                .iter()
+                .filter_map(|(path, _)| below(path, &self.path))
+                .filter_map(|rest| rest.split('/').next()),
+        );
         let typed = |name: &str| {
             let path = self.join(name);
             let spec = FILES.iter().find(|(known, _)| *known == path);

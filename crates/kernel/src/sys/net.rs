@@ -338,7 +338,7 @@ impl View<'_> {
             "brport" => link("bridge".into(), format!("../../{}", self.master()?.name)),
             _ => {}
         }
-        found.sort_by(|one, other| one.0.cmp(&other.0));
+        order::sort_by(&mut found, |one, other| one.0.cmp(&other.0));
         Ok(found)
     }
 }

@@ -77,7 +77,7 @@ fn join_all(k: &Rc<Kernel>, t: &Rc<Task>, pidfd: &PidFd, wanted: u64) -> Result<
     crate::proc::may_inspect(k, &target).map_err(|_| Errno::EPERM)?;
     let theirs = target.ns();
     let mut names = NAMES.to_vec();
-    names.sort_by_key(|&name| match name {
+    order::sort_by_key(&mut names, |&name| match name {
         "user" => 0,
         "mnt" => 2,
         _ => 1,

@@ -72,7 +72,7 @@ async fn pack_all(
         }
         if metadata.is_dir() && metadata.dev == root.dev {
             let mut entries = os.read_dir(view, &path)?;
-            entries.sort();
+            order::sort(&mut entries);
             for entry in entries.into_iter().rev() {
                 let inner = match &name[..] {
                     b"" => entry.name.clone(),

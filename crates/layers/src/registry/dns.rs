@@ -49,7 +49,7 @@ pub(super) async fn lookup(os: &Rc<dyn Os>, host: &str) -> Result<Vec<IpAddr>, S
     let mut known = from_hosts(os, host).await;
     if !known.is_empty() {
         // As Go sorts them: IPv6 first, where there is any.
-        known.sort_by_key(IpAddr::is_ipv4);
+        order::sort_by_key(&mut known, IpAddr::is_ipv4);
         return Ok(known);
     }
     let resolv = text(os, "/etc/resolv.conf").await;

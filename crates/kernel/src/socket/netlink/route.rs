@@ -66,7 +66,7 @@ pub fn dump(net: &NetNs, header: &Header, family: u16) -> Vec<Vec<u8>> {
             };
             (ip.is_ipv6(), route.table, walk, route.metric)
         };
-        routes.sort_by_key(order);
+        order::sort_by_key(&mut routes, order);
         routes
             .into_iter()
             .map(|route| describe(network, route, header))

@@ -249,12 +249,12 @@ impl Table {
         if is_known != policy.is_some() {
             return Err(Errno::EEXIST);
         }
-        let built_in: BTreeSet<&str> = self
-            .chains
-            .iter()
-            .filter(|(_, chain)| chain.policy.is_some())
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let built_in: BTreeSet<&str> = order::set(
+            self.chains
+                .iter()
+                .filter(|(_, chain)| chain.policy.is_some())
+                .map(|(name, _)| name.as_str()),
+        );
         let finish = |entry: Entry| -> Result<Rule> {
             let target = match entry.outcome {
                 Outcome::Target(target) => Some(target),
