@@ -467,7 +467,7 @@ impl Store {
 
     /// Chain ids that images or containers are made of, or are to be.
     fn used_chains(&self) -> BTreeSet<Digest> {
-        let mut used: BTreeSet<Digest> = order::set(self.pinned().into_iter());
+        let mut used: BTreeSet<Digest> = order::set(self.pinned());
         for config in self.0.images.borrow().values() {
             used.extend(chain_ids(&config.rootfs.diff_ids));
         }
