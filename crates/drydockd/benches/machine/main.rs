@@ -237,7 +237,20 @@ fn docker(world: &mut World) {
         None => eprintln!("no ratio for docker ps: qemu-riscv64 or the node's tree is not there"),
     }
     world.sh("docker rm -f $(docker ps -aq) >/dev/null");
+    cached_build(world);
     many(world);
+}
+
+/// A build of ten steps, each in the cache, by the builder that the client takes by itself.
+fn cached_build(world: &mut World) {
+    world.sh(
+        "mkdir -p /root/cached && cd /root/cached && { echo FROM busybox; \
+         for step in 1 2 3 4 5 6 7 8 9 10; do echo RUN echo $step \\> /step$step; done; } >Dockerfile",
+    );
+    let build = "docker build -q /root/cached >/dev/null";
+    world.sh(build);
+    let seconds = best(|| world.seconds_of(build));
+    report("docker build of ten cached steps", seconds, "s");
 }
 
 /// A list of many containers.
