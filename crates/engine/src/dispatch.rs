@@ -160,6 +160,9 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
     let (head, body) = request.into_parts();
     let (version, path) = Version::split(head.uri.path())?;
     let (route, params) = routes::find(head.method.as_str(), path, version)?;
+    if route.operation == Operation::SwarmLeave {
+        return Err(ApiError::unavailable("This node is not part of a swarm"));
+    }
     if route.operation.needs_swarm() {
         return Err(ApiError::unavailable(
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \

@@ -122,7 +122,7 @@ mod tests {
             ),
             (
                 r#"{"log-driver": "nosuch"}"#,
-                "logger: no log driver named 'nosuch' is registered",
+                "error looking up logging plugin nosuch: plugin \"nosuch\" not found",
             ),
         ] {
             assert_eq!(Settings::parse(text.as_bytes()), Err(expected.to_string()));

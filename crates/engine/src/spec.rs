@@ -223,6 +223,7 @@ impl Engine {
         })?;
         let mut args = vec![data.path.clone()];
         args.extend(data.args.iter().cloned());
+        self.check_running_links(&data)?;
         let mut mounts = self.mounts(container, &data);
         if host.init == Some(true) {
             let source = self.find_init()?;

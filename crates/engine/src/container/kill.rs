@@ -14,18 +14,21 @@ const SIGKILL: u32 = 9;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_kill(&self, context: Context) -> Result<Response> {
+        let name = context.param(0).to_string();
+        self.kill(context).await.map_err(|error| ApiError {
+            message: format!("cannot kill container: {name}: {}", error.message),
+            ..error
+        })
+    }
+
+    async fn kill(&self, context: Context) -> Result<Response> {
         let signal = match context.query.text("signal") {
             "" => SIGKILL,
             text => parse_signal(text)?,
         };
         let container = self.find_container(context.param(0))?;
-        let not_running = |_| {
-            ApiError::conflict(format!(
-                "cannot kill container: {}: container {} is not running",
-                context.param(0),
-                container.id
-            ))
-        };
+        let not_running =
+            |_| ApiError::conflict(format!("container {} is not running", container.id));
         if container.data.borrow().state.restarting {
             self.cancel_restart(&container);
             container.wait_stopped().await;

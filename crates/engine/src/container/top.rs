@@ -56,7 +56,16 @@ impl Engine {
             )));
         }
         let pids = runtime::cgroup::pids(&self.os, runtime.cgroup());
-        let output = self.ps(&arguments(&context.query)).await?;
+        // Named pids, or `ps -o …` shows those of its own user and terminal only. Some options
+        // (`f`) cannot stand beside `-q`.
+        let typed = arguments(&context.query);
+        let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let mut named = typed.clone();
+        named.push(format!("-q{}", list.join(",")));
+        let output = match self.ps(&named).await {
+            Ok(output) => output,
+            Err(_) => self.ps(&typed).await?,
+        };
         self.container_event(&container, "top", &[]);
         Ok(json::emit(200, &parse(&output, &pids)?))
     }

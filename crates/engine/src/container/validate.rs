@@ -272,7 +272,7 @@ pub(crate) fn log_config(log: &LogConfig) -> Result<()> {
         kind if crate::logs::is_remote(kind) => return Ok(()),
         other => {
             return refuse(format!(
-                "logger: no log driver named '{other}' is registered"
+                "error looking up logging plugin {other}: plugin \"{other}\" not found"
             ));
         }
     };

@@ -1,5 +1,6 @@
 //! `--link` on the default bridge: variables that tell where the other container is.
 
+use engine_api::error::{ApiError, Result};
 use os::View;
 
 use crate::Engine;
@@ -19,6 +20,30 @@ fn exposed(data: &Data) -> Vec<(u16, &str)> {
 }
 
 impl Engine {
+    /// Whether all links can be made: to containers that run, and on the default bridge.
+    pub(crate) fn check_running_links(&self, data: &Data) -> Result<()> {
+        let linked = self.linked(data);
+        for (_, child) in &linked {
+            let child = child.data.borrow();
+            if !child.networking.endpoints_config.contains_key("bridge") {
+                return Err(ApiError::system(format!(
+                    "Cannot link to /{}, as it does not belong to the default network",
+                    child.name
+                )));
+            }
+        }
+        for (alias, child) in &linked {
+            if child.live.borrow().is_none() {
+                return Err(ApiError::system(format!(
+                    "Cannot link to a non running container: /{} AS /{}/{alias}",
+                    child.data.borrow().name,
+                    data.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Where containers on the default bridge may not talk to each other (`icc` in `daemon.json`), a link opens
     /// the ports that the other one exposes.
     pub(crate) fn open_links(&self, container: &Container) {
