@@ -77,6 +77,17 @@ pub struct Instance {
     pub docker: Option<Rc<Docker>>,
 }
 
+impl Instance {
+    /// What was seen of it holds no more: it has stopped, or began anew.
+    fn forget_state(&mut self) {
+        self.stats = None;
+        self.ports.clear();
+        if let Some(docker) = &mut self.docker {
+            *docker = Rc::default();
+        }
+    }
+}
+
 /// Images on their way between the user's files and an instance's Docker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
@@ -279,13 +290,13 @@ impl Store {
                     } else {
                         Condition::Off
                     };
-                    instance.stats = None;
-                    instance.ports.clear();
+                    instance.forget_state();
                 }
             }
             FromWorker::Crashed { name, cause } => {
                 if let Some(instance) = self.find(&name) {
                     instance.condition = Condition::Crashed(cause);
+                    instance.forget_state();
                 }
             }
             FromWorker::InstanceFailed { text } => {
@@ -616,6 +627,31 @@ mod tests {
         let docker = store.instances[0].docker.clone().unwrap();
         let networks = docker.networks.clone().unwrap();
         assert_eq!(networks[0].bridge().unwrap(), "br-0123456789ab");
+        // What is dead is not shown as if it were alive; what comes after a restart is.
+        let cause = "oops".to_string();
+        let name = "node1".to_string();
+        store.apply(FromWorker::Crashed { name, cause });
+        assert!(
+            store.instances[0]
+                .docker
+                .clone()
+                .unwrap()
+                .networks
+                .is_none()
+        );
+        let name = "node1".to_string();
+        store.apply(FromWorker::Power { name, on: true });
+        assert!(store.apply(document()));
+        let name = "node1".to_string();
+        store.apply(FromWorker::Power { name, on: false });
+        assert!(
+            store.instances[0]
+                .docker
+                .clone()
+                .unwrap()
+                .networks
+                .is_none()
+        );
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct DockerPanelProps {
     pub name: String,
     /// Its address.
     pub ip: String,
+    /// Whether it runs.
+    pub running: bool,
     /// What is known.
     pub docker: Rc<Docker>,
     /// What the user does.
@@ -114,6 +116,7 @@ pub fn DockerPanel(props: &DockerPanelProps) -> Html {
     };
     let docker = props.docker.clone();
     let body = match *view {
+        _ if !props.running => html! { <p class="hint">{ text(Message::DockerOff) }</p> },
         View::Containers => {
             let (open, act) = (open.clone(), open.clone());
             html! { <Containers {docker} open={(*open).clone()} choose={move |id| act.set(id)} /> }

@@ -134,6 +134,7 @@ pub fn Session(props: &SessionProps) -> Html {
                         key={id}
                         name={name.clone()}
                         ip={instance.ip.clone()}
+                        running={instance.condition == Condition::Running}
                         docker={instance.docker.clone().unwrap_or_default()}
                         act={act.clone()}
                         {close}
