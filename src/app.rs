@@ -491,6 +491,11 @@ impl App {
                 let text = self.preferences.lang.text(Message::NoInternet);
                 self.store.notice(text.replace("{}", name));
             }
+            FromWorker::NoPackage { name, list } => {
+                let text = self.preferences.lang.text(Message::NoPackage);
+                let text = text.replacen("{}", name, 1).replacen("{}", list, 1);
+                self.store.notice(text);
+            }
             FromWorker::NoTls => {
                 let text = self.preferences.lang.text(Message::NoTls);
                 self.store.notice(text.to_owned());

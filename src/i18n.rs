@@ -95,6 +95,7 @@ pub enum Message {
     InternetDetail,
     /// With `{}` for the name that was asked for.
     NoInternet,
+    NoPackage,
     NoTls,
     Saving,
     NotRestored,
@@ -319,8 +320,11 @@ impl Message {
                 "Programs' plain http:// requests go out through this browser, to servers that let other sites' pages read them (CORS). HTTPS of programs cannot be passed on.",
                 "프로그램의 http:// 요청을 이 브라우저를 통해 내보냅니다. 다른 사이트의 페이지가 읽도록 허용한(CORS) 서버에만 닿습니다. 프로그램이 직접 맺는 HTTPS는 전달하지 못합니다."),
             NoInternet => (
-                "{} is on the Internet, and this playground has none. Its machines reach each other, `docker search` lists the images there are, and `apt-get install` installs packages of the playground's own repository. Plain http:// requests can go out through the browser: Settings, “Gateway to the Internet”.",
-                "{} 은(는) 인터넷에 있는 이름인데, 이 플레이그라운드에는 인터넷이 없습니다. 인스턴스끼리는 서로 닿고, `docker search`로 쓸 수 있는 이미지를, `apt-get install`로 플레이그라운드에 담긴 패키지를 쓸 수 있습니다. http:// 요청은 설정의 ‘인터넷 게이트웨이’를 켜면 브라우저를 통해 내보냅니다."),
+                "{} is on the Internet, and this playground has none. Its machines reach each other, `docker search` lists the images there are, and `apt-get`, `pip` and `npm install` take packages from the playground's own repositories. Plain http:// requests can go out through the browser: Settings, “Gateway to the Internet”.",
+                "{} 은(는) 인터넷에 있는 이름인데, 이 플레이그라운드에는 인터넷이 없습니다. 인스턴스끼리는 서로 닿고, `docker search`로 쓸 수 있는 이미지를, `apt-get`·`pip`·`npm install`로 플레이그라운드에 담긴 패키지를 쓸 수 있습니다. http:// 요청은 설정의 ‘인터넷 게이트웨이’를 켜면 브라우저를 통해 내보냅니다."),
+            NoPackage => (
+                "{} is not among this playground's packages. `curl {}` has the list.",
+                "{} 은(는) 이 플레이그라운드에 담긴 패키지가 아닙니다. `curl {}`로 목록을 볼 수 있습니다."),
             NoTls => (
                 "The gateway passes on plain http:// requests only: HTTPS is encrypted from end to end. Type http:// instead; the browser itself asks the server by HTTPS.",
                 "게이트웨이는 http:// 요청만 전달합니다. HTTPS는 양 끝 사이에서 암호화되어 있기 때문입니다. http://로 바꿔 입력하면 브라우저가 서버에 HTTPS로 대신 묻습니다."),

@@ -296,6 +296,13 @@ pub enum FromWorker {
     },
     /// A program tried HTTPS, which does not go out; told once.
     NoTls,
+    /// pip or npm asked for a package that the playground has not; told once.
+    NoPackage {
+        /// The package.
+        name: String,
+        /// The address of the list of those there are.
+        list: String,
+    },
     /// Something else that was asked for could not be done.
     Error {
         /// Why.

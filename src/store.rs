@@ -305,7 +305,7 @@ impl Store {
             }
             FromWorker::Error { text } => self.notice(text),
             // The page says it in the user's language.
-            FromWorker::NoInternet { .. } | FromWorker::NoTls => {}
+            FromWorker::NoInternet { .. } | FromWorker::NoTls | FromWorker::NoPackage { .. } => {}
             FromWorker::Panicked { text } => {
                 self.creating = 0;
                 self.phase = Phase::Failed(text);

@@ -15,10 +15,10 @@ use crate::tools::{self, TRUNK, WASM_BINDGEN};
 const NODE_MAJOR_MIN: u32 = 18;
 
 /// A Debian package, and the program by which we know that it is there.
-type Package = (&'static str, &'static str);
+pub type Package = (&'static str, &'static str);
 
 /// Needed to bundle the terminal and to run the browser tests.
-const NODE: [Package; 2] = [("node", "nodejs"), ("npm", "npm")];
+pub const NODE: [Package; 2] = [("node", "nodejs"), ("npm", "npm")];
 
 /// What compiles `tests/syscalls` for this computer and for the machine.
 const COMPILERS: [Package; 2] = [

@@ -35,8 +35,11 @@ pub fn hint(hint: &Hint) -> String {
     match hint {
         Hint::NoInternet { name } => format!(
             "drydock: {name} is on the Internet, and a playground has none: its names are its machines and \
-             packages.drydock (apt-get). `docker search` lists the images. The page has a gateway in its \
+             packages.drydock (apt-get, pip, npm). `docker search` lists the images. The page has a gateway in its \
              settings; drydockd has not."
+        ),
+        Hint::NoPackage { name, list } => format!(
+            "drydock: {name} is not among this playground's packages: `curl {list}` has the list"
         ),
         Hint::NoTls => "drydock: HTTPS cannot be passed on".to_string(),
     }

@@ -295,7 +295,7 @@ fn an_image_goes_out_and_comes_in_again() {
         .save_image("node1", 5, "nothing")
         .expect("begun");
     let (_, _, outcome) = transfer(&mut world, &[], 1);
-    assert_eq!(outcome, Err("reference does not exist".to_string()));
+    assert_eq!(outcome, Err("No such image: nothing".to_string()));
 
     // One that is given up leaves nothing behind.
     world.playground.load_images("node1", 6).expect("begun");

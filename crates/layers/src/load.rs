@@ -161,6 +161,9 @@ impl Contents<'_> {
 
     /// Where a file of the archive is, and how long.
     fn find(&self, path: &str) -> Option<(u64, u64)> {
+        if self.outside(path).is_some() {
+            return None;
+        }
         let mut path = clean(path);
         for _ in 0..LINKS_MAX {
             match self.links.get(&path) {
@@ -171,7 +174,17 @@ impl Contents<'_> {
         self.files.get(&path).copied()
     }
 
+    /// The place a path leads to, if that is not in the archive.
+    fn outside(&self, path: &str) -> Option<String> {
+        let joined = format!("/{}", clean(&format!("{}/{path}", self.place)));
+        (!joined.starts_with(&self.place)).then_some(joined)
+    }
+
     fn missing(&self, path: &str) -> LoadError {
+        if let Some(joined) = self.outside(path) {
+            let place = &self.place;
+            return malformed(format!("evalSymlinksInScope: {joined} is not in {place}"));
+        }
         let (place, path) = (&self.place, clean(path));
         malformed(format!("open {place}/{path}: no such file or directory"))
     }

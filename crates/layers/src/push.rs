@@ -154,16 +154,32 @@ impl Store {
     ) -> Result<Blob, PushError> {
         let name = to.reference().name();
         let known = self.seen_as(diff_id);
+        let exists = |digest: Digest, size: u64| {
+            tell(("Layer already exists".into(), None));
+            Ok(Blob { digest, size })
+        };
+        let mut asked = false;
         for seen in known.iter().rev() {
             if seen.source_repository != name {
                 continue;
             }
+            asked = true;
             if let Some(size) = to.blob_size(&seen.digest).await? {
-                tell(("Layer already exists".into(), None));
-                let digest = seen.digest;
-                return Ok(Blob { digest, size });
+                return exists(seen.digest, size);
             }
             self.forget_seen(diff_id, seen);
+        }
+        // Somebody else may have put there what another repository of this registry has it as.
+        let domain = to.reference().domain();
+        let other = known.iter().rev().find(|seen| {
+            let source = Reference::parse(&seen.source_repository);
+            source.is_ok_and(|source| source.domain() == domain)
+        });
+        if let Some(seen) = other.filter(|_| !asked)
+            && let Ok(Some(size)) = to.blob_size(&seen.digest).await
+        {
+            self.note_seen(diff_id, seen.digest, name);
+            return exists(seen.digest, size);
         }
         if let Some(blob) = self.mount_layer(to, diff_id, chain, &known, tell).await? {
             return Ok(blob);

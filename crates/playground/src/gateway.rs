@@ -24,6 +24,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, 
 
 use crate::internet::{self, Hint, Internet};
 use crate::lan::{GATEWAY, PREFIX, set_up};
+use crate::web::PACKAGES;
 
 /// Seconds a name may be remembered: machines come and go.
 const TTL_S: u32 = 5;
@@ -51,6 +52,7 @@ struct Hints {
     waiting: RefCell<Vec<Hint>>,
     no_internet: Cell<bool>,
     no_tls: Cell<bool>,
+    no_package: Cell<bool>,
 }
 
 impl Gateway {
@@ -143,6 +145,16 @@ impl Gateway {
     pub(crate) fn hint_no_tls(&self) {
         if !self.hints.no_tls.replace(true) {
             self.hints.waiting.borrow_mut().push(Hint::NoTls);
+        }
+    }
+
+    /// A package that is not in the playground's repositories, and the path of the list of those that are.
+    pub(crate) fn hint_no_package(&self, name: &str, list: &str) {
+        if !self.hints.no_package.replace(true) {
+            self.hints.waiting.borrow_mut().push(Hint::NoPackage {
+                name: name.to_string(),
+                list: format!("http://{PACKAGES}{list}"),
+            });
         }
     }
 

@@ -76,6 +76,13 @@ pub enum Hint {
     },
     /// A program tried HTTPS at the gateway, which it cannot pass on.
     NoTls,
+    /// pip or npm asked for a package that the playground has not.
+    NoPackage {
+        /// The package.
+        name: String,
+        /// The address of the list of those there are.
+        list: String,
+    },
 }
 
 type Answer = Result<InternetResponse, Refusal>;

@@ -166,7 +166,10 @@ pub(crate) fn plain(status: StatusCode, text: String) -> Response {
 
 fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let text = serde_json::to_string(&ErrorBody::new(code, message)).unwrap_or_default();
-    plain(status, text)
+    let mut response = plain(status, text);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 #[cfg(test)]

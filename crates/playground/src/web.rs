@@ -1,9 +1,10 @@
-//! What the playground's own host serves over HTTP: the repository of Debian packages.
+//! What the playground's own host serves over HTTP: the repositories that apt, pip and npm install from.
 //!
-//! apt in a machine or a container asks `http://packages.drydock/debian/…`, and gets the static files below
-//! `packages/` of the playground's folder, part by part as they are asked for. `cargo xtask images` makes them.
+//! They ask `http://packages.drydock/debian/…`, `/pypi/…`, `/npm/…` from machines and containers, and get the static
+//! files below `packages/` of the playground's folder, part by part as they are asked for. `cargo xtask images`
+//! makes them.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use clock::Executor;
 use http::header::{CONTENT_TYPE, HOST};
@@ -16,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::lan::GATEWAY;
 use crate::registry::{PART_BYTES, parts, plain};
 
-/// The repository's name on the LAN.
+/// The repositories' name on the LAN.
 pub const PACKAGES: &str = "packages.drydock";
 const PORT: u16 = 80;
 
@@ -24,6 +25,7 @@ const PORT: u16 = 80;
 pub(crate) fn start(gateway: &Rc<Gateway>, fetcher: &Fetcher, executor: &Executor) {
     gateway.add_name(PACKAGES, GATEWAY);
     let web = Web {
+        gateway: Rc::downgrade(gateway),
         fetcher: fetcher.clone(),
         executor: executor.clone(),
     };
@@ -34,6 +36,8 @@ pub(crate) fn start(gateway: &Rc<Gateway>, fetcher: &Fetcher, executor: &Executo
 /// See the module's comment.
 #[derive(Clone)]
 struct Web {
+    /// Weak: the gateway is what runs this.
+    gateway: Weak<Gateway>,
     fetcher: Fetcher,
     executor: Executor,
 }
@@ -56,15 +60,37 @@ impl Web {
             let text = "packages can be read, and nothing else\n".to_string();
             return plain(StatusCode::METHOD_NOT_ALLOWED, text);
         }
-        match static_file(request.uri().path()) {
+        let path = request.uri().path();
+        let response = match static_file(path) {
             Some(file) => self.file(&file).await,
             None => not_found(),
+        };
+        match wanted(path) {
+            Some(wanted) if response.status() == StatusCode::NOT_FOUND => self.not_here(wanted),
+            _ => response,
         }
+    }
+
+    /// pip says only that there is no such package. npm prints what the answer says.
+    fn not_here(&self, wanted: Wanted) -> Response {
+        let name = wanted.name;
+        if let Some(gateway) = self.gateway.upgrade() {
+            gateway.hint_no_package(&name, wanted.list);
+        }
+        let list = wanted.list;
+        let why = format!(
+            "{name} is not among this playground's packages: http://{PACKAGES}{list} has the list"
+        );
+        let why = serde_json::json!({ "error": why }).to_string();
+        let mut response = plain(StatusCode::NOT_FOUND, why);
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
     }
 
     async fn file(&self, file: &str) -> Response {
         // A package's file name says its version; the lists change with the repository.
-        let immutable = file.contains("/pool/");
+        let immutable = file.contains("/pool/") || file.contains("/-/");
         let label = label(file);
         let range = immutable.then_some((0, PART_BYTES - 1));
         let fetched = match self.fetcher.get(file, range, immutable, &label).await {
@@ -90,13 +116,9 @@ impl Web {
             }
         };
         let mut response = Response::new(body);
-        let media_type = if immutable {
-            "application/vnd.debian.binary-package"
-        } else {
-            "text/plain; charset=utf-8"
-        };
+        let media_type = HeaderValue::from_static(media_type(file));
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(CONTENT_TYPE, media_type);
         response
     }
 }
@@ -115,13 +137,49 @@ pub(crate) fn host(request: &Request) -> String {
     host.to_ascii_lowercase()
 }
 
-/// The static file for a path of the repository; none for what leads out of it.
+fn media_type(file: &str) -> &'static str {
+    match file.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("json") => "application/json",
+        Some("deb") => "application/vnd.debian.binary-package",
+        Some("whl" | "tgz") => "application/octet-stream",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// A package that somebody asks for by name.
+struct Wanted {
+    name: String,
+    /// The path that lists those there are.
+    list: &'static str,
+}
+
+fn wanted(path: &str) -> Option<Wanted> {
+    let path = unescape(path)?;
+    let under = |list: &'static str| {
+        let name = path.strip_prefix(list)?.trim_end_matches('/');
+        let name = name.to_string();
+        (!name.is_empty()).then_some(Wanted { name, list })
+    };
+    under("/pypi/simple/").or_else(|| under("/npm/"))
+}
+
+/// The static file for a path of the repositories; none for what leads out of them. Folders have their lists in
+/// files.
 fn static_file(path: &str) -> Option<String> {
     let path = unescape(path.strip_prefix('/')?)?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+~/".contains(&b);
+    let path = path.trim_end_matches('/');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+~/@".contains(&b);
     let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    (path.starts_with("debian/") && inside && path.bytes().all(plain))
-        .then(|| format!("packages/{path}"))
+    let (repository, rest) = path.split_once('/').unwrap_or((path, ""));
+    let list = match repository {
+        "debian" => "",
+        "pypi" if rest.starts_with("simple") => "/index.html",
+        "npm" if !rest.contains("/-/") => "/index.json",
+        "pypi" | "npm" => "",
+        _ => return None,
+    };
+    (inside && path.bytes().all(plain)).then(|| format!("packages/{path}{list}"))
 }
 
 /// Percent-encoded bytes decoded; apt encodes `+` and `~`.
@@ -139,9 +197,14 @@ fn unescape(path: &str) -> Option<String> {
 /// What the page's progress bar calls a download: the package, or the list of all of them.
 fn label(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
+    let folder = |end| file.strip_suffix(end)?.rsplit('/').next();
     match name.split_once('_') {
-        Some((package, _)) => package.to_string(),
-        None => format!("packages ({name})"),
+        Some((package, _)) if name.ends_with(".deb") => package.to_string(),
+        _ if name.ends_with(".whl") || name.ends_with(".tgz") => name.to_string(),
+        _ => match folder("/index.html").or_else(|| folder("/index.json")) {
+            Some(package) => package.to_string(),
+            None => format!("packages ({name})"),
+        },
     }
 }
 
@@ -167,11 +230,43 @@ mod tests {
             ("/debian/a%00b", None),
             ("/debian/a b", None),
             ("/debian/a?b", None),
+            (
+                "/pypi/simple/flask/",
+                Some("packages/pypi/simple/flask/index.html"),
+            ),
+            ("/pypi/simple/", Some("packages/pypi/simple/index.html")),
+            ("/pypi/pool/a-1.whl", Some("packages/pypi/pool/a-1.whl")),
+            ("/npm/", Some("packages/npm/index.json")),
+            (
+                "/npm/@redis%2fclient",
+                Some("packages/npm/@redis/client/index.json"),
+            ),
+            (
+                "/npm/@redis/client/-/client-1.0.0.tgz",
+                Some("packages/npm/@redis/client/-/client-1.0.0.tgz"),
+            ),
+            ("/npm/..%2fv2", None),
             ("/v2/catalog.json", None),
             ("/", None),
         ];
         for (path, file) in cases {
             assert_eq!(static_file(path).as_deref(), file, "{path}");
+        }
+    }
+
+    #[test]
+    fn packages_are_asked_for_by_name() {
+        let cases = [
+            ("/pypi/simple/numpy/", Some("numpy")),
+            ("/npm/@nestjs%2fcore", Some("@nestjs/core")),
+            ("/pypi/simple/", None),
+            ("/npm/", None),
+            ("/pypi/pool/x.whl", None),
+            ("/debian/pool/x.deb", None),
+        ];
+        for (path, name) in cases {
+            let wanted = wanted(path).map(|wanted| wanted.name);
+            assert_eq!(wanted.as_deref(), name, "{path}");
         }
     }
 
@@ -183,6 +278,15 @@ mod tests {
                 "curl",
             ),
             ("packages/debian/dists/trixie/Release", "packages (Release)"),
+            ("packages/pypi/simple/flask/index.html", "flask"),
+            (
+                "packages/pypi/pool/a_b-1-py3-none-any.whl",
+                "a_b-1-py3-none-any.whl",
+            ),
+            (
+                "packages/npm/express/-/express-5.1.0.tgz",
+                "express-5.1.0.tgz",
+            ),
         ];
         for (file, expected) in cases {
             assert_eq!(label(file), expected);

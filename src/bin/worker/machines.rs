@@ -96,6 +96,7 @@ impl Machines {
             }
             Event::Hint(Hint::NoInternet { name }) => FromWorker::NoInternet { name },
             Event::Hint(Hint::NoTls) => FromWorker::NoTls,
+            Event::Hint(Hint::NoPackage { name, list }) => FromWorker::NoPackage { name, list },
         }
     }
 

@@ -67,22 +67,6 @@ pub fn mariadb(tree: &mut Tree) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A start script that runs `program` with whatever is no command.
-fn run_by_default(tree: &mut Tree, program: &str) {
-    let script = include_str!("files/servers/run-by-default.sh");
-    entrypoint(tree, &script.replace("@PROGRAM@", program));
-}
-
-/// Node.js.
-pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
-    account(tree, "node", 1000, "/home/node")?;
-    owned(tree, "home/node", 0o755, 1000)?;
-    tree.symlink("usr/local/bin/node", "/usr/bin/node");
-    tree.symlink("usr/local/bin/nodejs", "/usr/bin/node");
-    run_by_default(tree, "node");
-    certificates(tree)
-}
-
 /// HAProxy with its configuration in `/usr/local/etc/haproxy`.
 pub fn haproxy(tree: &mut Tree) -> anyhow::Result<()> {
     account(tree, "haproxy", 99, "/var/lib/haproxy")?;

@@ -43,7 +43,6 @@ pub fn recipes() -> Vec<Recipe> {
         postgres(),
         mariadb,
         mysql,
-        node(),
         haproxy(),
         lighttpd(),
         etcd(),
@@ -189,30 +188,6 @@ fn mysql(mariadb: &Recipe) -> Recipe {
         },
         created_by: unpacked("MySQL's names for MariaDB's programs"),
         description: description("Stand-in for MySQL: MariaDB 11.8"),
-        ..base
-    }
-}
-
-fn node() -> Recipe {
-    let (tags, stand_in_tags) = tags(
-        "20 20-slim iron iron-slim 20-trixie 20-trixie-slim",
-        "latest lts current slim lts-slim alpine lts-alpine current-alpine 24 24-alpine 22 22-alpine \
-         22-slim 21 21-alpine 20-alpine 20-bullseye 18 18-alpine 18-slim 17 17-alpine 16 16-alpine \
-         16-slim 15 14 14-alpine 14-slim 13 12 12-alpine 12-slim 12.18.1 11 10 10-alpine 9 8 8-alpine \
-         6 4 boron argon",
-    );
-    let base = server("library/node", &[], &["node"]);
-    Recipe {
-        tags,
-        stand_in_tags,
-        packages: vec!["nodejs", "ca-certificates"],
-        fixup: fixup::node,
-        config: ContainerConfig {
-            entrypoint: entrypoint(&["docker-entrypoint.sh"]),
-            ..base.config
-        },
-        created_by: unpacked("nodejs"),
-        description: description("Node.js 20, without npm,"),
         ..base
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::elf;
 use super::estargz::First;
 use super::tree::{Kind, Tree};
+use super::zip;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -663,7 +664,41 @@ pub fn python(tree: &mut Tree) -> anyhow::Result<()> {
     tree.remove("usr/lib/python3.13/test");
     tree.remove("usr/lib/python3.13/EXTERNALLY-MANAGED");
     alternatives(tree);
+    pip(tree)?;
     certificates(tree)
+}
+
+/// pip where Docker's image has it, out of the wheel that Debian has for `python -m venv`.
+fn pip(tree: &mut Tree) -> anyhow::Result<()> {
+    const LIBRARY: &str = "usr/local/lib/python3.13/dist-packages";
+    let wheel = tree
+        .children("usr/share/python-wheels")
+        .find(|(path, _)| path.contains("/pip-"))
+        .map(|(path, _)| path.to_string());
+    let wheel = wheel.context("there is no wheel of pip")?;
+    let members = zip::members(tree.read(&wheel).context("reading pip")?, |_| true)?;
+    let mut programs = String::new();
+    for name in ["pip", "pip3", "pip3.13"] {
+        let program = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\n\
+                       if __name__ == '__main__':\n    sys.exit(main())\n";
+        tree.file(&format!("usr/local/bin/{name}"), 0o755, program);
+        programs.push_str(&format!("../../../bin/{name},,\n"));
+    }
+    for member in members {
+        let path = format!("{LIBRARY}/{}", member.path);
+        if let Some(info) = path.strip_suffix("/RECORD") {
+            // So that pip can replace itself.
+            let record = [&*member.bytes, programs.as_bytes()].concat();
+            tree.file(&path, 0o644, record);
+            tree.file(&format!("{info}/INSTALLER"), 0o644, "pip\n");
+        } else {
+            tree.file(&path, 0o644, member.bytes);
+        }
+    }
+    // Where stages of a build copy packages from; Debian's name for it is another.
+    tree.symlink("usr/local/lib/python3.13/site-packages", "dist-packages");
+    tree.file("etc/pip.conf", 0o644, include_str!("files/pip.conf"));
+    Ok(())
 }
 
 /// Adds a system account and its group, both with the number `id`.

@@ -19,9 +19,11 @@ mod extras;
 mod fixups;
 mod golang;
 mod hello;
+mod npm;
 mod packages;
 mod php;
 mod pyc;
+mod pypi;
 mod recipe;
 mod registry;
 mod remote;
@@ -29,7 +31,9 @@ mod samples;
 mod seed;
 mod server_fixups;
 mod servers;
+mod sizes;
 mod tree;
+mod zip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,6 +49,7 @@ use apt::{Apt, PackageFile};
 use deb::Package;
 use recipe::{BUILT_FROM, Recipe};
 use registry::Registry;
+use sizes::{Line, megabytes, print_sizes};
 use tree::{EPOCH_TEXT, Tree};
 
 const USAGE: &str = "\
@@ -69,6 +74,7 @@ const SOURCES: &[&str] = &[
     include_str!("pyc.rs"),
     include_str!("recipe.rs"),
     include_str!("tree.rs"),
+    include_str!("zip.rs"),
     include_str!("files/apt-conf"),
     include_str!("files/apt-sources"),
     include_str!("files/dpkg-cfg"),
@@ -78,6 +84,7 @@ const SOURCES: &[&str] = &[
     include_str!("files/node-motd"),
     include_str!("files/node-profile"),
     include_str!("files/node-vimrc"),
+    include_str!("files/pip.conf"),
     include_str!("files/standin-package-manager"),
 ];
 
@@ -229,19 +236,6 @@ struct PackageRecord {
     source_version: String,
 }
 
-/// One row of the report.
-#[derive(Clone, Serialize, Deserialize)]
-struct Line {
-    image: String,
-    layers: usize,
-    entries: usize,
-    raw: u64,
-    compressed: u64,
-    own: u64,
-    prefetch: u64,
-    tags: usize,
-}
-
 fn sources_digest(sources: &[&str]) -> Digest {
     let mut hasher = oci::Hasher::new();
     for source in sources {
@@ -256,9 +250,7 @@ fn build(options: &Options) -> anyhow::Result<()> {
     let mut builder = Builder::new(options, &options.out, true)?;
     builder.build_all()?;
     let lines = builder.finish()?;
-    if !builder.partial {
-        packages::publish(&builder, options)?;
-    }
+    packages::publish(&builder, options)?;
     if builder.built > 0 {
         print_sizes(&lines);
     }
@@ -434,6 +426,9 @@ impl Builder {
         if recipe.extra {
             text.push_str(&sources_digest(extras::FILES).to_string());
         }
+        if recipe.npm {
+            text.push_str(&npm::itself()?.to_string());
+        }
         if recipe.repository == NODE {
             let samples = samples::FILES
                 .iter()
@@ -577,6 +572,10 @@ impl Builder {
                 tree.merge(&files);
             }
         }
+        if recipe.npm {
+            // Beside the packages, not the output, as those are.
+            npm::install(&mut tree, &default_out())?;
+        }
         (recipe.fixup)(&mut tree)?;
         if let Some(identity) = &recipe.identity {
             identity.apply(&mut tree)?;
@@ -629,6 +628,12 @@ impl Builder {
         }
         self.trees.insert(index, tree);
         Ok(())
+    }
+
+    /// Whether a repository is among those to build.
+    fn wants(&self, repository: &str) -> bool {
+        let mut wanted = self.wanted.iter();
+        wanted.any(|index| self.recipes[*index].repository == repository)
     }
 
     /// Downloads and reads what is not in memory yet, several packages at a time.
@@ -890,37 +895,6 @@ fn wanted(
         }
     }
     Ok(wanted.into_iter().collect())
-}
-
-fn print_sizes(lines: &[Line]) {
-    println!(
-        "{:<22} {:>6} {:>7} {:>10} {:>10} {:>10} {:>12} {:>5}",
-        "image", "layers", "files", "unpacked", "compressed", "own layer", "first start", "tags"
-    );
-    for line in lines {
-        println!(
-            "{:<22} {:>6} {:>7} {:>10} {:>10} {:>10} {:>12} {:>5}",
-            line.image,
-            line.layers,
-            line.entries,
-            megabytes(line.raw),
-            megabytes(line.compressed),
-            megabytes(line.own),
-            if line.prefetch == 0 {
-                "-".to_string()
-            } else {
-                megabytes(line.prefetch)
-            },
-            line.tags
-        );
-    }
-}
-
-fn megabytes(bytes: u64) -> String {
-    if bytes < 100_000 {
-        return format!("{:.1} kB", bytes as f64 / 1e3);
-    }
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 #[cfg(test)]

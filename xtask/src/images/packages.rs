@@ -4,6 +4,8 @@
 //! a pool, with lists of our own selection. The lists are not signed: whoever builds the page would have to
 //! publish the key together with what it signs, and everything comes from the playground's own folder, as the
 //! machines do. So the images' sources say `Trusted: yes`.
+//!
+//! What `pip` and `npm` find lies beside it: [`super::pypi`], [`super::npm`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use super::apt::{ARCHITECTURE, Apt, PackageFile, SUITE};
 use super::recipe::DEBIAN;
 use super::registry::write_if_changed;
 use super::tree::EPOCH_DATE;
-use super::{Builder, NODE, Options, megabytes, sources_digest};
+use super::{Builder, NODE, Options, megabytes, npm, pypi, sources_digest};
 
 /// What tutorials install; dependencies come along.
 const PACKAGES: &[&str] = &[
@@ -117,14 +119,59 @@ struct Record {
     files: Vec<String>,
 }
 
-/// Makes the repository beside the images, unless it is there. Once made with `--all`, it stays so.
+impl Record {
+    /// What is recorded there, or nothing.
+    fn read(path: &Path) -> Record {
+        let bytes = std::fs::read(path).ok();
+        let record = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        record.unwrap_or_default()
+    }
+}
+
+/// Makes the repositories beside the images, unless they are there: where images were named, those that these
+/// use.
 pub fn publish(builder: &Builder, options: &Options) -> anyhow::Result<()> {
     let out = &options.out;
+    if !builder.partial {
+        debian(builder, options)?;
+    }
+    if builder.wants("library/python") {
+        let source = [include_str!("pypi.rs"), include_str!("zip.rs"), pypi::LOCK];
+        locked(out, "pypi", &source, |root| pypi::publish(out, root))?;
+    }
+    if builder.wants("library/node") {
+        let source = [include_str!("npm.rs"), npm::LOCK];
+        locked(out, "npm", &source, |root| npm::publish(out, root))?;
+    }
+    Ok(())
+}
+
+/// A repository whose content a lock file and the source say.
+fn locked(
+    out: &Path,
+    name: &str,
+    source: &[&str],
+    publish: impl Fn(&Path) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<()> {
+    let record_path = out.join(format!("{name}.json"));
+    let record = Record::read(&record_path);
+    let key = sources_digest(source).to_string();
+    let root = out.join("packages").join(name);
+    if record.key == key && record.files.iter().all(|file| root.join(file).is_file()) {
+        return Ok(());
+    }
+    let files = publish(&root)?;
+    sweep(&root, &files)?;
+    let more = false;
+    let record = Record { key, more, files };
+    write_if_changed(&record_path, &serde_json::to_vec_pretty(&record)?)
+}
+
+/// The packages of Debian. Once made with `--all`, they stay so.
+fn debian(builder: &Builder, options: &Options) -> anyhow::Result<()> {
+    let out = &options.out;
     let record_path = out.join("packages.json");
-    let record: Record = std::fs::read(&record_path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+    let record = Record::read(&record_path);
     let more = options.all || record.more;
     let names: Vec<&str> = match more {
         true => [PACKAGES, MORE].concat(),

@@ -12,7 +12,11 @@ use anyhow::{Context, bail};
 use super::tree::{Kind, Tree};
 use crate::setup;
 
-const LIBRARIES: &[&str] = &["usr/lib/python3.13", "usr/lib/python3/dist-packages"];
+const LIBRARIES: &[&str] = &[
+    "usr/lib/python3.13",
+    "usr/lib/python3/dist-packages",
+    "usr/local/lib/python3.13/dist-packages",
+];
 
 /// Adds `__pycache__` directories to `tree`; `scratch` is a directory to work in.
 pub fn compile(tree: &mut Tree, scratch: &Path) -> anyhow::Result<()> {

@@ -43,6 +43,8 @@ pub struct Recipe {
     pub python_bytecode: bool,
     /// Whether to compile Go's library.
     pub go_cache: bool,
+    /// Whether npm comes along, from its own registry.
+    pub npm: bool,
     /// What to do after unpacking.
     pub fixup: Fixup,
     /// Files that only the image's own programs can make.
@@ -189,6 +191,7 @@ pub fn recipe(repository: &'static str, variant: &str) -> Recipe {
         dpkg_records: false,
         python_bytecode: false,
         go_cache: false,
+        npm: false,
         fixup: nothing,
         seed: None,
         extra: false,
@@ -394,7 +397,8 @@ pub fn all() -> Vec<Recipe> {
                 "3.7-alpine",
             ]),
             base: Some(("library/debian", "latest")),
-            packages: vec!["python3", "ca-certificates", "netbase"],
+            packages: vec!["python3", "python3-venv", "ca-certificates", "netbase"],
+            left_out: &["python3-setuptools-whl"],
             merged_usr: true,
             dpkg_records: true,
             python_bytecode: true,
@@ -403,7 +407,7 @@ pub fn all() -> Vec<Recipe> {
                 env: vec![fixups::path_variable(), "LANG=C.UTF-8".to_string()],
                 ..command(&["python3"])
             },
-            created_by: "python3 and its library, compiled, unpacked by cargo xtask images"
+            created_by: "python3, its library and pip, compiled, unpacked by cargo xtask images"
                 .to_string(),
             description: "Python 3.13 on Debian 13: rebuilt by Drydock from Debian packages."
                 .to_string(),

@@ -159,3 +159,19 @@ pub fn registry(tree: &mut Tree) -> anyhow::Result<()> {
     tree.dir("var/lib/registry", 0o755);
     certificates(tree)
 }
+
+/// A start script that runs `program` with whatever is no command.
+pub fn run_by_default(tree: &mut Tree, program: &str) {
+    let script = include_str!("files/servers/run-by-default.sh");
+    entrypoint(tree, &script.replace("@PROGRAM@", program));
+}
+
+/// Node.js.
+pub fn node(tree: &mut Tree) -> anyhow::Result<()> {
+    account(tree, "node", 1000, "/home/node")?;
+    owned(tree, "home/node", 0o755, 1000)?;
+    tree.symlink("usr/local/bin/node", "/usr/bin/node");
+    tree.symlink("usr/local/bin/nodejs", "/usr/bin/node");
+    run_by_default(tree, "node");
+    certificates(tree)
+}

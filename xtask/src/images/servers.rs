@@ -12,6 +12,8 @@ use super::server_fixups as fixup;
 
 /// The texts that `server_fixups` puts into images: when one changes, servers are built anew.
 pub const FILES: &[&str] = &[
+    include_str!("npm.rs"),
+    include_str!("files/npmrc"),
     include_str!("files/servers/httpd-foreground"),
     include_str!("files/servers/httpd-program"),
     include_str!("files/servers/httpd.conf"),
@@ -22,6 +24,7 @@ pub const FILES: &[&str] = &[
     include_str!("files/servers/redis-entrypoint.sh"),
     include_str!("files/servers/registry-config.yml"),
     include_str!("files/servers/registry-entrypoint.sh"),
+    include_str!("files/servers/run-by-default.sh"),
 ];
 
 /// What comes with packages for their maintainer scripts, among it a second, full Perl.
@@ -78,7 +81,7 @@ pub fn tags(own: &str, stand_ins: &str) -> (Vec<String>, Vec<String>) {
 
 /// All of them, bases before what is built on them.
 pub fn recipes() -> Vec<Recipe> {
-    vec![nginx(), httpd(), redis(), memcached(), registry()]
+    vec![nginx(), httpd(), redis(), memcached(), registry(), node()]
 }
 
 fn nginx() -> Recipe {
@@ -223,6 +226,32 @@ fn registry() -> Recipe {
         },
         created_by: "docker-registry, unpacked by cargo xtask images".to_string(),
         description: "Docker's registry 2.8 on Debian 13: rebuilt by Drydock from Debian packages."
+            .to_string(),
+        ..base
+    }
+}
+
+fn node() -> Recipe {
+    let (tags, stand_in_tags) = tags(
+        "20 20-slim iron iron-slim 20-trixie 20-trixie-slim",
+        "latest lts current slim lts-slim alpine lts-alpine current-alpine 24 24-alpine 22 22-alpine \
+         22-slim 21 21-alpine 20-alpine 20-bullseye 18 18-alpine 18-slim 17 17-alpine 16 16-alpine \
+         16-slim 15 14 14-alpine 14-slim 13 12 12-alpine 12-slim 12.18.1 11 10 10-alpine 9 8 8-alpine \
+         6 4 boron argon",
+    );
+    let base = server("library/node", &[], &["node"]);
+    Recipe {
+        tags,
+        stand_in_tags,
+        packages: vec!["nodejs", "ca-certificates"],
+        npm: true,
+        fixup: fixup::node,
+        config: ContainerConfig {
+            entrypoint: entrypoint(&["docker-entrypoint.sh"]),
+            ..base.config
+        },
+        created_by: "nodejs and npm, unpacked by cargo xtask images".to_string(),
+        description: "Node.js 20 and npm 10 on Debian 13: rebuilt by Drydock from Debian packages."
             .to_string(),
         ..base
     }

@@ -67,8 +67,10 @@ impl Engine {
                 return Ok(named);
             }
         }
+        let tagged = Reference::parse(typed).is_ok_and(|name| name.tag().is_some());
         let image = self.store.resolve(typed).map_err(|error| match error {
-            StoreError::NoSuchImage(_) => ApiError::not_found("reference does not exist"),
+            StoreError::NoSuchImage(_) if tagged => ApiError::not_found("reference does not exist"),
+            StoreError::NoSuchImage(_) => ApiError::not_found(format!("No such image: {typed}")),
             other => store_error(other),
         })?;
         Ok(vec![(image, Vec::new())])

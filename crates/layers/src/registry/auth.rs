@@ -87,6 +87,23 @@ impl Challenge {
     }
 }
 
+/// Why a bearer token was not taken (RFC 6750, 3.1): the code and message of the error it is.
+pub(super) fn refusal(value: &str) -> Option<(String, String)> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let parameters = parameters(rest);
+    let get = |wanted: &str| {
+        let found = parameters.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let (code, message) = match get("error").filter(|_| scheme.eq_ignore_ascii_case("bearer"))? {
+        "invalid_token" => ("UNAUTHORIZED", "authentication required"),
+        "insufficient_scope" => ("DENIED", "requested access to the resource is denied"),
+        _ => return None,
+    };
+    let described = get("error_description").filter(|text| !text.is_empty());
+    Some((code.to_string(), described.unwrap_or(message).to_string()))
+}
+
 /// `name="value",name=value` (RFC 9110, 11.2).
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();

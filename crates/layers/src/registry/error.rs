@@ -3,8 +3,11 @@
 use std::fmt;
 
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use oci::{Digest, ErrorBody, ManifestError, Reference};
 use serve::Response;
+
+use super::auth;
 
 /// Bytes of an error answer that are looked at.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -171,52 +174,123 @@ pub(super) async fn success(response: Response) -> Result<Response, RegistryErro
     }
 }
 
-/// What an answer that is an error means.
+/// What an answer that is an error means, as Docker's client of registries takes it.
 pub(super) async fn failure(response: Response) -> RegistryError {
     let status = response.status();
+    let challenged = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    let challenged = challenged
+        .filter_map(|value| auth::refusal(value.to_str().ok()?))
+        .next();
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let is_json = matches!(kind, Some("application/json" | "application/vnd.api+json"));
     let text = response.into_body().collect(ERROR_BYTES_MAX).await;
     let text = text.unwrap_or_default();
-    let errors = match serde_json::from_slice::<ErrorBody>(&text) {
-        Ok(body) => body.errors,
-        Err(_) => Vec::new(),
-    };
-    let status_only = |message: String| RegistryError::Status {
+    let refused = |errors: Vec<(String, String)>| RegistryError::Refused {
         status: status.as_u16(),
-        message,
+        errors,
     };
-    let one = |code: &str, message: &str| RegistryError::Refused {
-        status: status.as_u16(),
-        errors: vec![(code.to_string(), message.to_string())],
-    };
-    if !errors.is_empty() {
-        let pairs = errors.into_iter().map(|error| (error.code, error.message));
-        return RegistryError::Refused {
-            status: status.as_u16(),
-            errors: pairs.collect(),
-        };
-    }
     let said = String::from_utf8_lossy(&text).into_owned();
     match status {
         // A gateway that cannot reach a registry explains itself in plain text.
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT if !said.is_empty() => {
-            RegistryError::Transport(said)
+            return RegistryError::Transport(said);
         }
-        StatusCode::UNAUTHORIZED => one("UNAUTHORIZED", "authentication required"),
-        StatusCode::FORBIDDEN => one("DENIED", "requested access to the resource is denied"),
-        StatusCode::TOO_MANY_REQUESTS => one("TOOMANYREQUESTS", "too many requests"),
-        status if status.is_client_error() => {
-            let start = said.trim_start().chars().next();
-            let why = match (start, serde_json::from_slice::<serde_json::Value>(&text)) {
-                (_, Ok(_)) => "no error details found in HTTP response body".to_string(),
-                (None, _) => "unexpected end of JSON input".to_string(),
-                (Some(c), _) => format!("invalid character '{c}' looking for beginning of value"),
+        status if !status.is_client_error() => {
+            return RegistryError::Status {
+                status: status.as_u16(),
+                message: String::new(),
             };
-            let shown: String = said.chars().take(256).collect();
-            status_only(format!(
-                "error parsing HTTP {} response body: {why}: {shown:?}",
-                status.as_u16()
-            ))
         }
-        _ => status_only(String::new()),
+        _ => {}
+    }
+    let mut errors: Vec<(String, String)> = challenged.into_iter().collect();
+    match is_json.then(|| parse(&text)) {
+        None => errors.push((code(status).to_string(), said)),
+        Some(Ok(Said::Details(details))) => errors.push((code(status).to_string(), details)),
+        Some(Ok(Said::Errors(said))) => errors.extend(said),
+        Some(Err(_)) if status == StatusCode::UNAUTHORIZED => {
+            errors.push(("UNAUTHORIZED".into(), "authentication required".into()));
+        }
+        Some(Err(why)) => {
+            let shown: String = said.chars().take(256).collect();
+            return RegistryError::Status {
+                status: status.as_u16(),
+                message: format!(
+                    "error parsing HTTP {} response body: {why}: {shown:?}",
+                    status.as_u16()
+                ),
+            };
+        }
+    }
+    refused(errors)
+}
+
+/// The error that a status stands for where the answer names none.
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+        StatusCode::FORBIDDEN => "DENIED",
+        StatusCode::TOO_MANY_REQUESTS => "TOOMANYREQUESTS",
+        _ => "UNKNOWN",
     }
 }
+
+/// What a JSON answer says.
+enum Said {
+    /// Old token servers.
+    Details(String),
+    /// Codes and messages.
+    Errors(Vec<(String, String)>),
+}
+
+fn parse(text: &[u8]) -> Result<Said, String> {
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|_| {
+        let text = String::from_utf8_lossy(text);
+        match text.trim_start().chars().next() {
+            Some(c) if !"{[\"-0123456789tfn".contains(c) => {
+                format!("invalid character '{c}' looking for beginning of value")
+            }
+            _ => "unexpected end of JSON input".to_string(),
+        }
+    })?;
+    match value["details"].as_str() {
+        Some(details) if !details.is_empty() => return Ok(Said::Details(details.to_string())),
+        _ => {}
+    }
+    let body: ErrorBody = serde_json::from_value(value).unwrap_or_default();
+    if body.errors.is_empty() {
+        return Err("no error details found in HTTP response body".to_string());
+    }
+    let known = |code: String| match CODES.contains(&code.as_str()) {
+        true => code,
+        false => "UNKNOWN".to_string(),
+    };
+    let errors = body.errors.into_iter();
+    let pairs = errors.map(|error| (known(error.code), error.message));
+    Ok(Said::Errors(pairs.collect()))
+}
+
+/// The errors that Docker's client knows (the distribution specification's, and a few of its own).
+const CODES: &[&str] = &[
+    "BLOB_UNKNOWN",
+    "BLOB_UPLOAD_INVALID",
+    "BLOB_UPLOAD_UNKNOWN",
+    "DENIED",
+    "DIGEST_INVALID",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNKNOWN",
+    "MANIFEST_UNVERIFIED",
+    "NAME_INVALID",
+    "NAME_UNKNOWN",
+    "PAGINATION_NUMBER_INVALID",
+    "RANGE_INVALID",
+    "SIZE_INVALID",
+    "TAG_INVALID",
+    "TOOMANYREQUESTS",
+    "UNAUTHORIZED",
+    "UNAVAILABLE",
+    "UNSUPPORTED",
+];

@@ -143,6 +143,11 @@ impl Endpoint {
             fields.push(("scope", scopes.join(" ")));
         } else {
             fields.extend(scopes.iter().map(|scope| ("scope", scope.clone())));
+            // Who logs in asks for nothing but a token to keep.
+            if scopes.is_empty() {
+                fields.push(("offline_token", "true".to_string()));
+                fields.push(("client_id", "docker".to_string()));
+            }
             if let Some((user, _)) = credentials.basic() {
                 fields.push(("account", user));
             }
@@ -163,9 +168,6 @@ impl Endpoint {
         let answer = answer.map_err(|error| about(&error))?;
         let answer = match success(answer).await {
             Ok(answer) => answer,
-            Err(RegistryError::Refused { status: 401, .. }) => {
-                return Err(about(&"unauthorized: incorrect username or password"));
-            }
             Err(error) => return Err(about(&error)),
         };
         let bytes = answer.into_body().collect(TOKEN_BYTES_MAX).await;
