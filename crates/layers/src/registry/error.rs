@@ -294,3 +294,85 @@ const CODES: &[&str] = &[
     "UNAVAILABLE",
     "UNSUPPORTED",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use serve::Body;
+
+    use super::*;
+
+    #[test]
+    fn answers_that_are_errors() {
+        let json = "application/json";
+        let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"not here"},{"code":"ODD","message":"x"}]}"#;
+        let token = r#"Bearer realm="x",error="insufficient_scope""#;
+        // Status, kind of content, challenge, content; then what is said.
+        let cases = [
+            (
+                404,
+                json,
+                "",
+                unknown,
+                "errors:\nname unknown: not here\nunknown: x\n",
+            ),
+            (403, "", "", unknown, &format!("denied: {unknown}")),
+            (
+                401,
+                json,
+                "",
+                r#"{"details":"wrong"}"#,
+                "unauthorized: wrong",
+            ),
+            (401, json, "", "{}", "unauthorized: authentication required"),
+            (429, "text/plain", "", "slowly", "toomanyrequests: slowly"),
+            (404, "text/html; x=y", "", "<html>", "unknown: <html>"),
+            (
+                404,
+                json,
+                "",
+                "<html>",
+                "error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: \
+                 \"<html>\"",
+            ),
+            (
+                404,
+                json,
+                "",
+                "[]",
+                "error parsing HTTP 404 response body: no error details found in HTTP response body: \"[]\"",
+            ),
+            (
+                500,
+                json,
+                "",
+                unknown,
+                "received unexpected HTTP status: 500 Internal Server Error",
+            ),
+            (
+                401,
+                "",
+                token,
+                "no",
+                "errors:\ndenied: requested access to the resource is denied\nunauthorized: no\n",
+            ),
+        ];
+        for (status, kind, challenge, text, said) in cases {
+            let mut response = Response::new(Body::from(text.to_string()));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            for (name, value) in [(CONTENT_TYPE, kind), (WWW_AUTHENTICATE, challenge)] {
+                if !value.is_empty() {
+                    response.headers_mut().insert(name, value.parse().unwrap());
+                }
+            }
+            let mut cx = Context::from_waker(Waker::noop());
+            match pin!(failure(response)).poll(&mut cx) {
+                Poll::Ready(error) => assert_eq!(error.to_string(), said, "{status} {text}"),
+                Poll::Pending => panic!("{status} {text}: waits"),
+            }
+        }
+    }
+}
