@@ -23,6 +23,19 @@ fn add(map: &mut Map, entry: Value<'_>) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// A kind and its options.
+fn typed(value: Value<'_>) -> Result<(String, Map), Malformed> {
+    let (mut kind, mut attrs) = (String::new(), Map::new());
+    for field in fields(value.bytes()) {
+        match field? {
+            (1, text) => kind = text.text(),
+            (2, entry) => add(&mut attrs, entry)?,
+            _ => {}
+        }
+    }
+    Ok((kind, attrs))
+}
+
 /// An exporter: where a result goes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Exporter {
@@ -47,6 +60,12 @@ pub struct SolveRequest {
     pub frontend: String,
     /// Its options.
     pub frontend_attrs: Map,
+    /// Kinds of caches that are to be written.
+    pub cache_exports: Vec<String>,
+    /// Caches that may be used: kinds and options.
+    pub cache_imports: Vec<(String, Map)>,
+    /// What the build is to be allowed beyond the usual.
+    pub entitlements: Vec<String>,
     /// Not a build that a user began.
     pub internal: bool,
 }
@@ -66,17 +85,20 @@ impl SolveRequest {
                 5 => request.session = value.text(),
                 6 => request.frontend = value.text(),
                 7 => add(&mut request.frontend_attrs, value)?,
-                11 => request.internal = value.number() != 0,
-                13 => {
-                    let mut exporter = Exporter::default();
+                8 => {
                     for field in fields(value.bytes()) {
                         match field? {
-                            (1, kind) => exporter.kind = kind.text(),
-                            (2, entry) => add(&mut exporter.attrs, entry)?,
+                            (4, entry) => request.cache_exports.push(typed(entry)?.0),
+                            (5, entry) => request.cache_imports.push(typed(entry)?),
                             _ => {}
                         }
                     }
-                    request.exporters.push(exporter);
+                }
+                9 => request.entitlements.push(value.text()),
+                11 => request.internal = value.number() != 0,
+                13 => {
+                    let (kind, attrs) = typed(value)?;
+                    request.exporters.push(Exporter { kind, attrs });
                 }
                 _ => {}
             }
@@ -228,6 +250,8 @@ impl PruneRequest {
 pub struct UsageRecord {
     /// Its identity.
     pub id: String,
+    /// A build may change it.
+    pub mutable: bool,
     /// In use by a build that runs.
     pub in_use: bool,
     /// Bytes.
@@ -255,6 +279,7 @@ impl UsageRecord {
         let mut message = Message::new();
         message
             .text(1, &self.id)
+            .number(2, u64::from(self.mutable))
             .number(3, u64::from(self.in_use))
             .number(4, self.size)
             .time(6, self.created);

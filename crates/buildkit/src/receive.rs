@@ -1,10 +1,10 @@
 //! Receives a directory of the client's (`moby.filesync.v1.FileSync/DiffCopy`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use os::{Errno, Handle, OpenFlags, Os, TimeSpec, View};
+use os::{Errno, Handle, OpenFlags, Os, OsExt, TimeSpec, View};
 use serve::h2::Fields;
 
 use crate::path::{Announced, is_clean};
@@ -77,7 +77,7 @@ fn query_escape(text: &str) -> String {
 pub struct Target {
     /// The machine.
     pub os: Rc<dyn Os>,
-    /// An empty directory of it.
+    /// A directory of it. What is in it from before and has not changed does not come again, the rest goes.
     pub dir: Vec<u8>,
 }
 
@@ -108,6 +108,7 @@ pub async fn receive(
         waiting: VecDeque::new(),
         pending: BTreeMap::new(),
         all_announced: false,
+        old: names_below(target).map_err(|error| failed(&target.dir, error))?,
     };
     let mut total = 0;
     loop {
@@ -134,6 +135,28 @@ struct Transfer<'a> {
     waiting: VecDeque<(u32, Stat)>,
     pending: BTreeMap<u32, Pending>,
     all_announced: bool,
+    /// What is there from before and was not announced yet.
+    old: BTreeSet<Vec<u8>>,
+}
+
+/// The names of all that is in the directory.
+fn names_below(target: &Target) -> Result<BTreeSet<Vec<u8>>, Errno> {
+    let (mut names, mut pending) = (BTreeSet::new(), vec![Vec::new()]);
+    while let Some(directory) = pending.pop() {
+        let path = [&target.dir[..], b"/", &directory].concat();
+        for entry in target.os.read_dir(View::Host, &path)? {
+            let name = match &directory[..] {
+                b"" => entry.name,
+                directory => [directory, b"/", &entry.name].concat(),
+            };
+            let path = [&target.dir[..], b"/", &name].concat();
+            if target.os.metadata(View::Host, &path, false)?.is_dir() {
+                pending.push(name.clone());
+            }
+            names.insert(name);
+        }
+    }
+    Ok(names)
 }
 
 impl Transfer<'_> {
@@ -166,6 +189,10 @@ impl Transfer<'_> {
         }
         if self.all_announced && self.pending.is_empty() {
             self.all_announced = false;
+            for name in std::mem::take(&mut self.old) {
+                // It may have gone with the directory it was in.
+                let _ = self.target.os.remove_all(View::Host, &self.full(&name));
+            }
             self.finish_directories();
             self.call.send(&Packet::Finish.emit()).await?;
         }
@@ -177,8 +204,19 @@ impl Transfer<'_> {
     }
 
     fn create(&mut self, number: u32, stat: Stat) -> Result<(), Errno> {
-        let os = &self.target.os;
         let path = self.full(&stat.path);
+        if self.old.remove(&stat.path) {
+            if self.unchanged(&path, &stat)? {
+                if stat.is_dir() {
+                    self.directories.push((path, stat.mtime));
+                }
+                return Ok(());
+            }
+            let below = [&stat.path[..], b"/"].concat();
+            self.old.retain(|name| !name.starts_with(&below));
+            self.target.os.remove_all(View::Host, &path)?;
+        }
+        let os = &self.target.os;
         if stat.is_dir() {
             os.mkdir(View::Host, &path, stat.mode & 0o7777)?;
             os.lchown(View::Host, &path, stat.uid, stat.gid)?;
@@ -212,6 +250,24 @@ impl Transfer<'_> {
         }
         os.lchown(View::Host, &path, stat.uid, stat.gid)?;
         self.set_time(&path, stat.mtime)
+    }
+
+    /// Whether what is there is what was announced. Another name of a file is made again, for that may be new.
+    fn unchanged(&self, path: &[u8], stat: &Stat) -> Result<bool, Errno> {
+        let os = &self.target.os;
+        let found = os.metadata(View::Host, path, false)?;
+        if (found.mode, found.uid, found.gid) != (stat.mode, stat.uid, stat.gid) {
+            return Ok(false);
+        }
+        if stat.is_dir() {
+            return Ok(true);
+        }
+        if stat.is_symlink() {
+            return Ok(os.read_link(View::Host, path)? == stat.link);
+        }
+        let mtime = found.mtime.sec * 1_000_000_000 + i64::from(found.mtime.nsec);
+        let plain = stat.is_file() && stat.link.is_empty() && found.nlink == 1;
+        Ok(plain && found.size == stat.size && mtime == stat.mtime)
     }
 
     fn set_time(&self, path: &[u8], nanos: i64) -> Result<(), Errno> {

@@ -149,11 +149,11 @@ async fn send_content(
         let count = ext::read_at(&handle, at, &mut buf).await.map_err(failed)?;
         let bytes = Packet::Data(number, buf[..count].to_vec()).emit();
         call.send(&bytes).await?;
-        sent(bytes.len() as u64);
-        at += count as u64;
         if count == 0 {
             return Ok(());
         }
+        sent(bytes.len() as u64);
+        at += count as u64;
     }
 }
 

@@ -93,8 +93,8 @@ impl Flags {
             };
             let Some(&(name, kind)) = known.iter().find(|(other, _)| *other == name) else {
                 let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-                let hint = crate::parse::did_you_mean(name, &names, "--");
-                return Err(format!("unknown flag: --{name}{hint}"));
+                let hint = crate::parse::did_you_mean(name, &names);
+                return Err(format!("unknown flag: {name}{hint}"));
             };
             let again = values.iter().any(|(other, _)| *other == name);
             if again && kind != Type::List {

@@ -36,6 +36,8 @@ pub struct Error {
     pub message: String,
     /// Where it is.
     pub lines: Span,
+    /// The file could not even be cut into words.
+    pub early: bool,
 }
 
 impl fmt::Display for Error {

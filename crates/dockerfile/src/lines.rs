@@ -130,7 +130,11 @@ pub(crate) fn split(text: &[u8]) -> Result<Lines, Error> {
     let mut warnings = Vec::new();
     let mut raw = text.split_inclusive('\n');
     let mut current = 0;
-    let failed = |message: String, lines: Span| Error { message, lines };
+    let failed = |message: String, lines: Span| Error {
+        message,
+        lines,
+        early: true,
+    };
     let bounded = |line: &str, current: usize| match line.len() > LINE_MAX {
         true => Err(failed(
             format!("dockerfile line greater than maximum allowed size of {LINE_MAX}"),

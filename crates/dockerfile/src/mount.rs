@@ -42,8 +42,8 @@ fn boolean(key: &str, value: Option<&str>) -> Result<bool, String> {
     }
 }
 
-/// Reads one flag's value.
-pub(crate) fn parse(text: &str) -> Result<Mount, String> {
+/// Reads one flag's value. `newest`: with what the newest Dockerfile frontend knows.
+pub(crate) fn parse(text: &str, newest: bool) -> Result<Mount, String> {
     let mut mount = Mount::default();
     let mut readonly = None;
     for field in fields(text) {
@@ -98,7 +98,7 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
                 mount.size =
                     size(value).ok_or_else(|| format!("invalid value for size: {value}"))?;
             }
-            "env" => mount.env = Some(value.to_string()),
+            "env" if newest => mount.env = Some(value.to_string()),
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
     }

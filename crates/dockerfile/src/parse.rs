@@ -49,7 +49,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// ` (did you mean RUN?)` when one of the names is near.
-pub(crate) fn did_you_mean(typed: &str, names: &[&str], prefix: &str) -> String {
+pub(crate) fn did_you_mean(typed: &str, names: &[&str]) -> String {
     // A long word is no misspelling of these short ones.
     if typed.len() > 32 {
         return String::new();
@@ -60,7 +60,7 @@ pub(crate) fn did_you_mean(typed: &str, names: &[&str], prefix: &str) -> String 
         .filter(|(distance, _)| *distance <= 2)
         .min();
     near.map_or(String::new(), |(_, name)| {
-        format!(" (did you mean {prefix}{name}?)")
+        format!(" (did you mean {name}?)")
     })
 }
 
@@ -98,11 +98,26 @@ impl From<String> for Wrong {
 }
 
 fn locate(wrong: Wrong, lines: Span) -> Error {
-    let message = match wrong {
-        Plain(message) => message,
-        Located(message) => format!("dockerfile parse error on line {}: {message}", lines.0),
+    let (message, early) = match wrong {
+        Plain(message) => (message, true),
+        Located(message) => (
+            format!("dockerfile parse error on line {}: {message}", lines.0),
+            false,
+        ),
     };
-    Error { message, lines }
+    Error {
+        message,
+        lines,
+        early,
+    }
+}
+
+fn no_stage(lines: Span) -> Error {
+    Error {
+        message: "no build stage in current context".to_string(),
+        lines,
+        early: false,
+    }
 }
 
 fn command(rest: &str) -> Result<Command, Wrong> {
@@ -149,16 +164,20 @@ fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, 
     Ok(pairs)
 }
 
-fn copy(name: &str, parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Copy, Wrong> {
+fn copy(name: &str, parts: &Parts<'_>, line: &Line, newest: bool) -> Result<Copy, Wrong> {
+    let heredocs = &line.heredocs;
     let mut known = vec![
         ("chown", Type::Text),
         ("chmod", Type::Text),
         ("link", Type::Bool),
-        ("exclude", Type::List),
     ];
+    if newest {
+        known.push(("exclude", Type::List));
+    }
     match name {
         "ADD" => known.extend([("keep-git-dir", Type::Bool), ("checksum", Type::Text)]),
-        _ => known.extend([("from", Type::Text), ("parents", Type::Bool)]),
+        _ if newest => known.extend([("from", Type::Text), ("parents", Type::Bool)]),
+        _ => known.push(("from", Type::Text)),
     }
     let mut words = list(parts.rest)?;
     let values: Values = parts.flags.parse(&known)?;
@@ -205,14 +224,13 @@ fn copy(name: &str, parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Copy, Wro
     })
 }
 
-fn run(parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Run, Wrong> {
+fn run(parts: &Parts<'_>, heredocs: &[Heredoc], newest: bool) -> Result<Run, Wrong> {
     let command = command(parts.rest)?;
-    let values = parts.flags.parse(&[
-        ("mount", Type::List),
-        ("network", Type::Text),
-        ("security", Type::Text),
-        ("device", Type::List),
-    ])?;
+    let mut known = vec![("mount", Type::List), ("network", Type::Text)];
+    if newest {
+        known.extend([("security", Type::Text), ("device", Type::List)]);
+    }
+    let values = parts.flags.parse(&known)?;
     let network = values.text("network");
     if !matches!(network.as_str(), "" | "default" | "none" | "host") {
         return Err(Located(format!("invalid network mode: {network:?}")));
@@ -222,11 +240,15 @@ fn run(parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Run, Wrong> {
         return Err(Located(format!("security {security:?} is not valid")));
     }
     let mounts = values.list("mount");
-    let mounts: Result<_, String> = mounts.iter().map(|text| mount::parse(text)).collect();
+    let mounts: Result<_, String> = mounts
+        .iter()
+        .map(|text| mount::parse(text, newest))
+        .collect();
+    let mounts = mounts.map_err(Plain)?;
     Ok(Run {
         command,
         heredocs: heredocs.to_vec(),
-        mounts: mounts?,
+        mounts,
         network,
         security,
         flags: values.used(),
@@ -356,14 +378,31 @@ fn onbuild(rest: &str) -> Result<String, Wrong> {
     }
 }
 
-fn kind(line: &Line, escape: char) -> Result<Kind, Wrong> {
+/// How the lines of a file are to be read.
+#[derive(Clone, Copy)]
+struct Dialect {
+    escape: char,
+    /// With what the newest frontend knows: the file asks for it.
+    newest: bool,
+}
+
+impl Dialect {
+    fn of(lines: &lines::Lines) -> Dialect {
+        Dialect {
+            escape: lines.escape,
+            newest: lines.syntax.is_some(),
+        }
+    }
+}
+
+fn kind(line: &Line, Dialect { escape, newest }: Dialect) -> Result<Kind, Wrong> {
     let parts = parts(&line.text);
     let rest = parts.rest;
     let name = parts.name.as_str();
     let kind = match name {
-        "ADD" => return copy(name, &parts, &line.heredocs).map(Kind::Add),
-        "COPY" => return copy(name, &parts, &line.heredocs).map(Kind::Copy),
-        "RUN" => return run(&parts, &line.heredocs).map(Kind::Run),
+        "ADD" => return copy(name, &parts, line, newest).map(Kind::Add),
+        "COPY" => return copy(name, &parts, line, newest).map(Kind::Copy),
+        "RUN" => return run(&parts, &line.heredocs, newest).map(Kind::Run),
         "HEALTHCHECK" => return health(&parts).map(Kind::Healthcheck),
         "ARG" => {
             let words = words::words(rest, escape);
@@ -434,7 +473,7 @@ fn kind(line: &Line, escape: char) -> Result<Kind, Wrong> {
             let typed = typed.split(is_blank).next().unwrap_or_default();
             return Err(Located(format!(
                 "unknown instruction: {typed}{}",
-                did_you_mean(typed, &NAMES, "")
+                did_you_mean(typed, &NAMES)
             )));
         }
     };
@@ -443,9 +482,9 @@ fn kind(line: &Line, escape: char) -> Result<Kind, Wrong> {
     Ok(kind)
 }
 
-fn instruction(line: &Line, escape: char) -> Result<Instruction, Error> {
+fn instruction(line: &Line, dialect: Dialect) -> Result<Instruction, Error> {
     Ok(Instruction {
-        kind: kind(line, escape).map_err(|wrong| locate(wrong, line.lines))?,
+        kind: kind(line, dialect).map_err(|wrong| locate(wrong, line.lines))?,
         code: line.text.trim().to_string(),
         lines: line.lines,
     })
@@ -489,6 +528,7 @@ fn from(line: &Line) -> Result<Stage, Wrong> {
 /// Parses a Dockerfile.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, Error> {
     let lines = lines::split(text)?;
+    let dialect = Dialect::of(&lines);
     let mut dockerfile = Dockerfile {
         escape: lines.escape,
         syntax: lines.syntax,
@@ -503,25 +543,19 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Error> {
             dockerfile.stages.push(stage);
             continue;
         }
-        let instruction = instruction(line, lines.escape)?;
+        let instruction = instruction(line, dialect)?;
         match (dockerfile.stages.last_mut(), &instruction.kind) {
             (Some(stage), _) => stage.instructions.push(instruction),
             (None, Kind::Arg(_)) => dockerfile.meta_args.push(instruction),
             (None, _) => {
-                return Err(locate(
-                    Plain("no build stage in current context".to_string()),
-                    line.lines,
-                ));
+                return Err(no_stage(line.lines));
             }
         }
     }
     if dockerfile.stages.is_empty() {
         // Nothing but ARGs.
         let lines = lines.lines.last().map_or((1, 1), |line| line.lines);
-        return Err(locate(
-            Plain("no build stage in current context".to_string()),
-            lines,
-        ));
+        return Err(no_stage(lines));
     }
     Ok(dockerfile)
 }
@@ -529,7 +563,12 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Error> {
 /// Parses the instruction that `ONBUILD` kept.
 pub fn parse_trigger(text: &str) -> Result<Instruction, Error> {
     let lines = lines::split(text.as_bytes())?;
-    let mut instruction = instruction(&lines.lines[0], lines.escape)?;
+    // Who kept it has read it.
+    let dialect = Dialect {
+        newest: true,
+        ..Dialect::of(&lines)
+    };
+    let mut instruction = instruction(&lines.lines[0], dialect)?;
     if lines.lines.len() > 1 {
         return Err(locate(
             Plain("onbuild trigger should be a single expression".to_string()),
@@ -546,6 +585,7 @@ pub fn parse_change(text: &str) -> Result<Vec<Instruction>, Error> {
     let mut instructions = Vec::new();
     for line in &lines.lines {
         let name = parts(&line.text).name;
+        let typed = line.text.trim().split(is_blank).next().unwrap_or_default();
         let allowed = matches!(
             name.as_str(),
             "CMD"
@@ -562,14 +602,11 @@ pub fn parse_change(text: &str) -> Result<Vec<Instruction>, Error> {
         );
         if !allowed && NAMES.contains(&name.as_str()) {
             return Err(locate(
-                Plain(format!(
-                    "{} is not a valid change command",
-                    name.to_lowercase()
-                )),
+                Plain(format!("{typed} is not a valid change command")),
                 line.lines,
             ));
         }
-        instructions.push(instruction(line, lines.escape)?);
+        instructions.push(instruction(line, Dialect::of(&lines))?);
     }
     Ok(instructions)
 }

@@ -113,7 +113,7 @@ fn changes() {
     let ok = dockerfile::parse_change("CMD [\"sh\"]\nENV A=1 B=2").expect("valid");
     assert_eq!(ok.len(), 2);
     for (change, message) in [
-        ("RUN x", "run is not a valid change command"),
+        ("RUN x", "RUN is not a valid change command"),
         (
             "FOOBAR x",
             "dockerfile parse error on line 1: unknown instruction: FOOBAR",

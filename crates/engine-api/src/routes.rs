@@ -104,7 +104,7 @@ routes! {
     GET "/images/{name...}/get" ImageSave 0 Full;
     DELETE "/images/{name...}" ImageDelete 0 Full;
     POST "/commit" ImageCommit 0 Full;
-    POST "/build" ImageBuild 0 Partial("no git repositories as contexts");
+    POST "/build" ImageBuild 0 Partial("no `version=2`: BuildKit's clients come by `/grpc`");
     POST "/build/prune" BuildPrune 31 Full;
     POST "/build/cancel" BuildCancel 38 Full;
     GET "/distribution/{name...}/json" DistributionInspect 30 Full;

@@ -36,9 +36,10 @@ mod transfer;
 mod xz;
 
 pub use container::{Change, ChangeKind, ContainerMount};
-pub use pull::{PullError, PullEvent, PulledImage};
+pub use pull::{PullError, PullEvent, PulledImage, RemoteImage};
 pub use push::{PushError, PushEvent};
 pub use store::{Image, Removed, Store, StoreError};
+pub use transfer::Pin;
 
 /// Lets other work of the machine go on in the middle of something long: the next step happens when
 /// the clock has moved, so a turn of the world is not held up.

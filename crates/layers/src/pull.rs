@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use oci::{Descriptor, Digest, ImageConfig, Manifest, ManifestDocument, Platform, Reference};
@@ -12,7 +13,7 @@ use crate::download::Download;
 use crate::graph::chain_ids;
 use crate::registry::{Access, Registry, RegistryError, Repository};
 use crate::store::{Store, StoreError};
-use crate::transfer::{Claim, Told};
+use crate::transfer::{Claim, Pin, Told};
 
 /// Layers downloaded at a time (Docker's `max-concurrent-downloads`).
 const DOWNLOADS_MAX: usize = 3;
@@ -32,8 +33,8 @@ pub enum PullEvent {
     },
     /// A layer's state changed.
     Layer {
-        /// The first twelve digits of the blob's digest.
-        id: String,
+        /// The blob's digest.
+        digest: Digest,
         /// `Pulling fs layer`, `Waiting`, `Downloading`, `Verifying Checksum`, `Download complete`,
         /// `Extracting`, `Pull complete`, `Already exists` or `Retrying in 5 seconds`.
         status: Cow<'static, str>,
@@ -116,6 +117,76 @@ fn config_error(error: RegistryError) -> PullError {
     PullError::NoConfig(why)
 }
 
+/// What a name of a registry's means for one platform.
+#[derive(Clone, Debug)]
+pub struct RemoteImage {
+    /// The digest of the manifest or index that the name leads to.
+    pub digest: Digest,
+    /// The image's configuration.
+    pub config: ImageConfig,
+    /// Its parts.
+    pub manifest: Manifest,
+    /// It as its digest has it.
+    pub raw: Vec<u8>,
+    /// The documents on the way to the layers, and their bytes.
+    pub documents: Vec<(Digest, u64)>,
+}
+
+/// The manifest for the platform, of what a name leads to. The configuration is not read yet.
+async fn choose(
+    from: &Repository,
+    reference: &Reference,
+    platform: &Platform,
+    (document, digest, bytes): (ManifestDocument, Digest, Bytes),
+) -> Result<RemoteImage, PullError> {
+    let mut documents = vec![(digest, bytes.len() as u64)];
+    let manifest = match document {
+        ManifestDocument::Manifest(manifest) => manifest,
+        ManifestDocument::Index(index) => {
+            let missing = || PullError::NoMatchingManifest(platform.to_string());
+            let chosen = index.select(platform).ok_or_else(missing)?;
+            let (document, digest, bytes) =
+                from.manifest(&reference.with_digest(chosen.digest)).await?;
+            documents.push((digest, bytes.len() as u64));
+            match document {
+                ManifestDocument::Manifest(manifest) => manifest,
+                ManifestDocument::Index(_) => return Err(missing()),
+            }
+        }
+    };
+    documents.push((manifest.config.digest, manifest.config.size));
+    Ok(RemoteImage {
+        digest,
+        config: ImageConfig::default(),
+        raw: Vec::new(),
+        manifest,
+        documents,
+    })
+}
+
+/// The configuration of an image that can be used here, as its digest has it too.
+async fn read_config(
+    from: &Repository,
+    manifest: &Manifest,
+) -> Result<(ImageConfig, Vec<u8>), PullError> {
+    let raw = from.blob(&manifest.config).await.map_err(config_error)?;
+    let config: ImageConfig =
+        serde_json::from_slice(&raw).map_err(|error| PullError::Config(error.to_string()))?;
+    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(PullError::Config(format!(
+            "{layers} layers but {diff_ids} diff ids"
+        )));
+    }
+    if config.os != "linux" {
+        return Err(PullError::Config(format!(
+            "image operating system {:?} cannot be used on this platform",
+            config.os
+        )));
+    }
+    Ok((config, raw))
+}
+
 impl Store {
     /// Pulls `reference` (with a tag or digest) for `platform`.
     pub async fn pull(
@@ -139,7 +210,7 @@ impl Store {
         platform: &Platform,
         progress: &dyn Fn(PullEvent),
     ) -> Result<PulledImage, PullError> {
-        let (document, digest, _) = from.manifest(reference).await?;
+        let named = from.manifest(reference).await?;
         let tag = match reference.digest() {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or("latest").to_string(),
@@ -148,52 +219,60 @@ impl Store {
             tag,
             name: reference.path().to_string(),
         });
-        let manifest = match document {
-            ManifestDocument::Manifest(manifest) => manifest,
-            ManifestDocument::Index(index) => {
-                let missing = || PullError::NoMatchingManifest(platform.to_string());
-                let chosen = index.select(platform).ok_or_else(missing)?;
-                match from
-                    .manifest(&reference.with_digest(chosen.digest))
-                    .await?
-                    .0
-                {
-                    ManifestDocument::Manifest(manifest) => manifest,
-                    ManifestDocument::Index(_) => return Err(missing()),
-                }
-            }
-        };
-        let id = manifest.config.digest;
+        let found = choose(from, reference, platform, named).await?;
+        let (id, digest) = (found.manifest.config.digest, found.digest);
         if self.image(&id).is_none() {
-            self.fetch(from, &manifest, progress).await?;
+            let (config, raw) = read_config(from, &found.manifest).await?;
+            let pin = self.fetch(from, &found.manifest, &config, progress).await?;
+            self.add_image(id, &raw)?;
+            drop(pin);
         }
         let newer = self.add_pulled_names(reference, id, digest)?;
         Ok(PulledImage { id, digest, newer })
+    }
+
+    /// Finds out what `reference` is for `platform`, without its layers.
+    pub async fn look_up(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<RemoteImage, PullError> {
+        registry
+            .over(reference, Access::Pull, async |from: &Repository| {
+                let named = from.manifest(reference).await?;
+                let mut found = choose(from, reference, platform, named).await?;
+                (found.config, found.raw) = read_config(from, &found.manifest).await?;
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Brings the layers of what was looked up. There is no image of them; they stay as long as the pin, or as
+    /// something is made of them.
+    pub async fn pull_layers(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        image: &RemoteImage,
+        progress: &dyn Fn(PullEvent),
+    ) -> Result<Pin, PullError> {
+        registry
+            .over(reference, Access::Pull, async |from: &Repository| {
+                self.fetch(from, &image.manifest, &image.config, progress)
+                    .await
+            })
+            .await
     }
 
     async fn fetch(
         &self,
         from: &Repository,
         manifest: &Manifest,
+        config: &ImageConfig,
         progress: &dyn Fn(PullEvent),
-    ) -> Result<(), PullError> {
-        let raw = from.blob(&manifest.config).await.map_err(config_error)?;
-        let config: ImageConfig =
-            serde_json::from_slice(&raw).map_err(|error| PullError::Config(error.to_string()))?;
+    ) -> Result<Pin, PullError> {
         let diff_ids = &config.rootfs.diff_ids;
-        if diff_ids.len() != manifest.layers.len() {
-            return Err(PullError::Config(format!(
-                "{} layers but {} diff ids",
-                manifest.layers.len(),
-                diff_ids.len()
-            )));
-        }
-        if config.os != "linux" {
-            return Err(PullError::Config(format!(
-                "image operating system {:?} cannot be used on this platform",
-                config.os
-            )));
-        }
         let chain = chain_ids(diff_ids);
         let pin = self.pin(&chain);
         let present = chain
@@ -202,7 +281,7 @@ impl Store {
             .count();
         let tell = |layer: &Descriptor, (status, bytes): Told| {
             progress(PullEvent::Layer {
-                id: layer.digest.short(),
+                digest: layer.digest,
                 status,
                 progress: bytes,
             });
@@ -245,9 +324,7 @@ impl Store {
             parent = Some(*chain);
         }
         drop(downloads);
-        self.add_image(manifest.config.digest, &raw)?;
-        drop(pin);
-        Ok(())
+        Ok(pin)
     }
 
     /// Brings a layer to the disk. `None`: somebody else did, and it is unpacked.

@@ -76,7 +76,7 @@ impl Drop for Claim {
 
 /// Keeps layers from being removed. When the last pin of a layer goes and no image has it, it goes too: so a
 /// pull that was cut leaves nothing.
-pub(crate) struct Pin {
+pub struct Pin {
     store: Store,
     chains: Vec<Digest>,
 }

@@ -59,6 +59,71 @@ impl Engine {
         format!("{}/buildkit/cache-mounts", self.config.root)
     }
 
+    /// Contexts that clients sent file by file.
+    pub(crate) fn local_contexts(&self) -> String {
+        format!("{}/buildkit/local", self.config.root)
+    }
+
+    /// What is kept of builds' sources: name, what it is, BuildKit's type, bytes, and when it was used.
+    pub(crate) fn kept_sources(&self) -> Vec<(String, String, &'static str, u64, u64)> {
+        let mut kept = Vec::new();
+        for (root, kind) in [
+            (self.local_contexts(), "source.local"),
+            (self.git_mirrors(), "regular"),
+        ] {
+            let entries = self.os.read_dir(View::Host, root.as_bytes());
+            for entry in entries.unwrap_or_default() {
+                let name = String::from_utf8_lossy(&entry.name).into_owned();
+                let path = format!("{root}/{name}");
+                let Ok(found) = self.os.metadata(View::Host, path.as_bytes(), false) else {
+                    continue;
+                };
+                let config = format!("{path}/config");
+                let config = self.os.read_file_now(View::Host, config.as_bytes());
+                let config = String::from_utf8(config.unwrap_or_default()).unwrap_or_default();
+                let url = config
+                    .lines()
+                    .find_map(|line| line.trim().strip_prefix("url = "));
+                let description = match (kind, url) {
+                    ("regular", Some(url)) => format!("shared git repo for {url}"),
+                    _ => "local source for context".to_string(),
+                };
+                let used = found.ctime.sec as u64 * 1_000_000_000 + u64::from(found.ctime.nsec);
+                kept.push((
+                    name,
+                    description,
+                    kind,
+                    self.tree_size(path.as_bytes()),
+                    used,
+                ));
+            }
+        }
+        kept
+    }
+
+    /// Removes contexts that no build is using, if there are more than so many; gives names and bytes.
+    pub(crate) fn forget_contexts(&self, most: usize) -> Vec<(String, u64)> {
+        let root = self.local_contexts();
+        let entries = self.os.read_dir(View::Host, root.as_bytes());
+        let entries = entries.unwrap_or_default();
+        let mut removed = Vec::new();
+        if entries.len() <= most {
+            return removed;
+        }
+        for entry in entries {
+            let name = String::from_utf8_lossy(&entry.name).into_owned();
+            let path = format!("{root}/{name}");
+            if self.buildkit.in_use(&path) {
+                continue;
+            }
+            let bytes = self.tree_size(path.as_bytes());
+            if self.os.remove_all(View::Host, path.as_bytes()).is_ok() {
+                removed.push((name, bytes));
+            }
+        }
+        removed
+    }
+
     /// Reads what an earlier engine kept.
     fn load_cache(&self) {
         if self.build_cache.loaded.replace(true) {
@@ -175,17 +240,19 @@ impl Engine {
             bytes += if in_image { 0 } else { size };
             tops.extend(entry.top);
         }
-        let mounts = self.cache_mounts();
-        for entry in self
-            .os
-            .read_dir(View::Host, mounts.as_bytes())
-            .unwrap_or_default()
-        {
-            let path = [mounts.as_bytes(), b"/", &entry.name].concat();
-            bytes += self.tree_size(&path);
-            if self.os.remove_all(View::Host, &path).is_ok() {
-                removed.push(String::from_utf8_lossy(&entry.name).into_owned());
+        for root in [self.cache_mounts(), self.git_mirrors()] {
+            let entries = self.os.read_dir(View::Host, root.as_bytes());
+            for entry in entries.unwrap_or_default() {
+                let path = [root.as_bytes(), b"/", &entry.name].concat();
+                bytes += self.tree_size(&path);
+                if self.os.remove_all(View::Host, &path).is_ok() {
+                    removed.push(String::from_utf8_lossy(&entry.name).into_owned());
+                }
             }
+        }
+        for (name, size) in self.forget_contexts(0) {
+            removed.push(name);
+            bytes += size;
         }
         self.pin();
         self.save_cache();

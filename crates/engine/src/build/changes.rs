@@ -80,6 +80,6 @@ mod tests {
             ("/a/b", "kept")
         );
         let refused = apply(&mut config, &["RUN x".to_string()]).expect_err("refused");
-        assert_eq!(refused.message, "run is not a valid change command");
+        assert_eq!(refused.message, "RUN is not a valid change command");
     }
 }

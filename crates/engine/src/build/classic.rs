@@ -124,7 +124,8 @@ impl Builder {
     fn announce(&mut self, code: &str) {
         self.step += 1;
         let (step, total) = (self.step, self.total);
-        self.out.say(&format!("Step {step}/{total} : {code}\n"));
+        self.out.say(&format!("Step {step}/{total} : {code}"));
+        self.out.say("\n");
     }
 
     /// The image a name means, pulled if need be.
@@ -473,6 +474,12 @@ impl Builder {
         {
             return Err(needs_buildkit(flag));
         }
+        // Of files that are written in the Dockerfile itself the classic builder knows nothing.
+        if copy.sources.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "{name} failed: no source files were specified"
+            )));
+        }
         let mut plan = super::plan(state, &self.args, self.escape, name, copy)?;
         plan.from_context = copy.from.is_empty();
         let tree = match copy.from.as_str() {
@@ -494,8 +501,8 @@ impl Builder {
         let downloads = self.engine.scratch("docker-remote")?;
         let items = self
             .engine
-            .copy_items(&mut plan, root, &downloads.path, "", &|text| {
-                self.out.say(text)
+            .copy_items(&mut plan, root, &downloads.path, copy, &|_, text| {
+                self.out.say(&String::from_utf8_lossy(text));
             })
             .await?;
         plan.check_destination(&items)?;
@@ -615,27 +622,20 @@ fn needs_buildkit(flag: &str) -> ApiError {
     ))
 }
 
-/// `--label` is an instruction at the end of the last stage.
+/// Each `--label` is an instruction at the end of the last stage.
 fn add_labels(file: &mut Dockerfile, build: &Build) {
     let Some(stage) = file.stages.last_mut().filter(|_| !build.labels.is_empty()) else {
         return;
     };
-    let code: Vec<String> = build
-        .labels
-        .iter()
-        .map(|(name, value)| format!("{}='{value}'", go_quote(name)))
-        .collect();
     // In quotes, so that nothing in them is replaced.
     let quoted = |text: &String| format!("'{}'", text.replace('\'', "'\\''"));
-    let pairs = build
-        .labels
-        .iter()
-        .map(|(name, value)| (quoted(name), quoted(value)));
-    stage.instructions.push(Instruction {
-        kind: Kind::Label(pairs.collect()),
-        code: format!("LABEL {}", code.join(" ")),
-        lines: stage.lines,
-    });
+    for (name, value) in &build.labels {
+        stage.instructions.push(Instruction {
+            kind: Kind::Label(vec![(quoted(name), quoted(value))]),
+            code: format!("LABEL {name}={value}"),
+            lines: stage.lines,
+        });
+    }
 }
 
 impl Engine {
@@ -693,19 +693,24 @@ impl Engine {
         body: serve::Body,
         lines: &Rc<Lines>,
     ) -> Outcome<()> {
-        let (directory, text) = match build.remote.as_str() {
+        let (_directory, root, text) = match build.remote.as_str() {
             "" => {
                 let tar = self.receive(body).await?;
                 let directory = self.unpack_context(&tar).await?;
                 drop(tar);
                 let text = self.context_dockerfile(&directory.path, &build.dockerfile);
-                let text = text.await?;
-                (directory, text)
+                let (path, text) = (directory.path.clone(), text.await?);
+                (directory, path, text)
             }
             remote => self.remote_context(remote, &build.dockerfile).await?,
         };
         let invalid = |message: String| BuildError::from(ApiError::invalid(message));
-        let mut file = dockerfile::parse(&text).map_err(|error| invalid(error.message))?;
+        let mut file = dockerfile::parse(&text).map_err(|error| {
+            invalid(match error.early {
+                true => format!("failed to parse Dockerfile: {}", error.message),
+                false => error.message,
+            })
+        })?;
         let quiet = build.quiet;
         let out = Out {
             lines: Rc::clone(lines),
@@ -737,7 +742,7 @@ impl Engine {
             build,
             out,
             registry,
-            root: directory.path.clone(),
+            root,
             escape: file.escape,
             platform,
             containers: Containers::new(&self.rc()),

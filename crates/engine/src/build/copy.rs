@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) keep_owner: bool,
     /// BuildKit's words for what is not there.
     pub(super) later: bool,
+    /// What it calls the files that are looked through.
+    pub(super) reference: String,
     /// The sources are in the context and not in another stage.
     pub(super) from_context: bool,
 }
@@ -151,11 +153,30 @@ fn join(directory: &str, name: &str) -> String {
 }
 
 impl Plan {
+    /// All that is in a directory, as it is.
+    pub(super) fn whole() -> Plan {
+        Plan {
+            name: "COPY",
+            sources: vec!["/".to_string()],
+            inline: Vec::new(),
+            destination: "/".to_string(),
+            chown: String::new(),
+            chmod: None,
+            exclude: Vec::new(),
+            parents: false,
+            keep_owner: true,
+            later: true,
+            reference: String::new(),
+            from_context: false,
+        }
+    }
+
     fn missing(&self, name: &str) -> ApiError {
         if self.later {
             let shown = clean(&format!("/{name}"));
             return ApiError::system(format!(
-                "failed to compute cache key: failed to calculate checksum of ref: {shown:?}: not found"
+                "failed to compute cache key: failed to calculate checksum of ref {}: {shown:?}: not found",
+                self.reference
             ));
         }
         let hint = match self.from_context {

@@ -1,38 +1,38 @@
 //! What a build takes from elsewhere: `ADD URL`, and a context that is a URL.
 
 use engine_api::error::{ApiError, Result};
+use engine_api::stream::Channel;
 use layers::archive::is_archive;
 use layers::download::Download;
-use serve::Response;
+use os::{OsExt, View};
+use serve::{Body, Response};
 
 use super::copy::{Item, Plan};
+use super::git::{GitUrl, Heard};
 use super::tree::Scratch;
 use crate::Engine;
 
+/// Bytes of an error's text that are told.
+const BODY_MAX: usize = 8 << 10;
 /// Redirections that are followed, as by Go's client.
 const REDIRECTIONS_MAX: usize = 10;
 
 /// Whether an `ADD` source is not in the context.
 pub(super) fn is_remote(source: &str) -> bool {
-    is_url(source) || is_git(source)
+    is_url(source) || GitUrl::parse(source).is_some()
 }
 
-fn is_url(source: &str) -> bool {
+pub(crate) fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
-fn is_git(source: &str) -> bool {
-    let path = source.split(['#', '?']).next().unwrap_or_default();
-    source.starts_with("git://")
-        || source.starts_with("git@")
-        || source.starts_with("ssh://")
-        || is_url(source) && path.ends_with(".git")
-}
-
-fn no_git(source: &str) -> ApiError {
-    ApiError::unsupported(format!(
-        "the git repository {source} as a source of a build"
-    ))
+/// What a server says besides the status, for people.
+async fn with_body(message: String, body: Body) -> String {
+    let body = body.collect(BODY_MAX).await.unwrap_or_default();
+    match String::from_utf8_lossy(&body).trim() {
+        "" => message,
+        body => format!("{message}: {body}"),
+    }
 }
 
 /// The file a URL names; empty: none.
@@ -69,8 +69,8 @@ impl Engine {
         plan: &mut Plan,
         root: &str,
         downloads: &str,
-        checksum: &str,
-        say: &dyn Fn(&str),
+        copy: &dockerfile::Copy,
+        heard: Heard<'_>,
     ) -> Result<Vec<Item>> {
         let adds = plan.name == "ADD";
         let (urls, files): (Vec<String>, Vec<String>) = std::mem::take(&mut plan.sources)
@@ -80,11 +80,22 @@ impl Engine {
         let mut items = plan.items(&self.os, root).await?;
         for (index, url) in urls.iter().enumerate() {
             let failed = |message: String| match plan.later {
+                true if copy.checksum.is_empty() => {
+                    ApiError::system(format!("failed to load cache key: {message}"))
+                }
                 true => ApiError::system(message),
                 false => ApiError::system(format!("ADD failed: {message}")),
             };
-            if is_git(url) {
-                return Err(no_git(url));
+            let path = format!("{downloads}/{index}");
+            if let Some(git) = GitUrl::parse(url).filter(|_| plan.later) {
+                self.os
+                    .mkdir_all(View::Host, path.as_bytes(), 0o755)
+                    .map_err(|errno| failed(errno.go_description()))?;
+                let root = self
+                    .git_source(&git, copy.keep_git_dir, &path, heard)
+                    .await?;
+                items.extend(Plan::whole().items(&self.os, &root).await?);
+                continue;
             }
             let base = match (base_name(url), plan.destination.ends_with('/')) {
                 ("", true) => {
@@ -92,28 +103,31 @@ impl Engine {
                 }
                 (base, _) => base.to_string(),
             };
-            let path = format!("{downloads}/{index}");
-            let file = self.download(url).await.map_err(failed)?;
+            let file = self.download(url, plan.later).await.map_err(failed)?;
             file.keep(&path)
                 .map_err(|errno| failed(errno.go_description()))?;
-            say("\n");
+            if !plan.later {
+                heard(Channel::Stdout, b"\n");
+            }
             let item = plan.fetched(&self.os, &path, &base).await?;
-            item.check(checksum)?;
+            item.check(&copy.checksum)?;
             items.push(item);
         }
         Ok(items)
     }
 
-    async fn get(&self, url: &str) -> std::result::Result<Response, String> {
+    async fn get(&self, url: &str, later: bool) -> std::result::Result<Response, String> {
         let mut url = url.to_string();
         for _ in 0..REDIRECTIONS_MAX {
             let response = self.registry.get(&url).await?;
             if !response.status().is_redirection() {
-                return match response.status().is_success() {
+                let status = response.status();
+                return match status.is_success() {
                     true => Ok(response),
+                    false if later => Err(format!("invalid response status {}", status.as_u16())),
                     false => {
-                        let status = response.status();
-                        Err(format!("failed to GET {url} with status {status}"))
+                        let message = format!("failed to GET {url} with status {status}");
+                        Err(with_body(message, response.into_body()).await)
                     }
                 };
             }
@@ -130,12 +144,16 @@ impl Engine {
         Err(format!("Get {url:?}: stopped after 10 redirects"))
     }
 
-    /// Fetches a file; it takes room on the machine's disk.
-    async fn download(&self, url: &str) -> std::result::Result<Download, String> {
+    /// Fetches a file; it takes room on the machine's disk. `later`: BuildKit's words for what goes wrong.
+    pub(crate) async fn download(
+        &self,
+        url: &str,
+        later: bool,
+    ) -> std::result::Result<Download, String> {
         let failed = |(operation, error): (String, os::Errno)| {
             format!("{operation}: {}", error.go_description())
         };
-        let mut body = self.get(url).await?.into_body();
+        let mut body = self.get(url, later).await?.into_body();
         let mut file = Download::new(&self.os, &self.config.root).map_err(failed)?;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| format!("Get {url:?}: {error}"))?;
@@ -144,32 +162,36 @@ impl Engine {
         Ok(file)
     }
 
-    /// The context behind a URL (an archive, or a Dockerfile alone), and its Dockerfile.
+    /// The context behind a URL (an archive, a repository, or a Dockerfile alone): what is to be kept as long as
+    /// it is used, its directory, and its Dockerfile.
     pub(super) async fn remote_context(
         &self,
         url: &str,
         dockerfile: &str,
-    ) -> Result<(Scratch, Vec<u8>)> {
-        if is_git(url) || !is_url(url) {
-            return Err(no_git(url));
+    ) -> Result<(Scratch, String, Vec<u8>)> {
+        if let Some(git) = GitUrl::parse(url) {
+            let (directory, inside) = self.git_clone(&git).await?;
+            let text = self.context_dockerfile(&inside, dockerfile).await?;
+            self.ignore_files(&inside).await?;
+            return Ok((directory, inside, text));
         }
         let failed = |why: String| {
             ApiError::system(format!("error downloading remote context {url}: {why}"))
         };
-        let file = self.download(url).await.map_err(failed)?;
-        if is_archive(&self.os, file.path().as_bytes()) {
-            let directory = self.unpack_context(&file).await?;
-            let text = self.context_dockerfile(&directory.path, dockerfile).await?;
-            self.ignore_files(&directory.path).await?;
-            return Ok((directory, text));
-        }
-        let directory = self.scratch("docker-builder")?;
-        file.keep(&format!("{}/Dockerfile", directory.path))
-            .map_err(|errno| failed(errno.go_description()))?;
-        let text = self
-            .context_dockerfile(&directory.path, "Dockerfile")
-            .await?;
-        Ok((directory, text))
+        let file = self.download(url, false).await.map_err(failed)?;
+        let (directory, dockerfile) = match is_archive(&self.os, file.path().as_bytes()) {
+            true => (self.unpack_context(&file).await?, dockerfile),
+            false => {
+                let directory = self.scratch("docker-builder")?;
+                file.keep(&format!("{}/Dockerfile", directory.path))
+                    .map_err(|errno| failed(errno.go_description()))?;
+                (directory, "Dockerfile")
+            }
+        };
+        let text = self.context_dockerfile(&directory.path, dockerfile).await?;
+        self.ignore_files(&directory.path).await?;
+        let path = directory.path.clone();
+        Ok((directory, path, text))
     }
 }
 
@@ -195,7 +217,6 @@ mod tests {
         ] {
             assert_eq!(redirected(from, to), url);
         }
-        assert!(is_git("https://h/x.git#main") && !is_git("https://h/x.tar"));
         assert!(is_remote("git@h:x") && !is_remote("a/b"));
     }
 }

@@ -5,10 +5,11 @@
 //! [`Progress`] (who is told of what happens).
 //!
 //! Reading order: this file (the core's types), `stage` (what a stage is while it is built), `run`, `copy`,
-//! `classic` (a step an image, as `docker history` shows) and `solve` (only what the target needs, a layer cache
-//! of its own).
+//! `classic` (a step an image, as `docker history` shows), `base` (what a stage begins with) and `solve` (only
+//! what the target needs, a layer cache of its own).
 
 mod args;
+mod base;
 pub(crate) mod cache;
 mod cancel;
 pub(crate) mod changes;
@@ -16,7 +17,9 @@ pub(crate) mod classic;
 mod content;
 mod context;
 mod copy;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod git;
+mod imports;
 mod mounts;
 mod run;
 mod solve;
@@ -55,6 +58,12 @@ pub(crate) struct Request {
     pub(crate) no_cache: bool,
     /// Names of stages of which nothing comes from the cache (`--no-cache-filter`).
     pub(crate) no_cache_stages: Vec<String>,
+    /// Images of `--cache-from`.
+    pub(crate) cache_from: Vec<String>,
+    /// `--allow network.host`.
+    pub(crate) host_network: bool,
+    /// `--cache-to type=inline`.
+    pub(crate) cache_inline: bool,
     /// Base images are pulled even if they are here.
     pub(crate) pull: bool,
     /// Limits, network mode, extra hosts, ulimits and so on of the containers of `RUN`.
@@ -81,6 +90,19 @@ pub(crate) trait Client {
     fn named_context(&self, _name: &str) -> LocalBoxFuture<Result<Option<NamedContext>>> {
         Box::pin(async { Ok(None) })
     }
+
+    /// Whether there is a context of that name.
+    fn has_context(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Who it is to a registry; `None`: nobody.
+    fn credentials(&self, _host: &str) -> LocalBoxFuture<Option<(String, String)>> {
+        Box::pin(async { None })
+    }
+
+    /// An image that a stage begins with has instructions that nobody has looked at: they may use any file.
+    fn may_use_all(&self) {}
 
     /// The content of a secret; `None`: there is none of that id.
     fn secret(&self, _id: &str) -> LocalBoxFuture<Result<Option<Vec<u8>>>> {
@@ -117,8 +139,11 @@ pub(crate) struct Vertex {
 impl Vertex {
     /// The name as BuildKit shows it: `[build 2/3] RUN make`.
     pub(crate) fn name(&self) -> String {
-        if self.internal {
+        if self.internal && !self.text.starts_with('[') {
             return format!("[internal] {}", self.text);
+        }
+        if self.total == 0 {
+            return self.text.clone();
         }
         let width = self.total.to_string().len();
         let space = if self.stage.is_empty() { "" } else { " " };
@@ -143,8 +168,10 @@ pub(crate) trait Progress {
     /// What the step's program wrote, or what the builder has to say about it.
     fn log(&self, vertex: &Vertex, channel: Channel, bytes: &[u8]);
     fn end(&self, vertex: &Vertex, outcome: Outcome);
-    /// How far a part of the vertex is, such as a layer that is pulled: `current` of `total` bytes (0: unknown).
-    fn status(&self, _vertex: &Vertex, _id: &str, _status: &str, _current: u64, _total: u64) {}
+    /// It is known what is to be done, and nothing of it will be.
+    fn planned(&self) {}
+    /// How far a part of the vertex is, such as a layer that is pulled: bytes of how many (0: unknown).
+    fn part(&self, _vertex: &Vertex, _id: &str, _bytes: (u64, u64), _done: bool) {}
 }
 
 /// Why a build failed.
@@ -156,6 +183,8 @@ pub(crate) struct BuildError {
     pub(crate) code: Option<i32>,
     /// The lines of the instruction in the Dockerfile.
     pub(crate) lines: Option<(usize, usize)>,
+    /// It is not known where in the Dockerfile it is.
+    pub(crate) nowhere: bool,
 }
 
 impl From<ApiError> for BuildError {
@@ -164,8 +193,19 @@ impl From<ApiError> for BuildError {
             error,
             code: None,
             lines: None,
+            nowhere: false,
         }
     }
+}
+
+/// What a step says of an error: not at what time of its life that happened.
+pub(crate) fn step_error(message: &str) -> &str {
+    let early = [
+        "failed to compute cache key: ",
+        "failed to load cache key: ",
+    ];
+    let bare = early.iter().find_map(|prefix| message.strip_prefix(prefix));
+    bare.unwrap_or(message)
 }
 
 /// What was built.
@@ -272,6 +312,7 @@ fn plan(
         parents: copy.parents,
         keep_owner: false,
         later: false,
+        reference: String::new(),
         from_context: true,
     })
 }

@@ -2,28 +2,34 @@
 //! files from the build cache if everything it is made from is as it was.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use clock::WaitQueue;
 use dockerfile::{Dockerfile, Instruction, Kind, MountKind, Run, Stage, shell};
 use engine_api::error::{ApiError, Result};
 use engine_api::stream::Channel;
 use engine_api::timestamp;
 use engine_api::types::Config;
+use futures_util::future::try_join_all;
 use layers::graph::chain_id;
-use layers::{Image, PullEvent, StoreError};
-use oci::{Digest, Hasher, History, Reference};
+use oci::{Digest, Hasher, History};
 
 use super::args::Args;
+use super::base::{BaseImage, Lookup};
 use super::cache::Entry;
 use super::content::tree_digest;
+use super::fetch::is_remote;
+use super::imports::{self, Imports, Record};
 use super::mounts::From as Source;
 use super::run::{Containers, Step};
 use super::stage::{State, set_env};
 use super::{BuildError, Built, Client, NamedContext, Outcome, Progress, Request, Vertex};
 use crate::Engine;
-use crate::image::{shown_config, store_error};
+use crate::image::shown_config;
+use crate::once::Once;
 
-type Done<T> = std::result::Result<T, BuildError>;
+pub(super) type Done<T> = std::result::Result<T, BuildError>;
 
 /// What BuildKit calls itself in an image's history.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -32,39 +38,71 @@ const STEPS_MAX: usize = 10_000;
 
 /// A stage that was built.
 #[derive(Clone)]
-struct Solved {
-    state: State,
+pub(super) struct Solved {
+    pub(super) state: State,
     /// Everything its files are made from.
-    key: Digest,
+    pub(super) key: Digest,
     /// Its last step.
-    vertex: Option<u32>,
+    pub(super) vertex: Option<u32>,
     /// When the newest of its layers was made: the time of the image, so that an image of which everything was
     /// in the cache is the same image again.
-    created: Option<String>,
+    pub(super) created: Option<String>,
+    /// Its steps, for others.
+    pub(super) records: Vec<Record>,
+    /// The image below it all.
+    pub(super) base: Option<Rc<BaseImage>>,
 }
 
 /// What a stage begins with.
-enum Base {
+#[derive(Clone)]
+pub(super) enum Base {
     Scratch,
     Stage(usize),
-    Image(Box<(Reference, Option<Image>)>),
+    Directory(String),
+    Image(Rc<BaseImage>),
 }
 
-struct Solver<'a> {
-    engine: &'a Engine,
-    request: &'a Request,
-    client: Rc<dyn Client>,
-    progress: Rc<dyn Progress>,
-    file: Dockerfile,
-    meta: Args,
+/// A build on its way. Stages that do not need each other are built at the same time.
+pub(super) struct Solver<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) request: &'a Request,
+    pub(super) client: Rc<dyn Client>,
+    pub(super) progress: Rc<dyn Progress>,
+    pub(super) file: Dockerfile,
+    pub(super) meta: Args,
     vertices: Cell<u32>,
-    /// The vertex that began last.
-    begun: Cell<Option<u32>>,
-    solved: RefCell<Vec<Option<Solved>>>,
-    bases: RefCell<Vec<Option<Base>>>,
+    /// Vertices that have begun.
+    begun: RefCell<BTreeSet<u32>>,
+    /// Stages that are complete.
+    solved: Vec<Once<Solved>>,
+    pub(super) bases: RefCell<Vec<Option<Base>>>,
+    /// By reference and platform.
+    pub(super) images: RefCell<BTreeMap<String, Rc<Lookup>>>,
+    /// Steps that are carried out now, by key: who comes to the same one waits, and has it from the cache.
+    running: RefCell<BTreeSet<Digest>>,
+    freed: WaitQueue,
+    /// What `--cache-from` knows.
+    pub(super) imported: RefCell<Imports>,
+    /// Layers that stay while the build goes on.
+    pub(super) pins: RefCell<Vec<layers::Pin>>,
 }
 
-fn key(parts: &[&[u8]]) -> Digest {
+/// Who carries a step out; see [`Solver::running`].
+struct Turn<'a> {
+    solver: &'a Solver<'a>,
+    key: Option<Digest>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.solver.running.borrow_mut().remove(&key);
+            self.solver.freed.wake_all();
+        }
+    }
+}
+
+pub(super) fn key(parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -99,26 +137,40 @@ fn summary(kind: &Kind) -> String {
 }
 
 /// Whether an instruction is a step of its own.
-fn is_step(kind: &Kind) -> bool {
+pub(super) fn is_step(kind: &Kind) -> bool {
     matches!(
         kind,
         Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) | Kind::Workdir(_)
     )
 }
 
+/// Refuses a `--checksum` of anything but one file that is fetched.
+fn check_checksum(checksum: &str, remote: &[bool]) -> Result<()> {
+    let why = match (checksum, remote) {
+        ("", _) => return Ok(()),
+        (_, [true]) => match checksum.parse::<Digest>() {
+            Ok(_) => return Ok(()),
+            Err(_) => "invalid checksum digest format",
+        },
+        (_, [false]) => "checksum can't be specified for non-HTTP sources",
+        _ => "checksum can't be specified for multiple sources",
+    };
+    Err(ApiError::invalid(why))
+}
+
 /// The step that is being carried out.
-struct At<'a> {
-    stage: &'a Stage,
+pub(super) struct At<'a> {
+    pub(super) stage: &'a Stage,
     /// As it is shown; empty if there is only one.
     name: String,
-    index: usize,
-    total: usize,
+    pub(super) index: usize,
+    pub(super) total: usize,
     /// Nothing comes from the cache.
     no_cache: bool,
 }
 
 impl Solver<'_> {
-    fn vertex(&self, text: String, inputs: Vec<u32>) -> Vertex {
+    pub(super) fn vertex(&self, text: String, inputs: Vec<u32>) -> Vertex {
         let id = self.vertices.get();
         self.vertices.set(id + 1);
         Vertex {
@@ -129,12 +181,12 @@ impl Solver<'_> {
         }
     }
 
-    fn start(&self, vertex: &Vertex) {
-        self.begun.set(Some(vertex.id));
+    pub(super) fn start(&self, vertex: &Vertex) {
+        self.begun.borrow_mut().insert(vertex.id);
         self.progress.begin(vertex);
     }
 
-    fn end<T>(&self, vertex: &Vertex, outcome: &Result<T>, cached: bool) {
+    pub(super) fn end<T>(&self, vertex: &Vertex, outcome: &Result<T>, cached: bool) {
         self.progress.end(
             vertex,
             match outcome {
@@ -146,7 +198,7 @@ impl Solver<'_> {
     }
 
     /// The earlier stage a name or number means.
-    fn earlier(&self, name: &str, before: usize, by_number: bool) -> Option<usize> {
+    pub(super) fn earlier(&self, name: &str, before: usize, by_number: bool) -> Option<usize> {
         let lower = name.to_lowercase();
         let stages = &self.file.stages[..before];
         let by_name = stages.iter().rposition(|stage| stage.name == lower);
@@ -155,198 +207,36 @@ impl Solver<'_> {
         by_name.or_else(|| if by_number { index() } else { None })
     }
 
-    fn base_name(&self, stage: &Stage) -> Result<String> {
-        let lookup = |name: &str| self.meta.meta(name);
-        let name =
-            shell::expand(&stage.base, self.file.escape, &lookup).map_err(ApiError::invalid)?;
-        match name.is_empty() {
-            true => Err(ApiError::invalid(format!(
-                "base name ({}) should not be blank",
-                stage.base
-            ))),
-            false => Ok(name),
-        }
-    }
-
-    /// Stages that the one needs, itself last.
-    fn needed(&self, target: usize) -> Result<Vec<usize>> {
-        let mut needed = vec![false; self.file.stages.len()];
-        needed[target] = true;
-        for index in (0..=target).rev() {
-            if !needed[index] {
-                continue;
-            }
-            let stage = &self.file.stages[index];
-            if let Some(base) = self.earlier(&self.base_name(stage)?, index, false) {
-                needed[base] = true;
-            }
-            for instruction in &stage.instructions {
-                for from in froms(&instruction.kind) {
-                    if let Some(other) = self.earlier(from, index, true) {
-                        needed[other] = true;
-                    }
-                }
-            }
-        }
-        Ok((0..=target).filter(|&index| needed[index]).collect())
-    }
-
-    /// Finds out whether an image is there, here or at its registry.
-    async fn load_metadata(&self, name: &str) -> Result<(Reference, Option<Image>)> {
-        let invalid = |error: oci::ReferenceError| {
-            ApiError::invalid(format!("failed to parse stage name {name:?}: {error}"))
-        };
-        let reference = Reference::parse(name).map_err(invalid)?.with_default_tag();
-        let mut vertex = self.vertex(format!("load metadata for {reference}"), Vec::new());
-        vertex.internal = true;
-        self.start(&vertex);
-        let outcome = self.metadata(name, &reference).await;
-        self.end(&vertex, &outcome, false);
-        outcome.map(|image| (reference, image))
-    }
-
-    async fn metadata(&self, name: &str, reference: &Reference) -> Result<Option<Image>> {
-        let engine = self.engine;
-        if !self.request.pull {
-            match engine.store.resolve(name) {
-                Ok(image) => return Ok(Some(image)),
-                Err(StoreError::NoSuchImage(_)) => {}
-                Err(error) => return Err(store_error(error)),
-            }
-        }
-        let found = engine.registry.manifest(reference).await;
-        found.map(|_| None).map_err(|error| {
-            let why = match error.is_not_found() {
-                true => format!("{reference}: not found"),
-                false => error.to_string(),
-            };
-            ApiError::system(format!(
-                "{name}: failed to resolve source metadata for {reference}: {why}"
-            ))
-        })
-    }
-
-    /// An image whose metadata is known, pulled if it is not here.
-    async fn fetch(
-        &self,
-        vertex: &Vertex,
-        reference: &Reference,
-        image: Option<Image>,
-    ) -> Result<Image> {
-        if let Some(image) = image {
-            return Ok(image);
-        }
-        let engine = self.engine;
-        let tell = |event: PullEvent| {
-            if let PullEvent::Layer {
-                id,
-                status,
-                progress,
-            } = event
-            {
-                let (current, total) = progress.unwrap_or_default();
-                self.progress.status(vertex, &id, &status, current, total);
-            }
-        };
-        engine
-            .store
-            .pull(&engine.registry, reference, &self.request.platform, &tell)
-            .await
-            .map_err(|error| crate::image::create::pull_error(&error, reference))?;
-        engine.image_event("pull", &reference.familiar(), &reference.familiar_name());
-        engine
-            .store
-            .resolve(&reference.familiar())
-            .map_err(store_error)
-    }
-
-    /// What the stage begins with.
-    async fn find_base(&self, index: usize) -> Result<Base> {
+    /// A stage, before its first step.
+    pub(super) fn at(&self, index: usize, from_image: bool) -> At<'_> {
         let stage = &self.file.stages[index];
-        let mut name = self.base_name(stage)?;
-        match self.client.named_context(&name).await? {
-            Some(NamedContext::Image(image)) => name = image,
-            Some(NamedContext::Directory(_)) => {
-                return Err(ApiError::unsupported(format!(
-                    "FROM {name} with a directory as its context"
-                )));
-            }
-            None => {
-                if let Some(base) = self.earlier(&name, index, false) {
-                    return Ok(Base::Stage(base));
-                }
-            }
+        let steps = stage.instructions.iter().filter(|one| is_step(&one.kind));
+        // What files are taken from counts as a stage, and so does a mount.
+        let takes = |one: &Instruction| match &one.kind {
+            Kind::Run(run) => !run.mounts.is_empty(),
+            kind => !froms(kind).is_empty(),
+        };
+        let alone = self.file.stages.len() == 1 && !stage.instructions.iter().any(takes);
+        At {
+            stage,
+            no_cache: self.request.no_cache || self.request.no_cache_stages.contains(&stage.name),
+            name: match stage.name.as_str() {
+                _ if alone => String::new(),
+                "" => format!("stage-{index}"),
+                name => name.to_string(),
+            },
+            index: 0,
+            total: usize::from(from_image) + steps.count(),
         }
-        if name == "scratch" {
-            return Ok(Base::Scratch);
-        }
-        self.load_metadata(&name)
-            .await
-            .map(|found| Base::Image(Box::new(found)))
     }
 
-    /// Begins a stage.
-    async fn begin(&self, index: usize, at: &mut At<'_>) -> Result<Solved> {
-        let base = self.bases.borrow_mut()[index].take();
-        match base {
-            Some(Base::Stage(base)) => {
-                let solved = self.solved.borrow()[base].clone();
-                let solved = solved.ok_or_else(|| ApiError::system("a stage was not built"))?;
-                let state = &solved.state;
-                Ok(Solved {
-                    state: State::over(state.image.clone(), state.top, None),
-                    ..solved
-                })
-            }
-            Some(Base::Image(found)) => {
-                let (reference, image) = *found;
-                let mut vertex = self.step(at, format!("FROM {reference}"), Vec::new());
-                vertex.lines = Some(at.stage.lines);
-                self.start(&vertex);
-                let outcome = self.fetch(&vertex, &reference, image).await;
-                let image = match outcome {
-                    Ok(image) => image,
-                    Err(error) => {
-                        self.end::<()>(&vertex, &Err(error.clone()), false);
-                        return Err(error);
-                    }
-                };
-                let key = key(&[b"image", image.id.to_string().as_bytes()]);
-                let top = image.chain.last().copied();
-                let known = self.engine.cached(&key).is_some();
-                if !known {
-                    self.engine.keep(
-                        key,
-                        Entry {
-                            top,
-                            description: format!("pulled from {reference}"),
-                            ..Entry::default()
-                        },
-                    );
-                }
-                self.end(&vertex, &Ok(()), known);
-                let created = image.config.created.clone();
-                Ok(Solved {
-                    state: State::over(image.config, top, None),
-                    key,
-                    vertex: Some(vertex.id),
-                    created,
-                })
-            }
-            Some(Base::Scratch) | None => {
-                let platform = &self.request.platform;
-                Ok(Solved {
-                    state: State::scratch(&platform.os, &platform.architecture),
-                    key: key(&[b"scratch"]),
-                    vertex: None,
-                    created: None,
-                })
-            }
-        }
+    /// A stage as it is when it is complete.
+    pub(super) async fn stage_result(&self, index: usize) -> Solved {
+        self.solved[index].wait().await
     }
 
     /// The next step of the stage.
-    fn step(&self, at: &mut At<'_>, text: String, inputs: Vec<u32>) -> Vertex {
+    pub(super) fn step(&self, at: &mut At<'_>, text: String, inputs: Vec<u32>) -> Vertex {
         at.index += 1;
         Vertex {
             stage: at.name.clone(),
@@ -356,26 +246,17 @@ impl Solver<'_> {
         }
     }
 
-    async fn stage(&self, index: usize, single: bool) -> Done<()> {
+    async fn stage(&self, index: usize) -> Done<()> {
         let stage = &self.file.stages[index];
-        let name = match (single, stage.name.as_str()) {
-            (true, _) => String::new(),
-            (false, "") => format!("stage-{index}"),
-            (false, name) => name.to_string(),
-        };
-        let from_image = matches!(self.bases.borrow()[index], Some(Base::Image(_)));
-        let steps = stage.instructions.iter().filter(|one| is_step(&one.kind));
-        let mut at = At {
-            stage,
-            no_cache: self.request.no_cache || self.request.no_cache_stages.contains(&stage.name),
-            name,
-            index: 0,
-            total: usize::from(from_image) + steps.count(),
-        };
+        let from_image = matches!(
+            self.bases.borrow()[index],
+            Some(Base::Image(_) | Base::Directory(_))
+        );
+        let mut at = self.at(index, from_image);
         let mut args = self.meta.clone();
         args.begin_stage();
         let located = |error: BuildError, lines| BuildError {
-            lines: error.lines.or(Some(lines)),
+            lines: error.lines.or(Some(lines).filter(|_| !error.nowhere)),
             ..error
         };
         let mut solved = self
@@ -386,7 +267,6 @@ impl Solver<'_> {
         for trigger in solved.state.take_triggers() {
             let instruction = dockerfile::parse_trigger(&trigger)
                 .map_err(|error| ApiError::invalid(error.message))?;
-            at.total += usize::from(is_step(&instruction.kind));
             instructions.push(Instruction {
                 lines: stage.lines,
                 ..instruction
@@ -398,7 +278,7 @@ impl Solver<'_> {
                 .await
                 .map_err(|error| located(error, instruction.lines))?;
         }
-        self.solved.borrow_mut()[index] = Some(solved);
+        self.solved[index].set(solved);
         Ok(())
     }
 
@@ -436,8 +316,9 @@ impl Solver<'_> {
         let mut inputs = Vec::new();
         for from in froms(&instruction.kind) {
             if let Some(other) = self.earlier(from, index, true) {
-                let other = &self.solved.borrow()[other];
-                inputs.extend(other.as_ref().and_then(|other| other.vertex));
+                let other = self.stage_result(other).await;
+                self.settle(other.base.as_ref(), true);
+                inputs.extend(other.vertex);
             }
         }
         vertex.inputs.extend(inputs);
@@ -455,10 +336,12 @@ impl Solver<'_> {
             _ => Ok(()),
         };
         if let Err(error) = &outcome {
-            if self.begun.get() != Some(vertex.id) {
+            self.settle(solved.base.as_ref(), true);
+            if !self.begun.borrow().contains(&vertex.id) {
                 self.start(&vertex);
             }
-            self.end::<()>(&vertex, &Err(error.error.clone()), false);
+            let why = super::step_error(&error.error.message).to_string();
+            self.progress.end(&vertex, Outcome::Failed(why));
         }
         solved.vertex = Some(vertex.id);
         outcome
@@ -480,6 +363,7 @@ impl Solver<'_> {
         if top != entry.top {
             return false;
         }
+        self.settle(solved.base.as_ref(), false);
         self.start(vertex);
         self.add_layer(solved, entry.layer, text, entry.created);
         self.progress.end(vertex, Outcome::Cached);
@@ -491,8 +375,41 @@ impl Solver<'_> {
         self.history(solved, text.to_string(), layer);
         let state = &mut solved.state;
         state.image.rootfs.diff_ids.extend(layer);
+        solved.records.push(Record {
+            key: solved.key,
+            layers: state.image.rootfs.diff_ids.len(),
+            own: layer.is_some(),
+            created,
+        });
         if let Some(layer) = layer {
             state.top = Some(chain_id(state.top, layer));
+        }
+    }
+
+    /// Takes a step from the cache, or gives the right to carry it out, which then has begun.
+    async fn turn<'a>(
+        &'a self,
+        at: &At<'_>,
+        vertex: &Vertex,
+        solved: &mut Solved,
+        text: &str,
+    ) -> Option<Turn<'a>> {
+        let key = solved.key;
+        loop {
+            if !at.no_cache && self.engine.cached(&key).is_none() {
+                self.take_imported(&key, solved.state.top).await;
+            }
+            if self.take_cached(at, vertex, solved, text) {
+                return None;
+            }
+            if at.no_cache || self.running.borrow_mut().insert(key) {
+                self.settle(solved.base.as_ref(), true);
+                self.start(vertex);
+                let key = (!at.no_cache).then_some(key);
+                return Some(Turn { solver: self, key });
+            }
+            let free = || (!self.running.borrow().contains(&key)).then_some(());
+            self.freed.wait_for(free).await;
         }
     }
 
@@ -522,10 +439,9 @@ impl Solver<'_> {
         let path = solved.state.set_workdir(text, args, self.file.escape)?;
         solved.key = key(&[solved.key.hex().as_bytes(), b"WORKDIR", path.as_bytes()]);
         let text = format!("WORKDIR {path}");
-        if self.take_cached(at, vertex, solved, &text) {
+        let Some(_turn) = self.turn(at, vertex, solved, &text).await else {
             return Ok(());
-        }
-        self.start(vertex);
+        };
         let tree = self.engine.tree(solved.state.top)?;
         self.engine.make_workdir(&tree.root, &path)?;
         let layer = tree.commit().await?;
@@ -537,26 +453,19 @@ impl Solver<'_> {
     async fn source(&self, index: usize, from: &str) -> Result<Source> {
         match self.client.named_context(from).await? {
             Some(NamedContext::Directory(path)) => return Ok(Source::Directory(path)),
-            Some(NamedContext::Image(image)) => return self.image_tree(&image).await,
+            Some(NamedContext::Image(image)) => {
+                return self.tree(self.image_top(&image, Some(from)).await?);
+            }
             None => {}
         }
         match self.earlier(from, index, true) {
-            Some(other) => {
-                let top = self.solved.borrow()[other]
-                    .as_ref()
-                    .and_then(|other| other.state.top);
-                self.engine.tree(top).map(Source::Tree)
-            }
-            None => self.image_tree(from).await,
+            Some(other) => self.tree(self.stage_result(other).await.state.top),
+            None => self.tree(self.image_top(from, None).await?),
         }
     }
 
-    async fn image_tree(&self, name: &str) -> Result<Source> {
-        let (reference, image) = self.load_metadata(name).await?;
-        let vertex = self.vertex(format!("FROM {reference}"), Vec::new());
-        let image = self.fetch(&vertex, &reference, image).await?;
-        let tree = self.engine.tree(image.chain.last().copied())?;
-        Ok(Source::Tree(tree))
+    fn tree(&self, top: Option<Digest>) -> Result<Source> {
+        self.engine.tree(top).map(Source::Tree)
     }
 
     async fn copy(
@@ -570,29 +479,34 @@ impl Solver<'_> {
     ) -> Done<()> {
         let mut plan = super::plan(&solved.state, args, self.file.escape, name, copy)?;
         plan.later = true;
+        plan.reference = self.engine.ref_name();
         plan.from_context = copy.from.is_empty();
         plan.keep_owner = !plan.from_context;
         let source = match copy.from.as_str() {
-            "" if plan.sources.iter().all(|one| super::fetch::is_remote(one)) => {
-                Source::Directory(String::new())
-            }
+            "" if plan.sources.iter().all(|one| is_remote(one)) => Source::Directory(String::new()),
             "" => Source::Directory(self.client.context().await?),
             from => self.source(index, from).await?,
         };
-        let say = |text: &str| {
-            self.progress.log(vertex, Channel::Stdout, text.as_bytes());
+        let heard = |channel, bytes: &[u8]| {
+            if !self.begun.borrow().contains(&vertex.id) {
+                self.start(vertex);
+            }
+            self.progress.log(vertex, channel, bytes);
         };
+        let remote: Vec<bool> = plan.sources.iter().map(|one| is_remote(one)).collect();
+        check_checksum(&copy.checksum, &remote)?;
         let downloads = self.engine.scratch("buildkit-http")?;
         let items = self
             .engine
-            .copy_items(
-                &mut plan,
-                source.root(),
-                &downloads.path,
-                &copy.checksum,
-                &say,
-            )
-            .await?;
+            .copy_items(&mut plan, source.root(), &downloads.path, copy, &heard)
+            .await
+            .map_err(|error| BuildError {
+                // What is fetched is no instruction to BuildKit, so it knows no lines of it.
+                nowhere: name == "ADD"
+                    && remote.contains(&true)
+                    && !error.message.contains("checksum of ref"),
+                ..error.into()
+            })?;
         plan.check_destination(&items)?;
         let flags = format!(
             "{} {:?} {} {:?} {}",
@@ -606,11 +520,16 @@ impl Solver<'_> {
             plan.destination.as_bytes(),
             flags.as_bytes(),
         ]);
-        let said = format!("{} # buildkit", shown(text));
-        if self.take_cached(at, vertex, solved, &said) {
-            return Ok(());
+        if !plan.inline.is_empty() {
+            let mut document = self.vertex("preparing inline document".to_string(), Vec::new());
+            document.internal = true;
+            self.progress.begin(&document);
+            self.progress.end(&document, Outcome::Done);
         }
-        self.start(vertex);
+        let said = format!("{} # buildkit", shown(text));
+        let Some(_turn) = self.turn(at, vertex, solved, &said).await else {
+            return Ok(());
+        };
         super::check_depth(&solved.state)?;
         let target = self.engine.tree(solved.state.top)?;
         plan.perform(&self.engine.os, &target.root, &items).await?;
@@ -697,10 +616,9 @@ impl Solver<'_> {
             told.insert(0, format!("|{}", arguments.len()));
         }
         let said = format!("RUN {} # buildkit", told.join(" "));
-        if self.take_cached(at, vertex, solved, &said) {
+        let Some(_turn) = self.turn(at, vertex, solved, &said).await else {
             return Ok(());
-        }
-        self.start(vertex);
+        };
         let layer = self
             .execute(vertex, &solved.state, run, words, env, from)
             .await?;
@@ -758,7 +676,14 @@ impl Solver<'_> {
                 // What is wrong with the program itself is told as its output.
                 let mark = "unable to start container process: ";
                 let Some((_, why)) = error.message.split_once(mark) else {
-                    return Err(error.into());
+                    return Err(match error.message.starts_with("unable to find user") {
+                        true => ApiError::system(format!(
+                            "process {shown:?} did not complete successfully: {}",
+                            error.message
+                        )),
+                        false => error,
+                    }
+                    .into());
                 };
                 let why = why.trim_end_matches(": unknown");
                 let text = format!("runc run failed: {mark}{why}\n");
@@ -779,23 +704,61 @@ impl Solver<'_> {
         Ok(layer.map_err(|error| ApiError::system(error.to_string()))?)
     }
 
+    /// Refuses what the client has not allowed.
+    fn check_entitlements(&self, needed: &[usize]) -> Done<()> {
+        let all = needed.iter().map(|&index| &self.file.stages[index]);
+        let mut instructions = all.flat_map(|stage| &stage.instructions);
+        let wants_host = |one: &Instruction| match &one.kind {
+            Kind::Run(run) => run.network == "host",
+            _ => false,
+        };
+        match !self.request.host_network && instructions.any(wants_host) {
+            true => {
+                self.progress.planned();
+                Err(BuildError {
+                    nowhere: true,
+                    ..ApiError::invalid("failed to load LLB: network.host is not allowed").into()
+                })
+            }
+            false => Ok(()),
+        }
+    }
+
     async fn solve(&self, target: usize) -> Done<Built> {
         let needed = self.needed(target)?;
-        for &index in &needed {
+        let bases = needed.iter().map(|&index| async move {
             let base = self.find_base(index).await.map_err(|error| BuildError {
                 lines: Some(self.file.stages[index].lines),
                 ..error.into()
             })?;
+            if let Base::Image(image) = &base
+                && image.has_triggers()
+            {
+                self.client.may_use_all();
+            }
             self.bases.borrow_mut()[index] = Some(base);
+            self.find_sources(index).await
+        });
+        try_join_all(bases).await?;
+        self.show_bases(target);
+        self.rehearse(&needed)?;
+        self.check_entitlements(&needed)?;
+        self.import_caches().await;
+        let built = try_join_all(needed.into_iter().map(|index| self.stage(index))).await;
+        if built.is_err() {
+            for image in self.images.borrow().values() {
+                self.settle(image.now().and_then(Result::ok).as_ref(), false);
+            }
         }
-        let single = self.file.stages.len() == 1;
-        for index in needed {
-            self.stage(index, single).await?;
-        }
-        let solved = self.solved.borrow_mut()[target].take();
+        built?;
+        let solved = self.stage_result(target).await;
+        self.settle(solved.base.as_ref(), true);
         let Solved {
-            mut state, created, ..
-        } = solved.ok_or_else(|| ApiError::system("the target was not built"))?;
+            mut state,
+            created,
+            records,
+            ..
+        } = solved;
         state
             .image
             .config
@@ -804,8 +767,11 @@ impl Solver<'_> {
         let now = || timestamp::format(self.engine.now());
         state.image.created = Some(created.unwrap_or_else(now));
         state.image.docker_version = None;
-        let document = serde_json::to_value(&state.image)
+        let mut document = serde_json::to_value(&state.image)
             .map_err(|error| ApiError::system(error.to_string()))?;
+        if self.request.cache_inline {
+            imports::embed(&mut document, &records);
+        }
         Ok(Built {
             document,
             top: state.top,
@@ -814,7 +780,7 @@ impl Solver<'_> {
 }
 
 /// The `--from` of an instruction.
-fn froms(kind: &Kind) -> Vec<&str> {
+pub(super) fn froms(kind: &Kind) -> Vec<&str> {
     let all: Vec<&str> = match kind {
         Kind::Copy(copy) | Kind::Add(copy) => vec![&copy.from],
         Kind::Run(run) => run.mounts.iter().map(|mount| mount.from.as_str()).collect(),
@@ -824,6 +790,16 @@ fn froms(kind: &Kind) -> Vec<&str> {
 }
 
 impl Engine {
+    /// A name for files as BuildKit gives it: whose they are, and 25 letters and digits.
+    fn ref_name(&self) -> String {
+        let rng = self.os.rng();
+        let digits = (0..25).map(|_| {
+            let digit = (rng.next_u64() % 36) as u32;
+            char::from_digit(digit, 36).unwrap_or('0')
+        });
+        format!("{}::{}", self.id, digits.collect::<String>())
+    }
+
     /// Builds the target and what it needs, as BuildKit does. The result is no image yet: see
     /// [`Engine::add_built`]. Dropping the future ends it: containers that run are killed and removed.
     pub(crate) async fn solve(
@@ -874,9 +850,14 @@ impl Engine {
             file,
             meta,
             vertices: Cell::new(0),
-            begun: Cell::new(None),
-            solved: RefCell::new((0..count).map(|_| None).collect()),
-            bases: RefCell::new((0..count).map(|_| None).collect()),
+            begun: RefCell::default(),
+            solved: (0..count).map(|_| Once::default()).collect(),
+            bases: RefCell::new(vec![None; count]),
+            images: RefCell::default(),
+            running: RefCell::default(),
+            freed: WaitQueue::new(),
+            imported: RefCell::default(),
+            pins: RefCell::default(),
         };
         solver.solve(target).await
     }

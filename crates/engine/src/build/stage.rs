@@ -109,7 +109,7 @@ fn ports(word: &str) -> Result<Vec<String>> {
         (Some(first), Some(last)) if first <= last => Ok((first..=last)
             .map(|port| format!("{port}/{protocol}"))
             .collect()),
-        _ => Err(invalid(format!("invalid containerPort: {range}"))),
+        _ => Err(invalid(format!("Invalid containerPort: {range}"))),
     }
 }
 
@@ -282,7 +282,7 @@ impl State {
             Kind::StopSignal(text) => {
                 let signal = expand(text)?;
                 parse_signal(&signal)
-                    .map_err(|_| ApiError::invalid(format!("Invalid signal: {signal}")))?;
+                    .map_err(|_| ApiError::invalid(format!("invalid signal: {signal}")))?;
                 config.stop_signal = Some(signal.clone());
                 format!("STOPSIGNAL {signal}")
             }

@@ -206,13 +206,11 @@ impl Step {
     }
 
     /// Progress of something inside it that the step does not begin itself, such as a layer that is pulled.
-    pub(crate) fn progress(&self, id: &str, what: &str, current: u64, total: u64) {
-        let id = format!("{what} {id}").trim().to_string();
+    pub(crate) fn progress(&self, id: &str, (current, total): (u64, u64), done: bool) {
         let now = self.build.now();
-        let done = total != 0 && current >= total;
         let mut parts = self.parts.borrow_mut();
-        let status = parts.entry(id.clone()).or_insert_with(|| VertexStatus {
-            id,
+        let status = parts.entry(id.to_string()).or_insert_with(|| VertexStatus {
+            id: id.to_string(),
             vertex: self.vertex.borrow().digest.clone(),
             started: Some(now),
             ..VertexStatus::default()

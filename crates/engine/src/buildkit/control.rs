@@ -90,7 +90,7 @@ impl Engine {
     /// The build cache.
     fn usage(&self) -> Vec<UsageRecord> {
         let entries = self.build_cache_entries().into_iter();
-        let records = entries.map(|(key, entry, size, shared)| UsageRecord {
+        let made = entries.map(|(key, entry, size, shared)| UsageRecord {
             id: key.hex()[..25].to_string(),
             size,
             created: entry.created,
@@ -101,7 +101,21 @@ impl Engine {
             shared,
             ..UsageRecord::default()
         });
-        records.collect()
+        let kept = self.kept_sources().into_iter();
+        let kept = kept.map(|(id, description, kind, size, used)| UsageRecord {
+            id,
+            mutable: true,
+            size,
+            created: used,
+            last_used: Some(used),
+            usage_count: 1,
+            description,
+            kind: kind.to_string(),
+            ..UsageRecord::default()
+        });
+        let mut records: Vec<UsageRecord> = made.chain(kept).collect();
+        records.sort_by_key(|record| std::cmp::Reverse(record.size));
+        records
     }
 
     /// Sends the story of a build, as long as it goes on.
@@ -132,6 +146,15 @@ impl Engine {
             return Err(Status::unknown(
                 "solving an LLB definition is not supported: only Dockerfiles can be built here",
             ));
+        }
+        if let Some(refused) = request
+            .entitlements
+            .iter()
+            .find(|name| *name != "network.host")
+        {
+            return Err(Status::unknown(format!(
+                "granting entitlement {refused} is not allowed by build daemon configuration"
+            )));
         }
         let running = self.begin_build(request)?;
         let build = &running.0;

@@ -11,7 +11,7 @@ use buildkit::Status;
 use buildkit::messages::{FrontendRequest, source_detail};
 use engine_api::stream::Channel;
 use engine_api::types::HostConfig;
-use oci::Platform;
+use oci::{Platform, Reference};
 
 use super::build::{Build, Step};
 use super::source::{Definition, Source};
@@ -66,11 +66,12 @@ impl Progress for Steps {
         });
     }
 
-    fn status(&self, vertex: &Vertex, id: &str, status: &str, current: u64, total: u64) {
-        // What has no bytes is over at once, or about to come: the bytes that follow tell as much.
-        if total != 0 || status.starts_with("Retrying") {
-            self.with(vertex, |step| step.progress(id, status, current, total));
-        }
+    fn planned(&self) {
+        self.source.show_ignore();
+    }
+
+    fn part(&self, vertex: &Vertex, id: &str, bytes: (u64, u64), done: bool) {
+        self.with(vertex, |step| step.progress(id, bytes, done));
     }
 }
 
@@ -87,7 +88,7 @@ impl Engine {
             Rc::clone(&build),
             session,
             wanted.options.clone(),
-        )?;
+        );
         let definition = source.definition().await?;
         let dockerfile = dockerfile::parse(&definition.text).map_err(|error| {
             with_source(
@@ -96,13 +97,30 @@ impl Engine {
                 Some(error.lines),
             )
         })?;
+        if let Some(syntax) = &dockerfile.syntax {
+            self.check_syntax(&build, syntax, &definition).await?;
+        }
         source.will_use(&dockerfile);
         for warning in &dockerfile.warnings {
             if let Some(step) = &definition.step {
                 step.warn(warning);
             }
         }
-        let request = request(&wanted.options, &definition)?;
+        let mut request = request(&wanted.options, &definition)?;
+        request.cache_inline = build
+            .request
+            .cache_exports
+            .iter()
+            .any(|kind| kind == "inline");
+        let importers = build.request.cache_imports.iter();
+        request.host_network = build
+            .request
+            .entitlements
+            .iter()
+            .any(|name| name == "network.host");
+        request.cache_from = importers
+            .filter_map(|(kind, attrs)| attrs.get("ref").filter(|_| kind == "registry").cloned())
+            .collect();
         // An error in it is that of the step that needs it.
         let _ = source.ignore().await;
         let steps = Rc::new(Steps {
@@ -110,10 +128,57 @@ impl Engine {
             source: source.clone(),
             steps: RefCell::default(),
         });
-        let built = self.solve(&request, Rc::new(source.clone()), steps).await;
+        let built = self
+            .solve(&request, Rc::new(source.clone()), steps)
+            .await
+            .map_err(|error| failed(error, &definition))?;
         source.show_ignore();
-        let built = built.map_err(|error| failed(error, &definition))?;
         self.export(&build, &source, &built).await
+    }
+}
+
+impl Engine {
+    /// A `# syntax` line may ask for Docker's own frontend only, which stands for the built-in one.
+    async fn check_syntax(
+        &self,
+        build: &Rc<Build>,
+        syntax: &str,
+        definition: &Definition,
+    ) -> Result<(), Status> {
+        let name = syntax.split_whitespace().next().unwrap_or_default();
+        let invalid = |error: oci::ReferenceError| {
+            Status::unknown(format!("failed to parse {name}: {error}"))
+        };
+        let reference = Reference::parse(name).map_err(invalid)?.with_default_tag();
+        if matches!(
+            reference.name().as_str(),
+            "docker.io/docker/dockerfile" | "docker.io/docker/dockerfile-upstream"
+        ) {
+            return Ok(());
+        }
+        let step = build.step(
+            &format!("resolve image config for docker-image://{reference}"),
+            &[],
+        );
+        step.start();
+        let why = match self.registry.manifest(&reference).await {
+            Ok(_) => {
+                "this engine has Docker's frontend for Dockerfiles and runs no other".to_string()
+            }
+            Err(error) if error.is_not_found() => format!("{reference}: not found"),
+            Err(error) => error.to_string(),
+        };
+        step.failed(&why);
+        let status = Status::unknown(format!(
+            "failed to resolve source metadata for {reference}: {why}"
+        ));
+        let text = String::from_utf8_lossy(&definition.text);
+        let line = text
+            .lines()
+            .position(|line| line.contains(syntax))
+            .unwrap_or_default()
+            + 1;
+        Err(with_source(status, definition, Some((line, line))))
     }
 }
 
@@ -163,12 +228,15 @@ fn request(options: &BTreeMap<String, String>, definition: &Definition) -> Resul
         no_cache: no_cache.is_some_and(String::is_empty),
         no_cache_stages: list("no-cache"),
         pull: text("image-resolve-mode") == "pull",
+        cache_from: Vec::new(),
+        cache_inline: false,
+        host_network: false,
         host,
         platform: platform(&text("platform"))?,
     })
 }
 
-/// The one platform there is.
+/// The one platform that is built for.
 fn platform(text: &str) -> Result<Platform, Status> {
     let mut all = text.split(',').filter(|part| !part.is_empty());
     let Some(first) = all.next() else {
@@ -179,15 +247,12 @@ fn platform(text: &str) -> Result<Platform, Status> {
             "multi-platform builds are not supported by this engine",
         ));
     }
-    let unknown = || Status::unknown(format!("failed to parse target platform {first}"));
-    let platform = Platform::parse(first).ok_or_else(unknown)?;
-    let host = Platform::host();
-    match platform.runs_on(&host) {
-        true => Ok(platform),
-        false => Err(Status::unknown(format!(
-            "no match for platform {first} in manifest: not found (this engine builds for {host})"
-        ))),
-    }
+    let unknown = || {
+        Status::unknown(format!(
+            "failed to parse target platform {first}: {first:?}: unknown operating system or architecture: invalid argument"
+        ))
+    };
+    Platform::parse(first).ok_or_else(unknown)
 }
 
 fn failed(error: BuildError, definition: &Definition) -> Status {

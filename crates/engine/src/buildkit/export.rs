@@ -26,12 +26,17 @@ impl Engine {
         built: &Built,
     ) -> Result<BTreeMap<String, String>, Status> {
         let mut answer = BTreeMap::new();
+        let inline = build
+            .request
+            .cache_exports
+            .iter()
+            .any(|kind| kind == "inline");
         for (number, exporter) in build.request.exporters.iter().enumerate() {
             let (name, session) = (exporter.kind.as_str(), source.session());
             let outcome = match name {
                 "moby" | "image" => {
                     let step = build.step("exporting to image", &[]);
-                    let outcome = self.export_image(&step, exporter, built);
+                    let outcome = self.export_image(&step, exporter, built, inline);
                     finish(&step, outcome)
                 }
                 "local" => {
@@ -110,6 +115,7 @@ impl Engine {
         step: &Step,
         exporter: &Exporter,
         built: &Built,
+        inline: bool,
     ) -> Result<BTreeMap<String, String>, Status> {
         step.start();
         let names = exporter.attrs.get("name").map_or("", String::as_str);
@@ -121,6 +127,9 @@ impl Engine {
         }
         // The layers lie where images have theirs already.
         step.part("exporting layers").done();
+        if inline {
+            step.part("preparing layers for inline cache").done();
+        }
         let id = self.add_built(built, &[]).map_err(failed)?.to_string();
         step.part(&format!("writing image {id}")).done();
         for reference in &references {

@@ -13,7 +13,7 @@ mod source;
 mod ssh;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use buildkit::{Call, Session, Status};
@@ -44,6 +44,15 @@ pub(crate) struct State {
     /// By reference. The calls about a build keep it.
     builds: RefCell<BTreeMap<String, Weak<Build>>>,
     builds_changed: WaitQueue,
+    /// Directories of contexts that builds are using.
+    contexts: RefCell<BTreeSet<String>>,
+}
+
+impl State {
+    /// Whether a build is using the directory of a context.
+    pub(crate) fn in_use(&self, directory: &str) -> bool {
+        self.contexts.borrow().contains(directory)
+    }
 }
 
 impl Engine {

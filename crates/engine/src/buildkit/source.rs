@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use buildkit::receive::{Target, Wanted, receive};
 use buildkit::{Session, Status};
-use clock::WaitQueue;
 use dockerfile::{Dockerfile, Kind, MountKind};
 use engine_api::error::{ApiError, Result};
-use layers::archive::{UnpackOptions, unpack_compressed};
+use engine_api::stream::Channel;
+use layers::archive::{UnpackOptions, is_archive, unpack_compressed};
 use layers::download::Download;
 use os::{Errno, OsExt, View};
 use serve::LocalBoxFuture;
@@ -17,10 +17,16 @@ use serve::LocalBoxFuture;
 use super::build::{Build, Step};
 use super::ssh::{self, Forward};
 use crate::Engine;
-use crate::build::{Client, NamedContext};
+use crate::build::fetch::is_url;
+use crate::build::git::GitUrl;
+use crate::build::{Client, NamedContext, step_error};
+use crate::once::Once;
 
 /// Bytes of a Dockerfile.
 const DOCKERFILE_BYTES_MAX: usize = 4 << 20;
+
+/// Contexts that are kept between builds.
+const CONTEXTS_MAX: usize = 16;
 
 /// How a context that the client has as an archive is called.
 const UPLOAD: &str = "http://buildkit-session/";
@@ -28,39 +34,13 @@ const UPLOAD: &str = "http://buildkit-session/";
 /// What goes wrong here goes to the client.
 type Got<T> = std::result::Result<T, Status>;
 
-/// Something that is had once, however often and by however many it is asked for.
-struct Once<T> {
-    value: RefCell<Option<T>>,
-    begun: Cell<bool>,
-    wait: WaitQueue,
-}
-
-impl<T> Default for Once<T> {
-    fn default() -> Once<T> {
-        Once {
-            value: RefCell::new(None),
-            begun: Cell::new(false),
-            wait: WaitQueue::new(),
-        }
-    }
-}
-
-impl<T: Clone> Once<T> {
-    async fn get(&self, make: impl Future<Output = T>) -> T {
-        if !self.begun.replace(true) {
-            let value = make.await;
-            *self.value.borrow_mut() = Some(value);
-            self.wait.wake_all();
-        }
-        self.wait.wait_for(|| self.value.borrow().clone()).await
-    }
-}
-
-/// Directories that are there as long as the build is.
+/// Directories that are there as long as the build is, and those of contexts, which stay for the next one.
 struct Scratch {
     engine: Rc<Engine>,
     root: String,
     next: Cell<u32>,
+    /// Contexts' directories that no other build may change now.
+    contexts: RefCell<Vec<String>>,
 }
 
 impl Scratch {
@@ -70,23 +50,46 @@ impl Scratch {
             engine,
             root,
             next: Cell::new(0),
+            contexts: RefCell::default(),
         }
+    }
+
+    /// The directory of a client's context: what it sent before is in it, unless another build has that now.
+    fn context(&self, session: &Session, name: &str) -> Got<String> {
+        let state = &self.engine.buildkit;
+        let identity = format!("{}\0{name}", session.shared_key);
+        let hash = oci::Digest::of(identity.as_bytes()).hex();
+        let dir = format!("{}/{}", self.engine.local_contexts(), &hash[..25]);
+        if !state.contexts.borrow_mut().insert(dir.clone()) {
+            return self.dir();
+        }
+        self.contexts.borrow_mut().push(dir.clone());
+        self.make(&dir)?;
+        self.engine.forget_contexts(CONTEXTS_MAX);
+        Ok(dir)
+    }
+
+    fn make(&self, dir: &str) -> Got<()> {
+        self.engine
+            .os
+            .mkdir_all(View::Host, dir.as_bytes(), 0o755)
+            .map_err(|error| Status::unknown(format!("mkdir {dir}: {error}")))
     }
 
     fn dir(&self) -> Got<String> {
         let number = self.next.get();
         self.next.set(number + 1);
         let dir = format!("{}/{number}", self.root);
-        self.engine
-            .os
-            .mkdir_all(View::Host, dir.as_bytes(), 0o755)
-            .map_err(|error| Status::unknown(format!("mkdir {dir}: {error}")))?;
+        self.make(&dir)?;
         Ok(dir)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        for dir in self.contexts.take() {
+            self.engine.buildkit.contexts.borrow_mut().remove(&dir);
+        }
         // What cannot be removed is found by whoever looks at the disk.
         let _ = self.engine.os.remove_all(View::Host, self.root.as_bytes());
     }
@@ -104,14 +107,16 @@ struct Inner {
     scratch: Scratch,
     /// What the Dockerfile uses of the context; `None`: all of it.
     used: RefCell<Option<Vec<String>>>,
-    /// What its stages are based on: an image's `ONBUILD` may use anything.
-    bases: RefCell<Vec<String>>,
     /// `NAME.dockerignore` beside the Dockerfile.
     own_ignore: RefCell<Option<Vec<String>>>,
     ignore: Once<Got<Vec<String>>>,
     ignore_step: RefCell<Option<Step>>,
     context: Once<Got<String>>,
     named: RefCell<BTreeMap<String, Rc<Once<Got<String>>>>>,
+    /// A context that is not unpacked yet.
+    archive: RefCell<Option<Download>>,
+    /// A Dockerfile that came without a context.
+    alone: RefCell<Option<Vec<u8>>>,
     /// Sockets that lead to the client's ssh agents, by id.
     agents: RefCell<BTreeMap<String, (String, Forward)>>,
 }
@@ -130,29 +135,24 @@ impl Source {
         build: Rc<Build>,
         session: Rc<Session>,
         options: BTreeMap<String, String>,
-    ) -> Got<Source> {
-        let context = options.get("context").map_or("", String::as_str);
-        if !context.is_empty() && !context.starts_with(UPLOAD) {
-            return Err(Status::unknown(format!(
-                "failed to load remote context {context}: only contexts that the client sends can be built here"
-            )));
-        }
+    ) -> Source {
         let scratch = Scratch::new(Rc::clone(&engine));
-        Ok(Source(Rc::new(Inner {
+        Source(Rc::new(Inner {
             engine,
             build,
             session,
             options,
             scratch,
             used: RefCell::new(None),
-            bases: RefCell::default(),
             own_ignore: RefCell::new(None),
             ignore: Once::default(),
             ignore_step: RefCell::default(),
             context: Once::default(),
             named: RefCell::default(),
+            archive: RefCell::default(),
+            alone: RefCell::default(),
             agents: RefCell::default(),
-        })))
+        }))
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -173,8 +173,15 @@ impl Source {
         // Not every file system tells one from the other.
         let other = (name == "Dockerfile").then(|| "dockerfile".to_string());
         follow.extend(other.clone());
-        if own.options.contains_key("context") {
-            let dir = own.context.get(own.upload()).await?;
+        if own.remote_context().is_some() {
+            let dir = own.context.get(own.load_remote()).await?;
+            if let Some(text) = own.alone.take() {
+                return Ok(Definition {
+                    name: "context".to_string(),
+                    text,
+                    step: None,
+                });
+            }
             return own
                 .pick(None, &dir, &[Some(name.to_string()), other], &ignore)
                 .await;
@@ -190,7 +197,7 @@ impl Source {
             ..Wanted::default()
         };
         let dir = own
-            .transfer(&step, "transferring dockerfile:", wanted)
+            .transfer(&step, "transferring dockerfile:", wanted, false)
             .await?;
         own.pick(Some(step), &dir, &[Some(name.to_string()), other], &ignore)
             .await
@@ -199,8 +206,6 @@ impl Source {
     /// Tells what the Dockerfile uses of the context: the rest need not come.
     pub(super) fn will_use(&self, dockerfile: &Dockerfile) {
         *self.0.used.borrow_mut() = used(dockerfile);
-        let bases = dockerfile.stages.iter().map(|stage| stage.base.clone());
-        *self.0.bases.borrow_mut() = bases.collect();
     }
 
     /// Patterns of what the context leaves out.
@@ -210,7 +215,7 @@ impl Source {
             if let Some(patterns) = own.own_ignore.borrow_mut().take() {
                 return Ok(patterns);
             }
-            if own.options.contains_key("context") {
+            if own.remote_context().is_some() {
                 return Ok(Vec::new());
             }
             // It is shown where BuildKit does it: after the images' metadata.
@@ -232,16 +237,10 @@ impl Source {
 }
 
 impl Inner {
-    /// The names that are sent of the context; empty: all. The images that stages are based on are here when
-    /// this is asked.
+    /// The names that are sent of the context; empty: all.
     fn follow(&self) -> Vec<String> {
-        let bases = self.bases.borrow();
-        let has_triggers = |base: &String| {
-            let image = self.engine.store.resolve(base);
-            base.contains('$') || image.is_ok_and(|image| !image.config.config.on_build.is_empty())
-        };
         let named = self.options.keys().any(|name| name.starts_with("context:"));
-        match named || bases.iter().any(has_triggers) {
+        match named {
             true => Vec::new(),
             false => self.used.borrow().clone().unwrap_or_default(),
         }
@@ -273,21 +272,128 @@ impl Inner {
         )))
     }
 
-    /// Gets an archive of the client's and unpacks it.
-    async fn upload(&self) -> Got<String> {
-        let step = self.build.step("[internal] load remote build context", &[]);
+    /// The context, if it is not what the client sends file by file.
+    fn remote_context(&self) -> Option<&str> {
+        let context = self.options.get("context").map(String::as_str);
+        let remote = |text: &&str| is_url(text) || GitUrl::parse(text).is_some();
+        context.filter(remote)
+    }
+
+    /// Gets such a context.
+    async fn load_remote(&self) -> Got<String> {
+        let url = self.remote_context().unwrap_or_default();
+        let (name, git) = match GitUrl::parse(url) {
+            Some(git) => (format!("load git source {url}"), Some(git)),
+            None => ("load remote build context".to_string(), None),
+        };
+        let step = self.build.step(&format!("[internal] {name}"), &[]);
         step.start();
-        let outcome = self.unpack_upload(&step).await;
+        let outcome = match &git {
+            Some(git) => self.clone_git(&step, git).await,
+            None => self.fetch_context(url).await.map(|_| String::new()),
+        };
         match &outcome {
             Ok(_) => step.done(false),
-            Err(status) => step.failed(&status.message),
+            Err(status) => step.failed(step_error(&status.message)),
+        }
+        let what = match git {
+            Some(_) => "dockerfile",
+            None => "downloaded context",
+        };
+        let dir = outcome.map_err(|status| {
+            Status::unknown(format!("failed to read {what}: {}", status.message))
+        })?;
+        match (git, self.archive.take()) {
+            (None, Some(archive)) => self.unpack(&step, archive).await,
+            _ => Ok(dir),
+        }
+    }
+
+    async fn clone_git(&self, step: &Step, git: &GitUrl) -> Got<String> {
+        let dir = self.scratch.dir()?;
+        let heard = |channel, bytes: &[u8]| {
+            let stream = if channel == Channel::Stderr { 2 } else { 1 };
+            step.log(stream, bytes);
+        };
+        let keep = self
+            .options
+            .get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+            .is_some_and(|value| matches!(value.as_str(), "1" | "true"));
+        let source = self.engine.git_source(git, keep, &dir, &heard);
+        source.await.map_err(|error| Status::unknown(error.message))
+    }
+
+    /// Gets an archive or a Dockerfile: from the client, who has it as a stream, or from elsewhere.
+    async fn fetch_context(&self, url: &str) -> Got<()> {
+        let file = match url.strip_prefix(UPLOAD) {
+            Some(path) => self.upload(path).await?,
+            None => {
+                let file = self.engine.download(url, true).await;
+                file.map_err(|why| Status::unknown(format!("failed to load cache key: {why}")))?
+            }
+        };
+        let os = &self.engine.os;
+        let path = file.path().to_string();
+        if is_archive(os, path.as_bytes()) {
+            *self.archive.borrow_mut() = Some(file);
+            return Ok(());
+        }
+        if file.size() > DOCKERFILE_BYTES_MAX as u64 {
+            return Err(Status::unknown("the Dockerfile is too large"));
+        }
+        let text = os.read_file(View::Host, path.as_bytes()).await;
+        let text = text.map_err(|error| Status::unknown(format!("read {path}: {error}")))?;
+        *self.alone.borrow_mut() = Some(text);
+        Ok(())
+    }
+
+    /// A context of `--build-context` that is elsewhere: an archive, a repository or a file.
+    async fn load_named(&self, name: &str, url: &str) -> Got<String> {
+        let step = self.build.step(&format!("[context {name}] {url}"), &[]);
+        step.start();
+        let outcome = async {
+            if let Some(git) = GitUrl::parse(url) {
+                return self.clone_git(&step, &git).await;
+            }
+            let file = self
+                .engine
+                .download(url, true)
+                .await
+                .map_err(|why| Status::unknown(format!("failed to load cache key: {why}")))?;
+            let os = &self.engine.os;
+            match is_archive(os, file.path().as_bytes()) {
+                true => self.unpack_into_dir(&file).await,
+                false => {
+                    let dir = self.scratch.dir()?;
+                    let kept = file.keep(&format!("{dir}/context"));
+                    kept.map_err(|error| Status::unknown(format!("write {dir}/context: {error}")))?;
+                    Ok(dir)
+                }
+            }
+        };
+        let outcome = outcome.await;
+        match &outcome {
+            Ok(_) => step.done(false),
+            Err(status) => step.failed(step_error(&status.message)),
         }
         outcome
     }
 
-    async fn unpack_upload(&self, step: &Step) -> Got<String> {
-        let url = self.options.get("context").map_or("", String::as_str);
-        let path = url.strip_prefix(UPLOAD).unwrap_or_default();
+    async fn unpack_into_dir(&self, archive: &Download) -> Got<String> {
+        let dir = self.scratch.dir()?;
+        let options = UnpackOptions {
+            owner: Some((0, 0)),
+            ..UnpackOptions::default()
+        };
+        let (os, reader) = (&self.engine.os, archive.reader());
+        unpack_compressed(os, View::Host, dir.as_bytes(), reader, options)
+            .await
+            .map_err(|error| Status::unknown(format!("failed to unpack the context: {error}")))?;
+        Ok(dir)
+    }
+
+    /// What the client has at a path of its own.
+    async fn upload(&self, path: &str) -> Got<Download> {
         let metadata = vec![
             ("urlpath".to_string(), format!("/{path}")),
             ("urlhost".to_string(), "buildkit-session".to_string()),
@@ -296,27 +402,27 @@ impl Inner {
             .session
             .call("/moby.upload.v1.Upload/Pull", &metadata)?;
         let failed = |(what, error): (String, Errno)| Status::unknown(format!("{what}: {error}"));
-        let os = &self.engine.os;
-        let mut archive = Download::new(os, &self.engine.config.root).map_err(failed)?;
-        let mut part = step.part("transferring context:");
+        let (os, root) = (&self.engine.os, &self.engine.config.root);
+        let mut file = Download::new(os, root).map_err(failed)?;
         while let Some(message) = call.receive().await? {
             for field in buildkit::wire::fields(&message) {
                 if let (1, data) = field? {
-                    archive.write(data.bytes()).map_err(failed)?;
+                    file.write(data.bytes()).map_err(failed)?;
                 }
             }
-            part.progress(archive.size(), 0);
         }
-        part.done();
-        let dir = self.scratch.dir()?;
-        let options = UnpackOptions {
-            owner: Some((0, 0)),
-            ..UnpackOptions::default()
-        };
-        unpack_compressed(os, View::Host, dir.as_bytes(), archive.reader(), options)
-            .await
-            .map_err(|error| Status::unknown(format!("failed to unpack the context: {error}")))?;
-        Ok(dir)
+        Ok(file)
+    }
+
+    async fn unpack(&self, loaded: &Step, archive: Download) -> Got<String> {
+        let step = self.build.step("copy /context /", &[loaded]);
+        step.start();
+        let unpacked = self.unpack_into_dir(&archive).await;
+        match &unpacked {
+            Ok(_) => step.done(false),
+            Err(status) => step.failed(&status.message),
+        }
+        unpacked
     }
 
     async fn load_ignore(&self, step: &Step, name: &str) -> Got<Vec<String>> {
@@ -325,16 +431,20 @@ impl Inner {
             follow: vec![".dockerignore".to_string()],
             ..Wanted::default()
         };
-        let dir = self.transfer(step, "transferring context:", wanted).await?;
+        let what = format!("transferring {name}:");
+        let dir = self.transfer(step, &what, wanted, false).await?;
         let text = self.read(&dir, ".dockerignore").await?;
         Ok(text.map(|text| patterns(&text)).unwrap_or_default())
     }
 
-    /// Gets files of the client's into a new directory.
-    async fn transfer(&self, step: &Step, what: &str, wanted: Wanted) -> Got<String> {
+    /// Gets files of the client's into a new directory, or with `keep` into one that the next build has again.
+    async fn transfer(&self, step: &Step, what: &str, wanted: Wanted, keep: bool) -> Got<String> {
         step.start();
         let outcome = async {
-            let dir = self.scratch.dir()?;
+            let dir = match keep {
+                true => self.scratch.context(&self.session, &wanted.name)?,
+                false => self.scratch.dir()?,
+            };
             let target = Target {
                 os: Rc::clone(&self.engine.os),
                 dir: dir.clone().into_bytes(),
@@ -460,9 +570,9 @@ impl Client for Source {
         let source = self.clone();
         Box::pin(async move {
             let own = &source.0;
-            // What was sent as an archive is there already, but for what it is not to have.
-            if own.options.contains_key("context") {
-                return own.context.get(own.upload()).await.map_err(api);
+            // What is not sent file by file is there already.
+            if own.remote_context().is_some() {
+                return own.context.get(own.load_remote()).await.map_err(api);
             }
             let exclude = source.ignore().await.map_err(api)?;
             source.show_ignore();
@@ -474,7 +584,8 @@ impl Client for Source {
                     exclude,
                     ..Wanted::default()
                 };
-                own.transfer(&step, "transferring context:", wanted).await
+                own.transfer(&step, "transferring context:", wanted, true)
+                    .await
             };
             own.context.get(load).await.map_err(api)
         })
@@ -490,12 +601,18 @@ impl Client for Source {
             if let Some(image) = value.strip_prefix("docker-image://") {
                 return Ok(Some(NamedContext::Image(image.to_string())));
             }
+            let once = Rc::clone(own.named.borrow_mut().entry(name.clone()).or_default());
+            if is_url(value) || GitUrl::parse(value).is_some() {
+                let dir = once.get(own.load_named(&name, value)).await;
+                return dir
+                    .map(|dir| Some(NamedContext::Directory(dir)))
+                    .map_err(api);
+            }
             let Some(dir) = value.strip_prefix("local:") else {
                 return Err(ApiError::invalid(format!(
                     "unsupported context source {value} for {name}"
                 )));
             };
-            let once = Rc::clone(own.named.borrow_mut().entry(name.clone()).or_default());
             let load = async {
                 let step = own
                     .build
@@ -509,12 +626,26 @@ impl Client for Source {
                     exclude,
                     ..Wanted::default()
                 };
-                own.transfer(&step, &format!("transferring {name}:"), wanted)
+                own.transfer(&step, &format!("transferring {name}:"), wanted, true)
                     .await
             };
             let dir = once.get(load).await.map_err(api)?;
             Ok(Some(NamedContext::Directory(dir)))
         })
+    }
+
+    fn has_context(&self, name: &str) -> bool {
+        self.0.options.contains_key(&format!("context:{name}"))
+    }
+
+    fn credentials(&self, host: &str) -> LocalBoxFuture<Option<(String, String)>> {
+        let (session, host) = (Rc::clone(&self.0.session), host.to_string());
+        // Who cannot say who it is, is nobody.
+        Box::pin(async move { session.credentials(&host).await.ok().flatten() })
+    }
+
+    fn may_use_all(&self) {
+        *self.0.used.borrow_mut() = None;
     }
 
     fn secret(&self, id: &str) -> LocalBoxFuture<Result<Option<Vec<u8>>>> {

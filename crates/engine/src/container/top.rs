@@ -3,16 +3,10 @@
 use engine_api::container::top::{Top, arguments};
 use engine_api::error::{ApiError, Result};
 use engine_api::json;
-use os::{CloneSpec, Errno, OpenFlags, OsExt, View, ext};
 use serve::Response;
 
 use crate::Engine;
 use crate::dispatch::Context;
-
-/// Where `ps` may be.
-const PS: [&str; 2] = ["/usr/bin/ps", "/bin/ps"];
-/// Bytes of its output that are read.
-const OUTPUT_MAX: usize = 4 << 20;
 
 /// The rows of `output` whose pid is among `pids`.
 fn parse(output: &str, pids: &[u32]) -> Result<Top> {
@@ -73,79 +67,14 @@ impl Engine {
     /// Runs `ps` on the machine.
     async fn ps(&self, arguments: &[String]) -> Result<String> {
         let failed = |what: &str| ApiError::system(format!("ps: {what}"));
-        let os = &self.os;
-        let path = PS
-            .into_iter()
-            .find(|path| os.exists(View::Host, path.as_bytes()));
-        let path =
-            path.ok_or_else(|| failed("exec: \"ps\": executable file not found in $PATH"))?;
-        let spec = CloneSpec {
-            name: "ps".to_string(),
-            ..CloneSpec::default()
-        };
-        let task = os
-            .clone_task(&spec)
-            .map_err(|errno| failed(&errno.go_description()))?;
-        let mut argv = vec![b"ps".to_vec()];
-        argv.extend(
-            arguments
-                .iter()
-                .map(|argument| argument.clone().into_bytes()),
-        );
-        let prepare = || {
-            let flags = OpenFlags {
-                read: true,
-                write: true,
-                ..OpenFlags::default()
-            };
-            let null = os.open(View::Host, b"/dev/null", flags, 0)?;
-            let (reading, writing) = os.pipe()?;
-            os.set_fd(task, 0, &null)?;
-            os.set_fd(task, 1, &writing)?;
-            os.set_fd(task, 2, &writing)?;
-            Ok(reading)
-        };
-        let outcome: os::Result<_> = prepare();
-        let reading = match outcome {
-            Ok(reading) => reading,
-            Err(errno) => {
-                let _ = os.kill(task, 9);
-                let _ = os.wait(task).await;
-                return Err(failed(&errno.go_description()));
-            }
-        };
-        let envp = [b"PATH=/usr/bin:/bin".to_vec(), b"COLUMNS=512".to_vec()];
-        loop {
-            match os.exec(task, path.as_bytes(), &argv, &envp) {
-                Ok(()) => break,
-                Err(Errno::NOT_HERE_YET) => {
-                    let _ = os.read_file(View::Host, path.as_bytes()).await;
-                    os.clock().sleep(1_000_000).await;
-                }
-                Err(errno) => {
-                    let _ = os.kill(task, 9);
-                    let _ = os.wait(task).await;
-                    return Err(failed(&errno.go_description()));
-                }
-            }
-        }
-        let mut output = Vec::new();
-        while output.len() < OUTPUT_MAX {
-            match ext::read_some(&reading, 64 * 1024).await {
-                Ok(piece) if !piece.is_empty() => output.extend_from_slice(&piece),
-                _ => break,
-            }
-        }
-        drop(reading);
-        let status = os
-            .wait(task)
-            .await
-            .map_err(|errno| failed(&errno.go_description()))?;
-        let output = String::from_utf8_lossy(&output).into_owned();
-        match status.code() {
-            0 => Ok(output),
+        let mut argv = vec!["ps"];
+        argv.extend(arguments.iter().map(String::as_str));
+        let run = self.run_program(&argv, &["COLUMNS=512"], "/", &|_, _| {});
+        let output = run.await.map_err(|why| failed(&why))?;
+        match output.code {
+            0 => Ok(output.stdout),
             code => Err(failed(
-                match output.lines().next() {
+                match (output.stdout + &output.stderr).lines().next() {
                     Some(line) if !line.is_empty() => line.to_string(),
                     _ => format!("exit status {code}"),
                 }

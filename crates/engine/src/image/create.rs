@@ -43,10 +43,10 @@ impl Engine {
                 ));
             }
             PullEvent::Layer {
-                id,
+                digest,
                 status,
                 progress,
-            } => lines.layer(&id, status, progress, clock.now().0),
+            } => lines.layer(&digest.short(), status, progress, clock.now().0),
         };
         let wanted = match reference.tag().is_some() || reference.digest().is_some() {
             true => vec![reference.clone()],
