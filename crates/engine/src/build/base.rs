@@ -45,6 +45,16 @@ pub(super) struct BaseImage {
     brought: Once<Result<()>>,
 }
 
+/// Whether both names of a platform mean something.
+fn is_known(platform: &Platform) -> bool {
+    const SYSTEMS: [&str; 4] = ["linux", "windows", "darwin", "freebsd"];
+    const ARCHITECTURES: [&str; 10] = [
+        "amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "loong64",
+        "wasm",
+    ];
+    SYSTEMS.contains(&&*platform.os) && ARCHITECTURES.contains(&&*platform.architecture)
+}
+
 impl BaseImage {
     pub(super) fn has_triggers(&self) -> bool {
         !self.config.config.on_build.is_empty()
@@ -339,7 +349,7 @@ impl Solver<'_> {
             shell::expand(&stage.platform, self.file.escape, &lookup).map_err(ApiError::invalid)?;
         let platform = match platform.as_str() {
             "" => self.request.platform.clone(),
-            text => Platform::parse(text).ok_or_else(|| {
+            text => Platform::parse(text).filter(is_known).ok_or_else(|| {
                 ApiError::invalid(format!(
                     "failed to parse platform {text}: {text:?}: unknown operating system or architecture: invalid argument"
                 ))

@@ -226,9 +226,7 @@ impl Engine {
                     };
                     let Some(socket) = client.ssh(id).await? else {
                         if mount.required {
-                            return Err(ApiError::system(format!(
-                                "unset ssh forward key {id}: make sure the client forwards it (--ssh {id})"
-                            )));
+                            return Err(ApiError::system(format!("unset ssh forward key {id}")));
                         }
                         continue;
                     };

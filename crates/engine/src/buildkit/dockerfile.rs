@@ -90,6 +90,9 @@ impl Engine {
             wanted.options.clone(),
         );
         let definition = source.definition().await?;
+        if definition.text.is_empty() {
+            return Err(Status::unknown("the Dockerfile cannot be empty"));
+        }
         let dockerfile = dockerfile::parse(&definition.text).map_err(|error| {
             with_source(
                 Status::unknown(error.message),
