@@ -40,6 +40,9 @@ const RULES: [(&str, &str); 7] = [
     ("filter", "DOCKER-USER -j RETURN"),
 ];
 
+/// At the chain's end: behind the rules that open what is refused otherwise.
+const LAST: &str = "FORWARD last";
+
 /// The rules of one bridge: table, chain and place, rule. Those of a place are inserted from the last, so
 /// they stand there in this order.
 fn rules(network: &Network, plan: &Plan) -> Vec<(&'static str, &'static str, String)> {
@@ -88,7 +91,7 @@ fn rules(network: &Network, plan: &Plan) -> Vec<(&'static str, &'static str, Str
         ),
         (
             "filter",
-            "FORWARD 3",
+            if own == "DROP" { LAST } else { "FORWARD 3" },
             format!("-i {bridge} -o {bridge} -j {own}"),
         ),
         (
@@ -181,10 +184,25 @@ impl Engine {
         };
         for (table, place, rule) in rules(network, &plan).iter().rev() {
             let chain = place.split(' ').next().unwrap_or_default();
+            let verb = match *place {
+                LAST => {
+                    // An earlier daemon may have allowed it.
+                    let other = rule.replace("-j DROP", "-j ACCEPT");
+                    let _ = self.filter(table, &format!("-D {chain} {other}"));
+                    format!("-A {chain}")
+                }
+                place => {
+                    let other = rule.replace("-j ACCEPT", "-j DROP");
+                    if other != *rule {
+                        let _ = self.filter(table, &format!("-D {chain} {other}"));
+                    }
+                    format!("-I {place}")
+                }
+            };
             if self.filter(table, &format!("-C {chain} {rule}")).is_err() {
-                self.filter(table, &format!("-I {place} {rule}"))
+                self.filter(table, &format!("{verb} {rule}"))
                     .map_err(failed(format!(
-                        "iptables failed: iptables --wait -t {table} -I {place} {rule}"
+                        "iptables failed: iptables --wait -t {table} {verb} {rule}"
                     )))?;
             }
         }
