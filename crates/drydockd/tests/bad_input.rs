@@ -174,9 +174,12 @@ fn hostile_images_are_refused_and_the_machine_goes_on() {
             "layers from manifest don't match image configuration",
         ),
         ("cut", "failed to register layer: unexpected EOF"),
-        ("dotdot", "is outside of the root directory"),
-        ("hard", "is outside of the root directory"),
-        ("dots", "is outside of the root directory"),
+        ("dotdot", "invalid entry name \"../../../../escape\""),
+        (
+            "hard",
+            "invalid hardlink target \"../../../../../etc/shadow\"",
+        ),
+        ("dots", "invalid entry name \".wh...\""),
         ("garbage", "invalid manifest"),
         ("schema1", "schema 1 support has been removed"),
         (

@@ -49,7 +49,7 @@ pub struct Unpacked {
 pub enum UnpackError {
     /// The bytes are not an archive.
     Malformed(String),
-    /// An entry would be written outside the root.
+    /// An entry would be written outside the root, or link to what is there: what of it is invalid.
     Breakout(String),
     /// The kernel refused something.
     Os {
@@ -66,10 +66,7 @@ impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UnpackError::Malformed(reason) => f.write_str(reason),
-            UnpackError::Breakout(name) => write!(
-                f,
-                "invalid tar entry: {name:?} is outside of the root directory"
-            ),
+            UnpackError::Breakout(what) => write!(f, "invalid {what}"),
             UnpackError::Os { operation, error } => {
                 write!(f, "{operation}: {}", error.go_description())
             }
@@ -162,6 +159,11 @@ pub(crate) async fn unpack_recording(
     Ok(unpacker.unpacked)
 }
 
+fn breakout(what: &str, name: &[u8]) -> UnpackError {
+    let name = String::from_utf8_lossy(name);
+    UnpackError::Breakout(format!("{what} {name:?}"))
+}
+
 pub(crate) fn malformed(error: std::io::Error) -> UnpackError {
     let text = error.to_string();
     // Crate tar says what it met; Go's reader, whose words people search for, says less.
@@ -190,7 +192,7 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let raw = entry.path_bytes().into_owned();
-        let name = self.clean(&raw)?;
+        let name = self.clean("entry name", &raw)?;
         let Some((last, parents)) = name.split_last() else {
             // The root itself: its mode and times count, it exists.
             return self.finish_directory(&mut entry, self.root);
@@ -210,9 +212,7 @@ impl Unpacker<'_> {
             && let Some(hidden) = last.strip_prefix(WHITEOUT_PREFIX)
         {
             if hidden.is_empty() || hidden == b"." || hidden == b".." {
-                return Err(UnpackError::Breakout(
-                    String::from_utf8_lossy(&raw).into_owned(),
-                ));
+                return Err(breakout("entry name", &raw));
             }
             let path = child(&parent, hidden);
             self.clear(&path, false)?;
@@ -233,16 +233,14 @@ impl Unpacker<'_> {
     }
 
     /// The components of an entry's name. Absolute names are below the root; `..` must not leave it.
-    fn clean(&self, name: &[u8]) -> Result<Vec<Vec<u8>>, UnpackError> {
+    fn clean(&self, what: &str, name: &[u8]) -> Result<Vec<Vec<u8>>, UnpackError> {
         let mut parts: Vec<Vec<u8>> = Vec::new();
         for part in scope::components(name) {
             match part {
                 b"." => {}
                 b".." => {
                     if parts.pop().is_none() {
-                        return Err(UnpackError::Breakout(
-                            String::from_utf8_lossy(name).into_owned(),
-                        ));
+                        return Err(breakout(what, name));
                     }
                 }
                 _ if part.contains(&0) => {
@@ -340,7 +338,7 @@ impl Unpacker<'_> {
                 self.call("symlink", path, self.os.symlink(self.view, &target, path))?;
             }
             EntryType::Link => {
-                let target = self.clean(&link_name(entry)?)?;
+                let target = self.clean("hardlink target", &link_name(entry)?)?;
                 let Some((last, parents)) = target.split_last() else {
                     return Err(UnpackError::Malformed("hard link without a target".into()));
                 };
