@@ -49,13 +49,26 @@ impl Engine {
         let engine = self.rc();
         self.os.executor().spawn(async move {
             engine.prepare_networks();
+            let mut waiting = Vec::new();
             for container in engine.all_containers() {
                 if container.wants_start_at_boot() {
-                    // Why it does not start is in its state, as for every failed start.
-                    let _ = engine.start(&container).await;
+                    waiting.push(container);
                 } else if container.data.borrow().host_config.auto_remove {
                     let _ = engine.remove(&container, true, true).await;
                 }
+            }
+            while !waiting.is_empty() {
+                // What `--link` leads to starts first, unless links go round.
+                let is_free = |container: &Rc<Container>| {
+                    let links = engine.linked(&container.data.borrow());
+                    !links
+                        .iter()
+                        .any(|(_, child)| waiting.iter().any(|it| it.id == child.id))
+                };
+                let next = waiting.iter().position(is_free).unwrap_or(0);
+                let container = waiting.remove(next);
+                // Why it does not start is in its state, as for every failed start.
+                let _ = engine.start(&container).await;
             }
         });
     }
