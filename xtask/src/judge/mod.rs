@@ -14,9 +14,9 @@ use transcript::Step;
 
 use crate::{images, tools};
 
-const USAGE: &str = "usage: cargo xtask judge [--docker 26|28] [--cgroup v1|v2] [TRANSCRIPT...]
+const USAGE: &str = "usage: cargo xtask judge [--docker 28|26] [--cgroup v1|v2] [TRANSCRIPT...]
 
-  --docker 26|28   Debian 13's dockerd (26.1), or the one of the Debian to come (28.x)
+  --docker 28|26   the dockerd of the Debian to come (28.5, which the playground's is like), or Debian 13's
   --cgroup v1|v2   what containers are limited by; v2 where the kernel has controllers in it
   TRANSCRIPT       those of that name below tests/transcripts, docker/run, or else those whose names
                    begin so, docker/servers (all of docker/ without)
@@ -33,7 +33,7 @@ struct Options {
 
 fn options(args: &[String]) -> Result<Option<Options>> {
     let mut options = Options {
-        docker: 26,
+        docker: 28,
         cgroup: host::cgroup_version(),
         transcripts: Vec::new(),
     };
