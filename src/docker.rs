@@ -11,65 +11,11 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+pub use panel::{Look, Part, View};
 pub use types::*;
 
 /// Events that are kept.
 pub const EVENTS_MAX: usize = 500;
-
-/// A view of the panel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum View {
-    /// Containers with their load.
-    #[default]
-    Containers,
-    /// Images and their layers.
-    Images,
-    /// Networks and who is attached.
-    Networks,
-    /// Volumes and their sizes.
-    Volumes,
-    /// What happened.
-    Events,
-}
-
-impl View {
-    /// All, in the order of the tabs.
-    pub const ALL: [View; 5] = [
-        View::Containers,
-        View::Images,
-        View::Networks,
-        View::Volumes,
-        View::Events,
-    ];
-}
-
-/// What is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
-    /// The view.
-    pub view: View,
-    /// The id of the container that is shown in detail.
-    pub container: Option<String>,
-}
-
-/// What a document is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// `Vec<Container>`.
-    Containers,
-    /// `Option<Details>`.
-    Details,
-    /// `Vec<Load>`.
-    Stats,
-    /// `Vec<Image>`.
-    Images,
-    /// `Vec<Network>`.
-    Networks,
-    /// `Vec<Volume>`.
-    Volumes,
-    /// New `Event`s.
-    Events,
-}
 
 /// What becomes of a transfer of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clock::Instant;
-use playground::{Config, ConsoleMode, Event, Playground};
+use playground::{ConsoleMode, Event};
 use rustix::termios::{self, OptionalActions, Termios};
 
 use crate::{Options, files};
@@ -53,16 +53,7 @@ fn keyboard() -> Receiver<Vec<u8>> {
 
 /// Boots a machine and gives its login shell; ends with its status.
 pub fn console(options: &Options) -> anyhow::Result<u8> {
-    files::check(&options.images)?;
-    let epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    let mut playground = Playground::new(Config {
-        epoch_ns: epoch.as_nanos() as u64,
-        console: ConsoleMode::Once,
-        ..options.config()
-    });
-    let name = playground.add_instance().map_err(anyhow::Error::msg)?;
+    let (mut playground, name) = options.playground(ConsoleMode::Once)?;
     let raw = Raw::new()?;
     let keys = keyboard();
     let started = std::time::Instant::now();

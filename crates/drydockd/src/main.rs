@@ -12,9 +12,10 @@ mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use playground::Config;
+use playground::{Config, ConsoleMode, Playground};
 
 const USAGE: &str = "\
 usage: drydockd [OPTIONS] console
@@ -63,6 +64,21 @@ impl Options {
             guests: config.guests.max(3 * self.memory + 2 * self.disk),
             ..config
         }
+    }
+
+    /// A playground whose epoch is now, and the machine it begins to boot.
+    fn playground(&self, console: ConsoleMode) -> anyhow::Result<(Playground, String)> {
+        files::check(&self.images)?;
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .context("the clock is before 1970")?;
+        let mut playground = Playground::new(Config {
+            epoch_ns: epoch.as_nanos() as u64,
+            console,
+            ..self.config()
+        });
+        let name = playground.add_instance().map_err(anyhow::Error::msg)?;
+        Ok((playground, name))
     }
 }
 

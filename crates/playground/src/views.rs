@@ -17,6 +17,7 @@ use std::rc::Rc;
 
 use clock::{JoinHandle, WaitQueue};
 use engine::Engine;
+pub use panel::{Look, Part, View};
 use serde_json::Value;
 use serve::{Body, Service};
 
@@ -29,50 +30,6 @@ const TICK_NS: u64 = 1_000_000_000;
 const TOGETHER_NS: u64 = 50_000_000;
 /// Ticks after which lists are asked again for texts such as `Up 3 minutes`.
 const AGED_TICKS: u64 = 5;
-
-/// What is looked at.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum View {
-    /// Containers with their load.
-    #[default]
-    Containers,
-    /// Images and their layers.
-    Images,
-    /// Networks and who is attached.
-    Networks,
-    /// Volumes and their sizes.
-    Volumes,
-    /// What happened.
-    Events,
-}
-
-/// A look at a machine's Docker.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Look {
-    /// The view.
-    pub view: View,
-    /// The id of the container that is shown in detail.
-    pub container: Option<String>,
-}
-
-/// What a document is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Part {
-    /// The rows of `GET /containers/json`, each with parts of its `inspect` as `Inspect`.
-    Containers,
-    /// The container in detail: `Inspect`, `Changes`, `Logs`.
-    Details,
-    /// By running container: `Id`, `Cpu` in hundredths of a percent, `Memory`, `Limit`, `Pids`.
-    Stats,
-    /// The rows of `GET /images/json`, each with `Layers` and `History`.
-    Images,
-    /// `inspect` of each network.
-    Networks,
-    /// Volumes as `GET /system/df` has them.
-    Volumes,
-    /// Events since the last such document.
-    Events,
-}
 
 /// Something to show.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,38 +1,16 @@
-//! The page's looks at a machine's Docker, and images on their way: names of one side in those of the other.
+//! What the page sees of a machine's Docker, and images on their way.
 
-use drydock::docker::{self, Transferred};
+use drydock::docker::Transferred;
 use drydock::protocol::FromWorker;
 use drydock::worker::TransferStep;
 use playground::transfer::TransferEvent;
 use playground::views;
 
-/// What is looked at, as crate `playground` names it.
-pub fn to_look(look: docker::Look) -> views::Look {
-    let view = match look.view {
-        docker::View::Containers => views::View::Containers,
-        docker::View::Images => views::View::Images,
-        docker::View::Networks => views::View::Networks,
-        docker::View::Volumes => views::View::Volumes,
-        docker::View::Events => views::View::Events,
-    };
-    let container = look.container;
-    views::Look { view, container }
-}
-
 /// A document for the page.
 pub fn told(document: views::Document) -> FromWorker {
-    let part = match document.part {
-        views::Part::Containers => docker::Part::Containers,
-        views::Part::Details => docker::Part::Details,
-        views::Part::Stats => docker::Part::Stats,
-        views::Part::Images => docker::Part::Images,
-        views::Part::Networks => docker::Part::Networks,
-        views::Part::Volumes => docker::Part::Volumes,
-        views::Part::Events => docker::Part::Events,
-    };
     FromWorker::Docker {
         name: document.machine,
-        part,
+        part: document.part,
         bytes: document.text.into_bytes(),
     }
 }

@@ -300,7 +300,7 @@ impl Engine for Machines {
     }
 
     fn look(&mut self, name: &str, look: Option<Look>) {
-        self.playground.look(name, look.map(docker::to_look));
+        self.playground.look(name, look);
     }
 
     fn load_images(&mut self, name: &str, id: u32) -> Result<(), String> {

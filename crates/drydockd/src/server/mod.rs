@@ -17,11 +17,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clock::Instant;
-use playground::{Config, ConsoleMode, Event, Playground};
+use playground::{ConsoleMode, Event, Playground};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serve::{Io, Service, h1};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -92,16 +92,7 @@ fn default_socket() -> anyhow::Result<PathBuf> {
 
 /// Boots a machine and serves its engine until it is interrupted.
 pub fn serve(options: &Options, arguments: &Arguments) -> anyhow::Result<u8> {
-    files::check(&options.images)?;
-    let epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    let mut playground = Playground::new(Config {
-        epoch_ns: epoch.as_nanos() as u64,
-        console: ConsoleMode::None,
-        ..options.config()
-    });
-    let name = playground.add_instance().map_err(anyhow::Error::msg)?;
+    let (playground, name) = options.playground(ConsoleMode::None)?;
     let (interrupted, interrupt) = UnixStream::pair()?;
     interrupted.set_nonblocking(true)?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
