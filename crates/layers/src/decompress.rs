@@ -13,21 +13,22 @@ use crate::xz::Xz;
 /// Bytes at the start that tell compressions apart.
 const MAGIC_BYTES: u64 = 4;
 
-/// A blob whose first bytes were looked at.
-type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+/// A blob whose first bytes were looked at. Of whatever kind it is, the decompressors stand in the program once.
+type Whole<'a> = Chain<Cursor<Vec<u8>>, Box<dyn Read + 'a>>;
 
 /// A decompressor over a blob.
-pub(crate) enum Decompressor<R: Read> {
-    None(Whole<R>),
-    Gzip(Box<MultiGzDecoder<Whole<R>>>),
-    Bzip2(Box<Bzip2<Whole<R>>>),
-    Xz(Box<Xz<Whole<R>>>),
-    Zstd(Box<StreamingDecoder<Whole<R>, ruzstd::decoding::FrameDecoder>>),
+pub(crate) enum Decompressor<'a> {
+    None(Whole<'a>),
+    Gzip(Box<MultiGzDecoder<Whole<'a>>>),
+    Bzip2(Box<Bzip2<Whole<'a>>>),
+    Xz(Box<Xz<Whole<'a>>>),
+    Zstd(Box<StreamingDecoder<Whole<'a>, ruzstd::decoding::FrameDecoder>>),
 }
 
-impl<R: Read> Decompressor<R> {
+impl<'a> Decompressor<'a> {
     /// Chooses by the first bytes, as Docker does; the media type is only what somebody said.
-    pub(crate) fn new(mut blob: R) -> io::Result<Decompressor<R>> {
+    pub(crate) fn new(blob: impl Read + 'a) -> io::Result<Decompressor<'a>> {
+        let mut blob: Box<dyn Read + 'a> = Box::new(blob);
         let mut start = Vec::new();
         blob.by_ref().take(MAGIC_BYTES).read_to_end(&mut start)?;
         let compression = Compression::detect(&start);
@@ -52,7 +53,7 @@ impl<R: Read> Decompressor<R> {
     }
 }
 
-impl<R: Read> Read for Decompressor<R> {
+impl Read for Decompressor<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Decompressor::None(whole) => whole.read(buf),

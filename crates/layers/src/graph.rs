@@ -201,7 +201,7 @@ impl Graph {
             &self.os,
             View::Host,
             diff.as_bytes(),
-            &mut reader as &mut dyn Read,
+            &mut reader,
             options,
             Some(&recorder),
         )

@@ -95,10 +95,10 @@ pub async fn unpack(
     os: &Rc<dyn Os>,
     view: View,
     root: &[u8],
-    tar: impl Read,
+    mut tar: impl Read,
     options: UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    unpack_recording(os, view, root, tar, options, None).await
+    unpack_recording(os, view, root, &mut tar, options, None).await
 }
 
 /// The same for an archive that may be compressed.
@@ -109,8 +109,8 @@ pub async fn unpack_compressed(
     archive: impl Read,
     options: UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let tar = Decompressor::new(archive).map_err(malformed)?;
-    unpack_recording(os, view, root, tar, options, None).await
+    let mut tar = Decompressor::new(archive).map_err(malformed)?;
+    unpack_recording(os, view, root, &mut tar, options, None).await
 }
 
 /// The same, telling a recorder (through whose reader `tar` goes) what is a file's content.
@@ -118,7 +118,7 @@ pub(crate) async fn unpack_recording(
     os: &Rc<dyn Os>,
     view: View,
     root: &[u8],
-    tar: impl Read,
+    tar: &mut dyn Read,
     options: UnpackOptions,
     recorder: Option<&RefCell<Recorder>>,
 ) -> Result<Unpacked, UnpackError> {
