@@ -150,7 +150,7 @@ pub(crate) async fn unpack_recording(
         }
     }
     // The rest of the stream belongs to it too: a layer's digest is over every byte.
-    let mut rest = archive.into_inner().into_inner();
+    let rest = archive.into_inner().into_inner();
     let mut buf = vec![0; CHUNK];
     while rest.read(&mut buf).map_err(malformed)? > 0 {}
     for (path, mtime) in unpacker.times.iter().rev() {
