@@ -207,3 +207,31 @@ fn who_may_not_cannot() {
         expect(&mut world, commands, expected);
     }
 }
+
+#[test]
+fn a_daemon_on_tcp_is_asked_from_another_machine() {
+    let mut world = World::boot(BTreeMap::new());
+    world.add_machine();
+    expect(
+        &mut world,
+        "docker pull -q busybox; echo 'DOCKER_OPTS=\"-H tcp://0.0.0.0:2375 -H unix:///var/run/docker.sock\"' > /etc/default/docker
+        service docker restart; grep -o 'API listen on .*[^\"]' /var/log/docker.log | tail -n 2; docker run -d --name there busybox sleep 1000 | wc -c",
+        "docker.io/library/busybox:latest\nStopping Docker: docker.\nStarting Docker: docker.\nAPI listen on [::]:2375\nAPI listen on /var/run/docker.sock\n65",
+    );
+    for _ in 0..2 {
+        let (_, printed) = world.sh_on(
+            "node2",
+            "export DOCKER_HOST=tcp://node1:2375; until docker info >/dev/null 2>&1; do sleep 1; done
+            docker info 2>&1 | grep -A1 'Name:\\|DEPRECATION' | grep -v '^--'; docker run --rm busybox sh -c 'echo on $HOSTNAME' | wc -w; docker ps -aq | wc -l",
+        );
+        assert_eq!(
+            printed,
+            " Name: node1\n ID: \n[DEPRECATION NOTICE]: API is accessible on http://0.0.0.0:2375 without encryption.\n         Access to the remote API is equivalent to root access on the host. Refer\n2\n1\n"
+                .replace(" ID: \n", &printed.lines().nth(1).map(|line| format!("{line}\n")).unwrap_or_default())
+        );
+        // The options hold when the machine begins anew, too.
+        if world.power.is_empty() {
+            goes_down(&mut world, "reboot");
+        }
+    }
+}

@@ -15,7 +15,8 @@ pub enum Support {
     Full,
     /// All but what is said.
     Partial(&'static str),
-    /// Refused with 501, as by a Docker daemon that is not in experimental mode.
+    /// Refused with 501, as by a Docker daemon that is not in experimental mode; in that mode as by one on a host
+    /// without CRIU.
     Experimental,
     /// Answered with 501.
     None,
@@ -239,7 +240,10 @@ pub fn markdown() -> String {
             }
             Full => "full".to_string(),
             Partial(what) => format!("partial: {what}"),
-            Experimental => "501, as Docker answers without its experimental mode".to_string(),
+            Experimental => {
+                "501, as Docker answers without its experimental mode; with it CRIU is missed"
+                    .to_string()
+            }
             Absent => "501".to_string(),
         };
         let since = route.since.max(OLDEST);

@@ -35,50 +35,69 @@ pub(crate) enum Phase {
 
 impl Engine {
     /// Reads what an earlier daemon left, makes the bridges and starts the containers whose restart policy
-    /// asks for it.
-    pub fn start_up(&self, settings: Settings) {
+    /// asks for it. Containers that still run go on, with `live-restore`; others are stopped first.
+    pub async fn start_up(&self, settings: Settings) {
         if self.phase.get() == Phase::Up {
             return;
         }
+        let live_restore = settings.live_restore;
         *self.settings.borrow_mut() = settings;
+        self.events.forget();
         self.load_volumes();
         self.load_networks();
         self.load_containers();
+        if live_restore {
+            for container in self.all_containers() {
+                self.watch_health(&container);
+            }
+        } else {
+            self.stop_all().await;
+        }
         self.phase.set(Phase::Up);
         self.phase_changed.wake_all();
-        let engine = self.rc();
-        self.os.executor().spawn(async move {
-            engine.prepare_networks();
-            let mut waiting = Vec::new();
-            for container in engine.all_containers() {
-                if container.wants_start_at_boot() {
-                    waiting.push(container);
-                } else if container.data.borrow().host_config.auto_remove {
-                    let _ = engine.remove(&container, true, true).await;
-                }
+        self.prepare_networks();
+        let mut waiting = Vec::new();
+        for container in self.all_containers() {
+            if container.live.borrow().is_some() {
+                continue;
             }
-            while !waiting.is_empty() {
-                // What `--link` leads to starts first, unless links go round.
-                let is_free = |container: &Rc<Container>| {
-                    let links = engine.linked(&container.data.borrow());
-                    !links
-                        .iter()
-                        .any(|(_, child)| waiting.iter().any(|it| it.id == child.id))
-                };
-                let next = waiting.iter().position(is_free).unwrap_or(0);
-                let container = waiting.remove(next);
-                // Why it does not start is in its state, as for every failed start.
-                let _ = engine.start(&container).await;
+            if container.wants_start_at_boot() {
+                waiting.push(container);
+            } else if container.data.borrow().host_config.auto_remove {
+                let _ = self.remove(&container, true, true).await;
             }
-        });
+        }
+        while !waiting.is_empty() {
+            // What `--link` leads to starts first, unless links go round.
+            let is_free = |container: &Rc<Container>| {
+                let links = self.linked(&container.data.borrow());
+                !links
+                    .iter()
+                    .any(|(_, child)| waiting.iter().any(|it| it.id == child.id))
+            };
+            let next = waiting.iter().position(is_free).unwrap_or(0);
+            let container = waiting.remove(next);
+            // Why it does not start is in its state, as for every failed start.
+            let _ = self.start(&container).await;
+        }
     }
 
-    /// Stops all containers as `docker stop` would; their restart policies stay for the next daemon.
+    /// Stops all containers as `docker stop` would, unless they are to go on (`live-restore`); their restart
+    /// policies stay for the next daemon.
     pub async fn shut_down(&self) {
         if self.phase.get() != Phase::Up {
             return;
         }
         self.phase.set(Phase::Stopping);
+        if !self.settings.borrow().live_restore {
+            self.stop_all().await;
+        }
+        // Those who listen hear of the last end, too.
+        self.os.clock().sleep(LAST_WORDS).await;
+        self.forget();
+    }
+
+    async fn stop_all(&self) {
         let running = self.all_containers().into_iter();
         let stops: Vec<_> = running
             .filter(|container| container.is_running())
@@ -92,9 +111,6 @@ impl Engine {
         for stop in stops {
             stop.await;
         }
-        // Those who listen hear of the last end, too.
-        self.os.clock().sleep(LAST_WORDS).await;
-        self.forget();
     }
 
     async fn stop_for_good(&self, container: &Rc<Container>) {
@@ -116,16 +132,14 @@ impl Engine {
         }
     }
 
-    /// The daemon is killed, and everything it started with it. What is on disk is as it was at that moment.
+    /// The daemon is killed, and its builds with it. Containers are not its children: they go on.
     pub fn crash(&self) {
         if !matches!(self.phase.get(), Phase::Up | Phase::Stopping) {
             return;
         }
-        let mut containers = self.all_containers();
         let building = std::mem::take(&mut *self.build_containers.borrow_mut());
-        containers.extend(building.into_values());
         self.forget();
-        for container in containers {
+        for container in building.into_values() {
             if let Some(live) = &*container.live.borrow() {
                 for pid in runtime::cgroup::pids(&self.os, live.runtime.cgroup()) {
                     let _ = self.os.kill(os::TaskId(pid), 9);
@@ -138,7 +152,13 @@ impl Engine {
     fn forget(&self) {
         self.phase.set(Phase::Down);
         let containers = std::mem::take(&mut *self.containers.borrow_mut());
-        for container in containers.values() {
+        for (id, container) in containers {
+            if container.live.borrow().is_some() {
+                // It is in nobody's care until there is a daemon again.
+                container.end_health();
+                self.left.borrow_mut().insert(id, container);
+                continue;
+            }
             // From now on nothing of it is written to disk.
             container.removed.set(true);
             container.changed.wake_all();
@@ -155,7 +175,7 @@ impl Engine {
 
     /// The daemon has read its configuration again.
     pub fn reload(&self, settings: Settings) {
-        *self.settings.borrow_mut() = settings;
+        self.settings.borrow_mut().reload(settings);
         self.daemon_event("reload");
     }
 
@@ -170,6 +190,11 @@ impl Engine {
     /// Whether ends of containers are the daemon's own doing.
     pub(crate) fn is_ending(&self) -> bool {
         self.phase.get() != Phase::Up
+    }
+
+    /// Whether there is a daemon that could carry something out.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.phase.get(), Phase::New | Phase::Down)
     }
 }
 

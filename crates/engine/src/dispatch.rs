@@ -136,7 +136,10 @@ pub(crate) async fn answer(engine: Rc<Engine>, request: Request) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         ("api-version", version::NEWEST.to_string()),
-        ("docker-experimental", "false".to_string()),
+        (
+            "docker-experimental",
+            engine.settings.borrow().experimental.to_string(),
+        ),
         ("ostype", "linux".to_string()),
         (SERVER.as_str(), server),
     ] {
@@ -169,7 +172,7 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
              node to swarm and try again.",
         ));
     }
-    if route.support == Support::Experimental {
+    if route.support == Support::Experimental && !engine.settings.borrow().experimental {
         return Err(ApiError::not_implemented(
             "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order \
              to enable it.",
@@ -204,6 +207,9 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::ContainerCreate => engine.container_create(context).await,
         Operation::ContainerPrune => engine.container_prune(context).await,
         Operation::ContainerInspect => engine.container_inspect(context).await,
+        Operation::CheckpointCreate => engine.checkpoint_create(context).await,
+        Operation::CheckpointList => engine.checkpoint_list(&context),
+        Operation::CheckpointDelete => engine.checkpoint_delete(&context),
         Operation::ContainerTop => engine.container_top(context).await,
         Operation::ContainerLogs => engine.container_logs(context).await,
         Operation::ContainerChanges => engine.container_changes(context).await,

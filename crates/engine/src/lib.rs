@@ -84,6 +84,8 @@ pub struct Engine {
     registry: Registry,
     config: Config,
     containers: RefCell<BTreeMap<String, Rc<Container>>>,
+    /// Those that went on when a daemon ended.
+    left: RefCell<BTreeMap<String, Rc<Container>>>,
     /// Those of BuildKit's steps, which nobody else sees.
     build_containers: RefCell<BTreeMap<String, Rc<Container>>>,
     build_cache: build::cache::BuildCache,
@@ -124,6 +126,7 @@ impl Engine {
             store,
             config,
             containers: RefCell::default(),
+            left: RefCell::default(),
             build_containers: RefCell::default(),
             build_cache: build::cache::BuildCache::default(),
             reserved_names: RefCell::default(),

@@ -156,7 +156,7 @@ impl Engine {
         drop(guard);
         if restart {
             self.restart_later(container, ran_for);
-        } else if container.data.borrow().host_config.auto_remove {
+        } else if container.data.borrow().host_config.auto_remove && !self.is_away() {
             let (engine, container) = (self.rc(), Rc::clone(container));
             self.os.executor().spawn(async move {
                 let _ = engine.remove(&container, true, true).await;

@@ -91,14 +91,13 @@ fn sysctls(host: &HostConfig) -> BTreeMap<String, String> {
     sysctls
 }
 
-/// `no-new-privileges` among the security options.
-fn no_new_privileges(host: &HostConfig) -> bool {
-    host.security_opt.iter().flatten().any(|option| {
-        matches!(
-            option.as_str(),
-            "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true"
-        )
-    })
+/// `no-new-privileges` among the security options; `default` is the daemon's.
+fn no_new_privileges(host: &HostConfig, default: bool) -> bool {
+    let said = host.security_opt.iter().flatten().rev().find_map(|option| {
+        let rest = option.strip_prefix("no-new-privileges")?;
+        Some(matches!(rest, "" | ":true" | "=true"))
+    });
+    said.unwrap_or(default)
 }
 
 /// The environment: Docker's own, that of links, then the container's, later ones winning.
@@ -241,9 +240,12 @@ impl Engine {
                 env: environment(&data, &self.link_environment(&data)),
                 cwd: runtime::path::clean(&data.config.working_dir),
                 capabilities,
-                no_new_privileges: no_new_privileges(host),
+                no_new_privileges: no_new_privileges(
+                    host,
+                    self.settings.borrow().no_new_privileges,
+                ),
                 seccomp: self.seccomp(host, capabilities)?.map(Rc::from),
-                rlimits: rlimits(host)?,
+                rlimits: self.rlimits(host)?,
                 oom_score_adj: host.oom_score_adj,
             },
             rootfs: rootfs.to_string(),
@@ -427,24 +429,30 @@ fn bind(source: &str, destination: &str, readonly: bool) -> Mount {
     }
 }
 
-/// The limits of `--ulimit`, for a container's first process and for what is run in it later.
-pub(crate) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
-    let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
-    host.ulimits
-        .iter()
-        .flatten()
-        .map(|limit| {
-            let resource = RLIMITS
-                .iter()
-                .position(|&name| name == limit.name)
-                .ok_or_else(|| ApiError::invalid(format!("invalid ulimit type: {}", limit.name)))?;
-            Ok(Rlimit {
-                resource: resource as u32,
-                soft: value(limit.soft),
-                hard: value(limit.hard),
+impl Engine {
+    /// The limits of `--ulimit` and those of the daemon, for a container's first process and for what is run in
+    /// it later.
+    pub(crate) fn rlimits(&self, host: &HostConfig) -> Result<Vec<Rlimit>> {
+        let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+        let own = host.ulimits.as_deref().unwrap_or_default();
+        let settings = self.settings.borrow();
+        let others = settings.default_ulimits.iter();
+        let others = others.filter(|(name, _)| !own.iter().any(|limit| limit.name == **name));
+        let own = own.iter().map(|limit| (&limit.name, limit));
+        own.chain(others)
+            .map(|(name, limit)| {
+                let resource = RLIMITS
+                    .iter()
+                    .position(|known| known == name)
+                    .ok_or_else(|| ApiError::invalid(format!("invalid ulimit type: {name}")))?;
+                Ok(Rlimit {
+                    resource: resource as u32,
+                    soft: value(limit.soft),
+                    hard: value(limit.hard),
+                })
             })
-        })
-        .collect()
+            .collect()
+    }
 }
 
 #[cfg(test)]

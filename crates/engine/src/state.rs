@@ -263,8 +263,11 @@ impl Container {
 }
 
 impl Engine {
-    /// Reads the containers an earlier engine left. Whatever ran then does not run now.
+    /// Reads the containers an earlier engine left. Those that still run are known; whatever else ran then does
+    /// not run now.
     pub(crate) fn load_containers(&self) {
+        let mut left = std::mem::take(&mut *self.left.borrow_mut());
+        left.retain(|_, container| container.live.borrow().is_some());
         let root = format!("{}/containers", self.config.root);
         let _ = self.os.mkdir_all(View::Host, root.as_bytes(), 0o710);
         for entry in self
@@ -273,6 +276,10 @@ impl Engine {
             .unwrap_or_default()
         {
             let id = String::from_utf8_lossy(&entry.name).into_owned();
+            if let Some(container) = left.remove(&id) {
+                self.containers.borrow_mut().insert(id, container);
+                continue;
+            }
             let read = |name: &str| {
                 self.os
                     .read_file_now(View::Host, format!("{root}/{id}/{name}").as_bytes())

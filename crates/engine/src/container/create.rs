@@ -156,7 +156,7 @@ impl Engine {
         host_config.pids_limit = host_config.pids_limit.filter(|&limit| limit > 0);
         validate::config(&mut config)?;
         let mut warnings = validate::host_config(self, &mut host_config, false)?;
-        self.log_defaults(&mut host_config.log_config);
+        self.daemon_defaults(&mut host_config);
         host_defaults(&mut host_config);
         self.name_namespaces_by_id(&mut host_config);
         let networking = self.networking(networking_config, &host_config, &config.mac_address)?;
@@ -218,9 +218,20 @@ impl Engine {
         })
     }
 
-    /// The daemon's log driver for who names none, and its options for who uses that driver.
-    fn log_defaults(&self, log: &mut engine_api::types::LogConfig) {
+    /// What `daemon.json` says for who says nothing: modes of namespaces, the size of `/dev/shm`, the log driver,
+    /// and its options for who uses that driver.
+    fn daemon_defaults(&self, host: &mut HostConfig) {
         let settings = self.settings.borrow();
+        if host.shm_size == 0 {
+            host.shm_size = settings.shm_size().unwrap_or_default();
+        }
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = settings.ipc_mode().to_string();
+        }
+        if host.cgroupns_mode.is_empty() && !host.privileged {
+            host.cgroupns_mode = settings.cgroupns_mode().to_string();
+        }
+        let log = &mut host.log_config;
         let driver = match settings.log_driver.as_str() {
             "" => "json-file",
             driver => driver,

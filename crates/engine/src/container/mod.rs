@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod changes;
+mod checkpoint;
 pub(crate) mod create;
 mod delete;
 mod export;

@@ -48,6 +48,7 @@ impl Engine {
     /// The operation.
     pub(crate) async fn container_start(&self, context: Context) -> Result<Response> {
         let container = self.find_container(context.param(0))?;
+        self.check_checkpoint(&container, context.query.text("checkpoint"))?;
         self.start(&container).await?;
         Ok(json::no_content())
     }

@@ -285,7 +285,7 @@ pub(crate) fn log_config(log: &LogConfig) -> Result<()> {
         let common = matches!(option.as_str(), "mode" | "max-buffer-size");
         if !common && !known.contains(&option.as_str()) {
             return refuse(match driver {
-                "local" => format!("unknown log opt '{option}' for log driver: local"),
+                "local" => format!("unknown log opt '{option}' for log driver local"),
                 _ => format!("unknown log opt '{option}' for json-file log driver"),
             });
         }

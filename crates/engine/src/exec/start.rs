@@ -8,7 +8,7 @@ use engine_api::json;
 use engine_api::stream::Channel;
 use engine_api::types::ExecStartBody;
 use os::WindowSize;
-use runtime::{ProcessSpec, Stdio, capabilities, path::clean};
+use runtime::{ProcessSpec, Rlimit, Stdio, capabilities, path::clean};
 use serve::{Body, Response};
 
 use super::Exec;
@@ -93,7 +93,8 @@ impl Engine {
         self.container_event(container, &action, &[("execID", exec.id.clone())]);
         let runtime = container.running()?;
         let links = self.link_environment(&container.data.borrow());
-        let spec = process_spec(container, exec, &links, size);
+        let rlimits = self.rlimits(&container.data.borrow().host_config);
+        let spec = process_spec(container, exec, &links, rlimits.unwrap_or_default(), size);
         let stdio = Stdio {
             stdin: exec.config.attach_stdin,
         };
@@ -158,6 +159,7 @@ fn process_spec(
     container: &Container,
     exec: &Exec,
     links: &[String],
+    rlimits: Vec<Rlimit>,
     size: Option<[u16; 2]>,
 ) -> ProcessSpec {
     let data = container.data.borrow();
@@ -192,7 +194,7 @@ fn process_spec(
         no_new_privileges: false,
         // That of the container.
         seccomp: None,
-        rlimits: crate::spec::rlimits(&data.host_config).unwrap_or_default(),
+        rlimits,
         oom_score_adj: data.host_config.oom_score_adj,
     }
 }

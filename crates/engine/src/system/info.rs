@@ -105,7 +105,7 @@ impl Engine {
             "NoProxy": "",
             "Name": self.hostname(),
             "Labels": own.labels,
-            "ExperimentalBuild": false,
+            "ExperimentalBuild": own.experimental,
             "ServerVersion": self.config.version,
             "Runtimes": { "io.containerd.runc.v2": { "path": "runc" }, "runc": { "path": "runc" } },
             "DefaultRuntime": "runc",
@@ -117,7 +117,7 @@ impl Engine {
                 "Error": "",
                 "RemoteManagers": null,
             },
-            "LiveRestoreEnabled": false,
+            "LiveRestoreEnabled": own.live_restore,
             "Isolation": "",
             "InitBinary": "docker-init",
             "ContainerdCommit": { "ID": "" },
@@ -125,7 +125,8 @@ impl Engine {
             "InitCommit": { "ID": "" },
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "CDISpecDirs": [],
-            "Warnings": settings.problem.iter().map(|why| format!("WARNING: {why}")).collect::<Vec<_>>(),
+            "Warnings": settings.problem.iter().map(|why| format!("WARNING: {why}")).chain(own.warnings())
+                .collect::<Vec<_>>(),
         });
         Ok(json::emit(200, &answer))
     }

@@ -27,7 +27,7 @@ impl Engine {
             version::NEWEST.to_string(),
             version::OLDEST.to_string(),
         );
-        let answer = json!({
+        let mut answer = json!({
             "Platform": { "Name": "Drydock Engine" },
             "Components": [{
                 "Name": "Engine",
@@ -37,7 +37,7 @@ impl Engine {
                     "MinAPIVersion": oldest,
                     "Arch": "riscv64",
                     "BuildTime": "",
-                    "Experimental": "false",
+                    "Experimental": self.settings.borrow().experimental.to_string(),
                     "GitCommit": "",
                     "GoVersion": "",
                     "KernelVersion": kernel,
@@ -54,6 +54,10 @@ impl Engine {
             "KernelVersion": kernel,
             "BuildTime": "",
         });
+        // Docker says it only when it is so.
+        if self.settings.borrow().experimental {
+            answer["Experimental"] = true.into();
+        }
         Ok(json::emit(200, &answer))
     }
 }
