@@ -96,8 +96,8 @@ pub const BODIES: &[BodyFields] = &[
     },
     BodyFields {
         body: "HostConfig.Mounts",
-        full: "Source Target ReadOnly BindOptions VolumeOptions TmpfsOptions",
-        partial: &[("Type", "`bind`, `volume`, `tmpfs`")],
+        full: "Source Target ReadOnly BindOptions VolumeOptions ImageOptions TmpfsOptions",
+        partial: &[("Type", "`bind`, `volume`, `image`, `tmpfs`")],
     },
     BodyFields {
         body: "HostConfig.Mounts.VolumeOptions",
@@ -105,8 +105,13 @@ pub const BODIES: &[BodyFields] = &[
         partial: &[],
     },
     BodyFields {
+        body: "HostConfig.Mounts.ImageOptions",
+        full: "Subpath",
+        partial: &[],
+    },
+    BodyFields {
         body: "HostConfig.Mounts.TmpfsOptions",
-        full: "SizeBytes Mode",
+        full: "SizeBytes Mode Options",
         partial: &[],
     },
     BodyFields {
@@ -170,7 +175,10 @@ pub const BODIES: &[BodyFields] = &[
     BodyFields {
         body: "VolumeCreate",
         full: "Name DriverOpts Labels",
-        partial: &[("Driver", "`local`")],
+        partial: &[
+            ("Driver", "`local`"),
+            ("ClusterVolumeSpec", "refused outside a swarm"),
+        ],
     },
 ];
 
@@ -243,6 +251,7 @@ mod tests {
             fields_of::<HostConfig>(),
             fields_of::<MountSpec>(),
             fields_of::<VolumeOptions>(),
+            fields_of::<ImageOptions>(),
             fields_of::<TmpfsOptions>(),
             fields_of::<EndpointSettings>(),
             fields_of::<UpdateBody>(),

@@ -78,19 +78,19 @@ impl Filters {
 
     /// A boolean filter; `None` without the key.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
-        let mut answer = None;
-        for value in self.values(key) {
-            answer = Some(match value.to_ascii_lowercase().as_str() {
-                "1" | "true" | "t" => true,
-                "0" | "false" | "f" => false,
-                _ => {
-                    return Err(ApiError::invalid(format!(
-                        "invalid filter '{key}=[{value}]'"
-                    )));
-                }
-            });
+        let has = |words: [&str; 2]| self.values(key).any(|value| words.contains(&value));
+        match (has(["1", "true"]), has(["0", "false"])) {
+            _ if !self.has(key) => Ok(None),
+            (true, false) => Ok(Some(true)),
+            (false, true) => Ok(Some(false)),
+            _ => {
+                let values: Vec<&str> = self.values(key).collect();
+                Err(ApiError::invalid(format!(
+                    "invalid filter '{key}=[{}]'",
+                    values.join(" ")
+                )))
+            }
         }
-        Ok(answer)
     }
 
     /// Whether labels satisfy every `label` and no `label!` value (`name` or `name=value`).

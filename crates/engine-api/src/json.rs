@@ -39,6 +39,25 @@ pub fn fit<T: DeserializeOwned>(document: &Value) -> Result<T> {
         .map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
 }
 
+/// A parameter that is a document: why it is none, in the words of Go's decoder.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+    let end = match syntax::value_end(bytes) {
+        Ok(end) => end,
+        Err(SyntaxError::Empty) => return Err("unexpected end of JSON input".to_string()),
+        Err(SyntaxError::Invalid(why)) if why == "unexpected EOF" => {
+            return Err("unexpected end of JSON input".to_string());
+        }
+        Err(SyntaxError::Invalid(why)) => return Err(why),
+    };
+    let rest = String::from_utf8_lossy(&bytes[end..]).into_owned();
+    if let Some(more) = rest.trim_start().chars().next() {
+        return Err(format!("invalid character '{more}' after top-level value"));
+    }
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    T::deserialize(go::Source::new(&value)).map_err(|error| error.to_string())
+}
+
 /// The document in `bytes`, which must be there.
 pub fn parse_value(bytes: &[u8]) -> Result<Value> {
     document(bytes)?
@@ -92,10 +111,10 @@ fn check_content_type(content_type: Option<&str>, empty: bool) -> Result<()> {
 pub fn text_or_list<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<Vec<String>>, D::Error> {
-    let wrong = || {
-        <D::Error as serde::de::Error>::custom(
-            "json: cannot unmarshal a value that is neither a string nor a list of strings",
-        )
+    let wrong = |what: &str| {
+        <D::Error as serde::de::Error>::custom(format!(
+            "json: cannot unmarshal {what} into Go value of type string"
+        ))
     };
     match Option::<Value>::deserialize(deserializer)? {
         None | Some(Value::Null) => Ok(None),
@@ -105,11 +124,13 @@ pub fn text_or_list<'de, D: Deserializer<'de>>(
             .map(|item| match item {
                 Value::String(text) => Ok(text),
                 Value::Null => Ok(String::new()),
-                _ => Err(wrong()),
+                _ => Err(wrong("array")),
             })
             .collect::<std::result::Result<_, _>>()
             .map(Some),
-        Some(_) => Err(wrong()),
+        Some(Value::Object(_)) => Err(wrong("object")),
+        Some(Value::Number(_)) => Err(wrong("number")),
+        Some(Value::Bool(_)) => Err(wrong("bool")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! once: handlers (crate `engine`, same file names) see typed values only. Field names, defaults and
 //! error texts are Docker's, because unmodified clients read them.
 //!
-//! Not here: what an operation does. Source: the Engine API reference, versions 1.24 to 1.45.
+//! Not here: what an operation does. Source: the Engine API reference, versions 1.24 to 1.51.
 
 pub mod container;
 pub mod error;

@@ -135,7 +135,7 @@ routes! {
     GET "/plugins/privileges" PluginPrivileges 25 Partial("no plugin can be had");
     GET "/plugins/{name...}/json" PluginInspect 25 Full;
     POST "/plugins/pull" PluginPull 25 Partial("no plugin can be had");
-    POST "/plugins/create" PluginCreate 25 Absent;
+    POST "/plugins/create" PluginCreate 25 Partial("no plugin can be had");
     POST "/plugins/{name...}/enable" PluginEnable 25 Full;
     POST "/plugins/{name...}/disable" PluginDisable 25 Full;
     POST "/plugins/{name...}/push" PluginPush 25 Full;
@@ -175,11 +175,10 @@ routes! {
 }
 
 impl Operation {
-    /// True for operations that Docker, too, refuses on a machine that is not in a swarm.
+    /// True for operations of swarm, which Docker, too, refuses on a machine that is in none.
     #[must_use]
-    pub fn needs_swarm(self) -> bool {
-        let from = Operation::SwarmInspect as usize;
-        self as usize >= from
+    pub fn of_swarm(self) -> bool {
+        self as usize >= Operation::SwarmInit as usize
     }
 }
 
@@ -231,11 +230,11 @@ pub fn markdown() -> String {
     let mut text = String::from(
         "# Docker Engine API\n\nPrinted from the route table (`crates/engine-api/src/routes.rs`) by \
          `cargo run -p engine-api --example routes > docs/engine-api.md`; a test compares. Versions \
-         1.24 to 1.45.\n\n| method | path | operation | since | support |\n|---|---|---|---|---|\n",
+         1.24 to 1.51.\n\n| method | path | operation | since | support |\n|---|---|---|---|---|\n",
     );
     for route in ROUTES {
         let support = match route.support {
-            _ if route.operation.needs_swarm() => {
+            Full if route.operation.of_swarm() => {
                 "503, as Docker answers outside a swarm".to_string()
             }
             Full => "full".to_string(),

@@ -9,7 +9,9 @@ use crate::error::{ApiError, Result};
 pub struct Version(pub u16, pub u16);
 
 /// The newest version spoken.
-pub const NEWEST: Version = Version(1, 45);
+pub const NEWEST: Version = Version(1, 51);
+/// The release of Docker that speaks it: clients read features off a daemon's version, so ours is that.
+pub const ENGINE: &str = "28.5.2";
 /// The oldest version spoken.
 pub const OLDEST: Version = Version(1, 24);
 
@@ -78,7 +80,7 @@ mod tests {
         assert_eq!(Version::split("/volumes/x"), Ok((NEWEST, "/volumes/x")));
         assert_eq!(
             Version::split("/v1.99/info").unwrap_err().message,
-            "client version 1.99 is too new. Maximum supported API version is 1.45"
+            "client version 1.99 is too new. Maximum supported API version is 1.51"
         );
         assert_eq!(
             Version::split("/v1.12/info").unwrap_err().message,

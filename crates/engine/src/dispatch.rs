@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serve::upgrade::{OnUpgrade, on_upgrade};
 use serve::{Body, Request, Response};
 
-use crate::Engine;
+use crate::{Engine, swarm};
 
 /// What an operation gets.
 pub(crate) struct Context {
@@ -132,7 +132,7 @@ pub(crate) async fn answer(engine: Rc<Engine>, request: Request) -> Response {
         ),
         Err(error) => error.into_response(),
     };
-    let server = format!("Drydock/{} (linux)", engine.config.version);
+    let server = format!("Docker/{} (linux)", engine.config.version);
     let headers = response.headers_mut();
     for (name, value) in [
         ("api-version", version::NEWEST.to_string()),
@@ -163,26 +163,11 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
     let (head, body) = request.into_parts();
     let (version, path) = Version::split(head.uri.path())?;
     let (route, params) = routes::find(head.method.as_str(), path, version)?;
-    if route.operation == Operation::SwarmLeave {
-        return Err(ApiError::unavailable("This node is not part of a swarm"));
-    }
-    if route.operation.needs_swarm() {
-        return Err(ApiError::unavailable(
-            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
-             node to swarm and try again.",
-        ));
-    }
     if route.support == Support::Experimental && !engine.settings.borrow().experimental {
         return Err(ApiError::not_implemented(
             "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order \
              to enable it.",
         ));
-    }
-    if route.support == Support::None {
-        return Err(ApiError::unsupported(format!(
-            "{} {}",
-            route.method, route.pattern
-        )));
     }
     let context = Context {
         version,
@@ -197,7 +182,10 @@ async fn route(engine: &Rc<Engine>, mut request: Request) -> Result<Response> {
         wants_upgrade: head.headers.contains_key(UPGRADE),
         headers: head.headers,
     };
-    run(engine, route.operation, context).await
+    match route.operation {
+        swarm if swarm.of_swarm() => Err(swarm::answer(swarm, context).await?),
+        operation => run(engine, operation, context).await,
+    }
 }
 
 /// The operations that are there, each by the method of its name.
@@ -276,15 +264,16 @@ async fn run(engine: &Rc<Engine>, operation: Operation, context: Context) -> Res
         Operation::VolumeUpdate => Err(ApiError::unavailable(
             "volume update only valid for cluster volumes, but swarm is unavailable",
         )),
-        Operation::PluginList => Ok(engine_api::json::emit(200, &[0_u8; 0])),
-        Operation::PluginPrivileges | Operation::PluginPull => engine.plugin_pull(&context),
+        Operation::PluginList => engine.plugin_list(&context),
+        Operation::PluginCreate => engine.plugin_create(&context),
+        Operation::PluginPrivileges | Operation::PluginPull => engine.plugin_pull(context).await,
         Operation::PluginInspect
         | Operation::PluginEnable
         | Operation::PluginDisable
         | Operation::PluginPush
         | Operation::PluginUpgrade
         | Operation::PluginSet
-        | Operation::PluginDelete => engine.plugin_change(&context),
+        | Operation::PluginDelete => engine.plugin_change(operation, context).await,
         other => Err(ApiError::unsupported(format!("{other:?}"))),
     }
 }

@@ -38,6 +38,7 @@ mod spec;
 mod state;
 mod stats;
 mod streams;
+mod swarm;
 mod system;
 mod view;
 mod volume;
@@ -71,7 +72,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             root: "/var/lib/docker".to_string(),
-            version: env!("CARGO_PKG_VERSION").to_string(),
+            version: engine_api::version::ENGINE.to_string(),
         }
     }
 }

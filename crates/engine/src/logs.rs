@@ -403,12 +403,22 @@ fn fixed_width(nanos: u64) -> String {
     )
 }
 
+/// Docker's drivers.
+pub(crate) const DRIVERS: [&str; 9] = [
+    "awslogs",
+    "fluentd",
+    "gcplogs",
+    "gelf",
+    "journald",
+    "json-file",
+    "local",
+    "splunk",
+    "syslog",
+];
+
 /// Drivers that hand the log to a service, which no machine here has.
 pub(crate) fn is_remote(kind: &str) -> bool {
-    matches!(
-        kind,
-        "awslogs" | "fluentd" | "gcplogs" | "gelf" | "journald" | "splunk" | "syslog"
-    )
+    DRIVERS.contains(&kind) && !matches!(kind, "json-file" | "local")
 }
 
 /// What a log cannot be begun with.
@@ -448,7 +458,7 @@ pub(crate) fn check_options(config: &LogConfig) -> Result<()> {
 }
 
 /// `10m`, `1g`, `512k` or bytes.
-fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
     let digits = text.trim_end_matches(['k', 'm', 'g']);

@@ -111,6 +111,7 @@ impl Engine {
         container.live.borrow_mut().take();
         container.log.flush();
         self.unmount_shm(container);
+        self.unmount_images(container);
         let _ = self.store.unmount_container(&container.id);
         let now = self.now();
         let started = timestamp::parse_rfc3339(&container.data.borrow().state.started_at);

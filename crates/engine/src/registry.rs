@@ -64,6 +64,11 @@ impl Engine {
             }
             return self.reserve_name(&id[..12], id);
         }
+        self.reserve_new_name(wanted, id)
+    }
+
+    /// The same for a name that somebody chose.
+    pub(crate) fn reserve_new_name(&self, wanted: &str, id: &str) -> Result<String> {
         engine_api::container::create::check_name("container", wanted)?;
         let owner = match self.container_named(wanted) {
             Some(other) => Some(other.id.clone()),

@@ -62,6 +62,10 @@ pub(crate) struct Mount {
     pub(crate) subpath: String,
     /// Mount options of a tmpfs.
     pub(crate) tmpfs_options: Vec<String>,
+    /// An image that is mounted: its id.
+    pub(crate) image: String,
+    /// The layer of the store through which it is mounted.
+    pub(crate) layer: String,
 }
 
 /// A container that runs.

@@ -65,6 +65,8 @@ pub enum LoadError {
     Layer(UnpackError),
     /// The store.
     Store(StoreError),
+    /// No image in it is of the platform that was asked for.
+    OtherPlatform,
 }
 
 impl fmt::Display for LoadError {
@@ -73,6 +75,7 @@ impl fmt::Display for LoadError {
             LoadError::Malformed(text) => f.write_str(text),
             LoadError::Layer(error) => error.fmt(f),
             LoadError::Store(error) => error.fmt(f),
+            LoadError::OtherPlatform => f.write_str("no image of the requested platform"),
         }
     }
 }
@@ -305,6 +308,7 @@ impl Store {
     pub async fn load_images(
         &self,
         archive: Download,
+        wanted: Option<&oci::Platform>,
         tell: &dyn Fn(LoadEvent),
     ) -> Result<(), LoadError> {
         let archive = self.decompressed(archive).await?;
@@ -312,6 +316,12 @@ impl Store {
         let place = format!("{}/tmp/docker-import-{number}", self.root());
         let contents = Contents::read(&archive, place)?;
         for entry in contents.entries()? {
+            let config: ImageConfig = parse(&contents.document(&entry.config)?)?;
+            if wanted.is_some_and(|wanted| {
+                wanted.os != config.os || wanted.architecture != config.architecture
+            }) {
+                return Err(LoadError::OtherPlatform);
+            }
             let id = self.load_entry(&contents, &entry, tell).await?;
             let names = entry.repo_tags.unwrap_or_default();
             if names.is_empty() {

@@ -89,6 +89,7 @@ pub fn masked_paths() -> Vec<String> {
     [
         "/proc/asound",
         "/proc/acpi",
+        "/proc/interrupts",
         "/proc/kcore",
         "/proc/keys",
         "/proc/latency_stats",

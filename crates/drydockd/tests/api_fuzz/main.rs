@@ -235,7 +235,7 @@ impl Fuzz {
         });
         let version = match self.once_in(15) {
             true => self.one_of(&["/v0.1", "/v9.99", "/v1.", "/v"]),
-            false => self.one_of(&["", "/v1.24", "/v1.41", "/v1.45"]),
+            false => self.one_of(&["", "/v1.24", "/v1.41", "/v1.45", "/v1.51"]),
         };
         format!("{version}/{}", parts.collect::<Vec<_>>().join("/"))
     }

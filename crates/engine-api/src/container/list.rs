@@ -18,7 +18,7 @@ pub struct List {
 }
 
 /// Filters this operation knows.
-const FILTERS: [&str; 16] = [
+const FILTERS: [&str; 15] = [
     "ancestor",
     "before",
     "exited",
@@ -34,7 +34,6 @@ const FILTERS: [&str; 16] = [
     "since",
     "status",
     "volume",
-    "label!",
 ];
 
 impl List {
@@ -44,7 +43,10 @@ impl List {
         filters.accept(&FILTERS)?;
         Ok(List {
             all: query.flag("all"),
-            limit: query.number("limit")?.unwrap_or(0),
+            limit: query
+                .number("limit")
+                .map_err(|error| crate::ApiError::system(error.message))?
+                .unwrap_or(0),
             size: query.flag("size"),
             filters,
         })

@@ -20,6 +20,9 @@ impl Prune {
         let filters = Filters::parse(query.text("filters"))?;
         filters.accept(known)?;
         let mut until = None;
+        if filters.values("until").count() > 1 {
+            return Err(ApiError::invalid("more than one until filter specified"));
+        }
         for value in filters.values("until") {
             until = timestamp::parse(value, now).map_err(ApiError::invalid)?;
         }

@@ -15,15 +15,21 @@ pub struct Resize {
 impl Resize {
     /// Parses.
     pub fn parse(query: &Query) -> Result<Resize> {
-        let side = |name: &str| {
-            query.text(name).parse().map_err(|_| {
-                let text = query.text(name);
-                ApiError::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
-            })
+        // Docker takes 32 bits, of which a terminal has 16.
+        let side = |name: &str, what: &str| {
+            let text = query.text(name);
+            let refuse =
+                |why| ApiError::invalid(format!("invalid resize {what} \"{text}\": {why}"));
+            match text.parse::<i128>() {
+                Ok(number) => u32::try_from(number)
+                    .map(|number| number as u16)
+                    .map_err(|_| refuse("value out of range")),
+                Err(_) => Err(refuse("invalid syntax")),
+            }
         };
         Ok(Resize {
-            rows: side("h")?,
-            cols: side("w")?,
+            rows: side("h", "height")?,
+            cols: side("w", "width")?,
         })
     }
 }

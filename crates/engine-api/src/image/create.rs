@@ -67,8 +67,10 @@ impl Pull {
             digest if digest.contains(':') => format!("{image}@{digest}"),
             tag => format!("{image}:{tag}"),
         };
+        let invalid = |error: oci::ReferenceError| ApiError::invalid(error.to_string());
+        Reference::parse(image).map_err(invalid)?;
         let reference =
-            Reference::parse(&typed).map_err(|error| ApiError::invalid(error.to_string()))?;
+            Reference::parse(&typed).map_err(|_| ApiError::invalid("invalid tag format"))?;
         Ok(Pull {
             reference,
             platform: query.text("platform").to_string(),

@@ -5,5 +5,6 @@ pub mod commit;
 pub mod create;
 pub mod delete;
 pub mod list;
+pub mod platform;
 pub mod progress;
 pub mod search;

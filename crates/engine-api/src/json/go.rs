@@ -72,10 +72,26 @@ impl<'a> Source<'a> {
             Some(place) => format!("Go struct field {}.{}", place.owner, place.path()),
             None => "Go value".to_string(),
         };
+        let wanted = go_type(wanted);
         Err(Error(format!(
             "json: cannot unmarshal {found} into {place} of type {wanted}"
         )))
     }
+}
+
+/// The name Go has for a type of ours.
+fn go_type(name: &str) -> String {
+    let package = match name {
+        "CreateRequest" | "HostConfig" | "DeviceMapping" | "RestartPolicy" | "LogConfig"
+        | "UpdateConfig" | "ExecCreateRequest" | "ExecStartRequest" => "container.",
+        "NetworkingConfig" | "EndpointSettings" | "CreateOptions" | "IPAM" => "network.",
+        "Healthcheck" => return "v1.HealthcheckConfig".to_string(),
+        "MountSpec" => return "mount.Mount".to_string(),
+        "Ulimit" => "units.",
+        "PortBinding" => "nat.",
+        _ => "",
+    };
+    format!("{package}{name}")
 }
 
 macro_rules! integers {

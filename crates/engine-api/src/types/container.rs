@@ -11,7 +11,7 @@ use crate::json::{is_empty_map, text_or_list};
 /// `Config`: what of a container does not depend on the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[serde(rename(deserialize = "ContainerConfigWrapper"))]
+#[serde(rename(deserialize = "CreateRequest"))]
 #[allow(
     missing_docs,
     reason = "each is described under its name in the Engine API reference"
@@ -98,7 +98,7 @@ impl CreateBody {
     /// From the document, in which the fields of the configuration stand beside the two other parts.
     pub fn parse(bytes: &[u8]) -> crate::error::Result<CreateBody> {
         #[derive(Default, Deserialize)]
-        #[serde(default, rename = "ContainerConfigWrapper", rename_all = "PascalCase")]
+        #[serde(default, rename = "CreateRequest", rename_all = "PascalCase")]
         struct Parts {
             host_config: HostConfig,
             networking_config: NetworkingConfig,
@@ -291,6 +291,9 @@ pub struct Port {
 pub struct HostConfigSummary {
     /// Network.
     pub network_mode: String,
+    /// For the runtime.
+    #[serde(skip_serializing_if = "is_empty_map")]
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// `NetworkSettings` of a list.

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::text_or_list;
-
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -23,7 +21,6 @@ pub struct ExecConfig {
     pub detach_keys: String,
     pub env: Option<Vec<String>>,
     pub working_dir: String,
-    #[serde(deserialize_with = "text_or_list")]
     pub cmd: Option<Vec<String>>,
 }
 

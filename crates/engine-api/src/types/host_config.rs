@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::is_empty_map;
+use crate::json::{is_empty_map, text_or_list};
 
 /// `--restart`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct Ulimit {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct MountSpec {
-    /// `bind`, `volume`, `tmpfs`.
+    /// `bind`, `volume`, `tmpfs`, `image`.
     #[serde(rename = "Type")]
     pub kind: String,
     /// Path or name.
@@ -85,9 +85,21 @@ pub struct MountSpec {
     /// For `volume`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_options: Option<VolumeOptions>,
+    /// For `image`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_options: Option<ImageOptions>,
     /// For `tmpfs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<TmpfsOptions>,
+}
+
+/// Options of an image mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageOptions {
+    /// What in the image is mounted instead of all of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
 }
 
 /// Options of a volume mount.
@@ -118,6 +130,9 @@ pub struct TmpfsOptions {
     /// Permissions.
     #[serde(skip_serializing_if = "is_zero")]
     pub mode: i64,
+    /// Mount options, each a word or a word and its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<Vec<String>>>,
 }
 
 fn is_zero(value: &i64) -> bool {
@@ -145,7 +160,9 @@ pub struct HostConfig {
     pub console_size: [u16; 2],
     #[serde(skip_serializing_if = "is_empty_map")]
     pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "text_or_list")]
     pub cap_add: Option<Vec<String>>,
+    #[serde(deserialize_with = "text_or_list")]
     pub cap_drop: Option<Vec<String>>,
     pub cgroupns_mode: String,
     pub dns: Option<Vec<String>>,

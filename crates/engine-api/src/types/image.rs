@@ -41,9 +41,10 @@ pub struct ImageInspect {
     pub parent: String,
     pub comment: String,
     pub created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<Config>,
     pub docker_version: String,
     pub author: String,
-    pub config: Config,
     pub architecture: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
@@ -55,6 +56,8 @@ pub struct ImageInspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: serde_json::Value,
+    /// In the order of the letters, as Docker has it there.
+    pub config: serde_json::Value,
 }
 
 /// A row of `GET /images/json`.

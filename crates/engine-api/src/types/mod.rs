@@ -18,8 +18,8 @@ pub use endpoint::{EndpointSettings, NetworkingConfig};
 pub use event::{Actor, Event};
 pub use exec::{ExecConfig, ExecInspect, ExecProcessConfig, ExecStartBody};
 pub use host_config::{
-    DeviceMapping, HostConfig, LogConfig, MountSpec, PortBinding, RestartPolicy, TmpfsOptions,
-    Ulimit, UpdateBody, VolumeOptions,
+    DeviceMapping, HostConfig, ImageOptions, LogConfig, MountSpec, PortBinding, RestartPolicy,
+    TmpfsOptions, Ulimit, UpdateBody, VolumeOptions,
 };
 pub use image::{DeletedImage, GraphDriver, HistoryItem, ImageInspect, ImageSummary, RootFs};
 pub use network::{

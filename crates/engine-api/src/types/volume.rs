@@ -34,7 +34,7 @@ pub struct Volume {
 }
 
 /// The body of `POST /volumes/create`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 #[allow(
     missing_docs,
@@ -45,4 +45,5 @@ pub struct VolumeCreateBody {
     pub driver: String,
     pub driver_opts: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub cluster_volume_spec: Option<serde_json::Value>,
 }

@@ -203,6 +203,12 @@ impl Engine {
         if user.is_empty() {
             return Ok(None);
         }
+        let found = self.resolve_user(&user, view).await?;
+        Ok(Some((found.uid, found.gid)))
+    }
+
+    /// A user by what the files of a container say.
+    pub(crate) async fn resolve_user(&self, user: &str, view: View) -> Result<runtime::user::User> {
         let mut texts = [String::new(), String::new()];
         for (text, file) in texts.iter_mut().zip(["/etc/passwd", "/etc/group"]) {
             let content = self
@@ -212,9 +218,7 @@ impl Engine {
                 .unwrap_or_default();
             *text = String::from_utf8_lossy(&content).into_owned();
         }
-        runtime::user::resolve(&user, &[], &texts[0], &texts[1])
-            .map(|found| Some((found.uid, found.gid)))
-            .map_err(ApiError::invalid)
+        runtime::user::resolve(user, &[], &texts[0], &texts[1]).map_err(ApiError::invalid)
     }
 
     async fn extract(

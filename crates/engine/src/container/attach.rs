@@ -4,8 +4,9 @@
 use engine_api::container::attach::Attach;
 use engine_api::container::logs::Logs;
 use engine_api::error::{ApiError, Result};
-use serve::Response;
+use engine_api::json;
 use serve::websocket::WebSocket;
+use serve::{Body, Response};
 
 use crate::Engine;
 use crate::dispatch::Context;
@@ -13,12 +14,23 @@ use crate::logs;
 use crate::streams::Connection;
 
 impl Engine {
-    /// The operation.
+    /// The operation. Refusals of a stream are text, and end the connection.
     pub(crate) async fn container_attach(
         &self,
-        mut context: Context,
+        context: Context,
         websocket: bool,
     ) -> Result<Response> {
+        match self.try_attach(context, websocket).await {
+            Err(error) if !websocket => Ok(json::response(
+                error.class.status(),
+                Body::from(error.message + "\r\n"),
+                Some("application/vnd.docker.raw-stream"),
+            )),
+            outcome => outcome,
+        }
+    }
+
+    async fn try_attach(&self, mut context: Context, websocket: bool) -> Result<Response> {
         let attach = Attach::parse(&context.query)?;
         let container = self.find_container(context.param(0))?;
         let typed = context.param(0).to_string();

@@ -2,9 +2,10 @@
 
 use engine_api::container::create::Create;
 use engine_api::error::{ApiError, Result};
+use engine_api::image::platform::mismatch;
 use engine_api::types::{Config, CreateBody, CreateResponse, HostConfig, State};
 use engine_api::{json, timestamp};
-use layers::{Image, StoreError};
+use layers::Image;
 use os::{OsExt, View};
 use runtime::defaults;
 use serve::Response;
@@ -123,16 +124,13 @@ pub(crate) fn host_defaults(host: &mut HostConfig) {
         host.readonly_paths
             .get_or_insert_with(defaults::readonly_paths);
     }
-    for list in [&mut host.dns, &mut host.dns_options, &mut host.dns_search] {
-        list.get_or_insert_default();
-    }
 }
 
 impl Engine {
     /// The operation.
     pub(crate) async fn container_create(&self, mut context: Context) -> Result<Response> {
         let body = CreateBody::parse(&context.document().await?)?;
-        let create = Create::parse(&context.query, body)?;
+        let create = Create::parse(&context.query, context.version, body)?;
         let (id, warnings) = self.create(create).await?;
         Ok(json::emit(201, &CreateResponse { id, warnings }))
     }
@@ -158,9 +156,9 @@ impl Engine {
         let mut warnings = validate::host_config(self, &mut host_config, false)?;
         self.daemon_defaults(&mut host_config);
         host_defaults(&mut host_config);
-        self.name_namespaces_by_id(&mut host_config);
+        self.name_namespaces_by_id(&mut host_config)?;
         let networking = self.networking(networking_config, &host_config, &config.mac_address)?;
-        let image = self.image_for_container(&config.image, &create.platform)?;
+        let image = self.image_for_container(&config.image, create.platform.as_ref())?;
         merge(&mut config, &image.config.config);
         validate::log_config(&host_config.log_config)?;
         validate::security_options(&host_config)?;
@@ -208,6 +206,7 @@ impl Engine {
         let outcome = self.make(data, &image).await;
         self.release_name(&name);
         if outcome.is_err() {
+            self.remove_image_layers(&id);
             let _ = self.store.remove_container(&id);
             let directory = format!("{}/containers/{id}", self.config.root);
             let _ = self.os.remove_all(View::Host, directory.as_bytes());
@@ -248,7 +247,13 @@ impl Engine {
     }
 
     /// `container:NAME` becomes `container:ID`, which a rename does not break.
-    fn name_namespaces_by_id(&self, host: &mut HostConfig) {
+    fn name_namespaces_by_id(&self, host: &mut HostConfig) -> Result<()> {
+        for mode in [&host.pid_mode, &host.ipc_mode] {
+            if let Some(name) = mode.strip_prefix("container:") {
+                self.find_container(name)
+                    .map_err(|error| ApiError::invalid(error.message))?;
+            }
+        }
         for mode in [
             &mut host.pid_mode,
             &mut host.ipc_mode,
@@ -261,6 +266,7 @@ impl Engine {
                 *mode = format!("container:{}", found.id);
             }
         }
+        Ok(())
     }
 
     async fn make(&self, data: Data, image: &Image) -> Result<Vec<String>> {
@@ -273,6 +279,10 @@ impl Engine {
                 image.config.architecture,
                 oci::Platform::host()
             ));
+        }
+        let mounts = data.host_config.mounts.as_deref().unwrap_or_default();
+        if mounts.iter().any(|spec| spec.kind == "image") {
+            warnings.push("Image mount is an experimental feature".to_string());
         }
         self.make_over(data, image.chain.last().copied()).await?;
         Ok(warnings)
@@ -292,12 +302,14 @@ impl Engine {
         self.store
             .create_layer(&data.id, top)
             .map_err(|error| failed(error.to_string()))?;
-        if data
-            .host_config
-            .storage_opt
-            .as_ref()
-            .is_some_and(|options| !options.is_empty())
-        {
+        let storage = data.host_config.storage_opt.as_ref();
+        if let Some(name) = storage.into_iter().flatten().next().map(|(name, _)| name) {
+            if !name.eq_ignore_ascii_case("size") {
+                return Err(failed(format!(
+                    "Unknown option {}",
+                    name.to_ascii_lowercase()
+                )));
+            }
             return Err(failed(
                 "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
                     .to_string(),
@@ -306,6 +318,7 @@ impl Engine {
         let mut mounts = self.mount_points(&data)?;
         mounts.append(&mut data.mounts);
         data.mounts = mounts;
+        self.make_image_layers(&mut data)?;
         self.check_links(&data.host_config)?;
         let container = Container::new(&self.os, &self.config.root, data);
         self.first_contents(&container).await?;
@@ -323,6 +336,12 @@ impl Engine {
     /// Containers of `--link` have to be there.
     fn check_links(&self, host: &HostConfig) -> Result<()> {
         for link in host.links.iter().flatten() {
+            if link.is_empty() {
+                return Err(ApiError::system("empty string specified for links"));
+            }
+            if link.split(':').count() > 2 {
+                return Err(ApiError::system(format!("bad format for links: {link}")));
+            }
             let name = link.split(':').next().unwrap_or_default();
             let child = self.find_container(name).map_err(|error| {
                 ApiError::invalid(format!(
@@ -384,29 +403,24 @@ impl Engine {
         })
     }
 
-    fn image_for_container(&self, name: &str, platform: &str) -> Result<Image> {
+    fn image_for_container(&self, name: &str, wanted: Option<&oci::Platform>) -> Result<Image> {
         if name.is_empty() {
-            return Err(ApiError::invalid("no image specified"));
+            return Err(ApiError::invalid("no command specified"));
         }
-        let image = self.store.resolve(name).map_err(|error| match error {
-            StoreError::NoSuchImage(_) => {
-                let shown = oci::Reference::parse(name).map_or(name.to_string(), |reference| {
-                    reference.with_default_tag().familiar()
-                });
-                ApiError::not_found(format!("No such image: {shown}"))
+        let image = self.find_image(name)?;
+        match wanted {
+            Some(wanted)
+                if wanted.os != image.config.os
+                    || wanted.architecture != image.config.architecture =>
+            {
+                Err(mismatch(
+                    name,
+                    &crate::image::image_platform(&image),
+                    wanted,
+                ))
             }
-            other => crate::image::store_error(other),
-        })?;
-        if let Some(wanted) = oci::Platform::parse(platform)
-            && (wanted.os != image.config.os || wanted.architecture != image.config.architecture)
-        {
-            return Err(ApiError::not_found(format!(
-                "image with reference {name} was found but its platform ({}/{}) does not match the specified \
-                 platform ({wanted})",
-                image.config.os, image.config.architecture
-            )));
+            _ => Ok(image),
         }
-        Ok(image)
     }
 
     /// The machine's own name.

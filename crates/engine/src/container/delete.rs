@@ -22,6 +22,18 @@ impl Engine {
                 "Conflict, cannot remove the default link name of the container",
             ));
         }
+        if container.is_running() && !delete.force {
+            let why = match container.status() {
+                "paused" => "paused and must be unpaused first".to_string(),
+                status => {
+                    format!("{status}: stop the container before removing or force remove")
+                }
+            };
+            return Err(ApiError::conflict(format!(
+                "cannot remove container \"{}\": container is {why}",
+                context.param(0)
+            )));
+        }
         self.remove(&container, delete.force, delete.volumes)
             .await?;
         Ok(json::no_content())
@@ -36,16 +48,7 @@ impl Engine {
     ) -> Result<()> {
         if container.is_running() {
             if !force {
-                let why = match container.status() {
-                    "paused" => "paused and must be unpaused first".to_string(),
-                    status => {
-                        format!("{status}: stop the container before removing or force remove")
-                    }
-                };
-                return Err(ApiError::conflict(format!(
-                    "cannot remove container \"/{}\": container is {why}",
-                    container.name()
-                )));
+                return Err(ApiError::conflict("container is running"));
             }
             self.kill_and_wait(container).await?;
         }
@@ -62,6 +65,7 @@ impl Engine {
         self.store
             .remove_container(&container.id)
             .map_err(|error| failed(error.to_string()))?;
+        self.remove_image_layers(&container.id);
         self.os
             .remove_all(View::Host, container.directory.as_bytes())
             .map_err(|errno| failed(errno.go_description()))?;

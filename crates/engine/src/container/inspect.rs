@@ -109,6 +109,7 @@ impl Engine {
         };
         if let Ok(mount) = self.store.container_paths(&container.id) {
             driver.data = [
+                ("ID", container.id.clone()),
                 ("LowerDir", mount.lower.join(":")),
                 ("MergedDir", mount.merged),
                 ("UpperDir", mount.upper),

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use engine_api::container::list::List;
 use engine_api::error::{ApiError, Result};
-use engine_api::json;
 use engine_api::types::{ContainerSummary, HostConfigSummary, NetworkSettingsSummary};
+use engine_api::{Version, json};
 use serve::Response;
 
 use crate::Engine;
@@ -25,15 +25,33 @@ fn command(path: &str, args: &[String]) -> String {
     text
 }
 
+/// Why a `publish` or `expose` filter is no port or range of ports.
+fn port_filter(value: &str) -> Option<String> {
+    let ports = value.split('/').next().unwrap_or_default();
+    ports.split('-').find_map(|port| {
+        let why = match port.parse::<u64>() {
+            Ok(number) if number > 65535 => "value out of range",
+            Ok(_) => return None,
+            Err(_) => "invalid syntax",
+        };
+        Some(format!("strconv.ParseUint: parsing \"{port}\": {why}"))
+    })
+}
+
 impl Engine {
     /// The operation.
     pub(crate) async fn container_list(&self, context: Context) -> Result<Response> {
         let list = List::parse(&context.query)?;
-        let rows: Vec<ContainerSummary> = self
+        let mut rows: Vec<ContainerSummary> = self
             .select(&list)?
             .iter()
             .map(|container| self.summary(container, list.size))
             .collect();
+        if context.version < Version(1, 46) {
+            for row in &mut rows {
+                row.host_config.annotations = None;
+            }
+        }
         Ok(json::emit(200, &rows))
     }
 
@@ -54,13 +72,11 @@ impl Engine {
                 ancestors.extend(image.chain.last().copied());
             }
         }
+        // What is no pattern fits nothing.
         let names: Vec<regex_lite::Regex> = filters
             .values("name")
-            .map(|pattern| {
-                regex_lite::Regex::new(pattern)
-                    .map_err(|_| ApiError::invalid(format!("invalid filter 'name={pattern}'")))
-            })
-            .collect::<Result<_>>()?;
+            .filter_map(|pattern| regex_lite::Regex::new(pattern).ok())
+            .collect();
         for value in filters.values("status") {
             const STATES: [&str; 7] = [
                 "created",
@@ -73,17 +89,29 @@ impl Engine {
             ];
             if !STATES.contains(&value) {
                 return Err(ApiError::invalid(format!(
-                    "invalid filter 'status={value}'"
+                    "invalid filter 'status={value}': invalid value for state ({value}): must be one of {}",
+                    STATES.join(", ")
                 )));
             }
         }
+        const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
         if let Some(value) = filters
             .values("health")
-            .find(|value| !["starting", "healthy", "unhealthy", "none"].contains(value))
+            .find(|value| !HEALTHS.contains(value))
         {
             return Err(ApiError::invalid(format!(
-                "unrecognized filter value for health: {value}"
+                "invalid filter 'health={value}': invalid value for health ({value}): must be one of {}",
+                HEALTHS.join(", ")
             )));
+        }
+        filters.boolean("is-task")?;
+        for key in ["publish", "expose"] {
+            let wrong = |value| Some((value, port_filter(value)?));
+            if let Some((value, why)) = filters.values(key).find_map(wrong) {
+                return Err(ApiError::system(format!(
+                    "error while looking up for {key} {value}: {why}"
+                )));
+            }
         }
         if let Some(value) = filters
             .values("exited")
@@ -135,7 +163,7 @@ impl Engine {
                 && before.is_none_or(|before| data.created_nanos < before)
                 && since.is_none_or(|since| data.created_nanos > since)
                 && filters.any("id", |value| container.id.starts_with(value))
-                && (names.is_empty()
+                && (!filters.has("name")
                     || names.iter().any(|name| {
                         name.is_match(&data.name) || name.is_match(&format!("/{}", data.name))
                     }))
@@ -180,7 +208,10 @@ impl Engine {
             labels: data.config.labels.clone(),
             state: container.status().to_string(),
             status: container.status_text(self.now()),
-            host_config: HostConfigSummary { network_mode: mode },
+            host_config: HostConfigSummary {
+                network_mode: mode,
+                annotations: data.host_config.annotations.clone(),
+            },
             network_settings: NetworkSettingsSummary { networks },
             mounts: data
                 .mounts

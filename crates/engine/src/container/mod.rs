@@ -7,6 +7,7 @@ mod checkpoint;
 pub(crate) mod create;
 mod delete;
 mod export;
+mod image_mounts;
 mod inspect;
 mod kill;
 mod list;

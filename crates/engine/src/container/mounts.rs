@@ -136,6 +136,11 @@ impl Engine {
         let mut found: Vec<Mount> = Vec::new();
         let host = &data.host_config;
         for text in host.volumes_from.iter().flatten() {
+            if text.is_empty() {
+                return Err(ApiError::invalid(
+                    "volumes-from specification cannot be an empty string",
+                ));
+            }
             let (name, mode) = text.split_once(':').unwrap_or((text, ""));
             let inherited =
                 |option: &str| ["nocopy"].contains(&option) || MODES[3].contains(&option);
@@ -278,6 +283,11 @@ impl Engine {
                 )));
             }
         }
+        if spec.image_options.is_some() && spec.kind != "image" {
+            return Err(invalid(
+                "field ImageOptions must not be specified".to_string(),
+            ));
+        }
         target_fits(&spec.target).map_err(invalid)?;
         let readonly: &[&str] = if spec.read_only { &["ro"] } else { &[] };
         match spec.kind.as_str() {
@@ -364,12 +374,16 @@ impl Engine {
                     if tmpfs.mode > 0 {
                         options.push(format!("mode={:o}", tmpfs.mode));
                     }
+                    for option in tmpfs.options.iter().flatten() {
+                        options.push(tmpfs_option(option).map_err(invalid)?);
+                    }
                 }
                 if spec.read_only {
                     options.push("ro".to_string());
                 }
                 Ok(tmpfs_mount(&spec.target, options))
             }
+            "image" => self.image_mount(spec),
             _ => Err(invalid("mount type unknown".to_string())),
         }
     }
@@ -441,7 +455,7 @@ impl Engine {
     }
 
     /// A directory in a volume has to be there, and in the volume.
-    fn check_subpath(&self, mount: &Mount) -> Result<()> {
+    pub(super) fn check_subpath(&self, mount: &Mount) -> Result<()> {
         let (os, root) = (&self.os, mount.point.source.as_bytes());
         let path = format!("{}/{}", mount.point.source, mount.subpath);
         let why = match secure_join(os, View::Host, root, mount.subpath.as_bytes()) {
@@ -491,6 +505,9 @@ impl Engine {
             }
             if mount.point.kind == "bind" {
                 self.check_propagation(&mount.point)?;
+            }
+            if !mount.layer.is_empty() {
+                self.mount_image(mount)?;
             }
         }
         for mount in mounts.iter().filter(|mount| mount.point.kind == "volume") {
@@ -613,7 +630,7 @@ impl Engine {
 }
 
 /// Whether a path stays below where it begins, as it is written.
-fn is_local(path: &str) -> bool {
+pub(super) fn is_local(path: &str) -> bool {
     let mut depth = 0;
     for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
         depth += if part == ".." { -1 } else { 1 };
@@ -622,6 +639,18 @@ fn is_local(path: &str) -> bool {
         }
     }
     !path.starts_with('/')
+}
+
+/// An option of a tmpfs in a `--mount`, of which there are two.
+fn tmpfs_option(option: &[String]) -> std::result::Result<String, String> {
+    match option {
+        [word] | [word, _] if !matches!(word.as_str(), "exec" | "noexec") => {
+            Err(format!("invalid option: {word}"))
+        }
+        [word] => Ok(word.clone()),
+        [word, value] => Ok(format!("{word}={value}")),
+        _ => Err("invalid option array length".to_string()),
+    }
 }
 
 /// Whether Docker lets it through to `mount(2)`.

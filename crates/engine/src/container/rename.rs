@@ -10,8 +10,9 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation.
     pub(crate) async fn container_rename(&self, context: Context) -> Result<Response> {
-        let wanted = context.query.text("name").trim_start_matches('/');
-        if wanted.is_empty() {
+        let typed = context.query.text("name");
+        let wanted = typed.trim_start_matches('/');
+        if typed.is_empty() {
             return Err(ApiError::invalid("Neither old nor new names may be empty"));
         }
         let container = self.find_container(context.param(0))?;
@@ -22,9 +23,13 @@ impl Engine {
             ));
         }
         let name = self
-            .reserve_name(wanted, &container.id)
+            .reserve_new_name(wanted, &container.id)
             .map_err(|error| ApiError {
-                message: format!("Error when allocating new name: {}", error.message),
+                message: format!(
+                    "Error when allocating new name: {}",
+                    // Here Docker has put the slash before the name already.
+                    error.message.replace("name (", "name (/")
+                ),
                 ..error
             })?;
         container.update(&self.os, |data| data.name.clone_from(&name));

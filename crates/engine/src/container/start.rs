@@ -47,6 +47,17 @@ pub(crate) fn start_failure(error: &RuntimeError) -> (i32, ApiError) {
 impl Engine {
     /// The operation.
     pub(crate) async fn container_start(&self, context: Context) -> Result<Response> {
+        let length = context.header("content-length");
+        if length.and_then(|text| text.parse::<u64>().ok()) > Some(7) {
+            return Err(ApiError::invalid(
+                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+            ));
+        }
+        if !context.query.text("checkpoint").is_empty() {
+            return Err(ApiError::invalid(
+                "checkpoint is only supported in experimental mode",
+            ));
+        }
         let container = self.find_container(context.param(0))?;
         self.check_checkpoint(&container, context.query.text("checkpoint"))?;
         self.start(&container).await?;
@@ -98,12 +109,14 @@ impl Engine {
         };
         self.leave_networks(container);
         self.unmount_shm(container);
+        self.unmount_images(container);
         let _ = self.store.unmount_container(&container.id);
         let volumes: Vec<String> = container
             .data
             .borrow()
             .mounts
             .iter()
+            .filter(|mount| mount.point.kind == "volume")
             .map(|mount| mount.point.name.clone())
             .collect();
         for name in volumes {

@@ -2,7 +2,7 @@
 
 use engine_api::container::stats::Stats;
 use engine_api::error::Result;
-use engine_api::json;
+use engine_api::{Version, json};
 use serve::{Body, Response};
 
 use crate::Engine;
@@ -15,7 +15,8 @@ impl Engine {
     /// The operation.
     pub(crate) async fn container_stats(&self, context: Context) -> Result<Response> {
         let container = self.find_container(context.param(0))?;
-        let wanted = Stats::parse(&context.query);
+        let mut wanted = Stats::parse(&context.query);
+        wanted.one_shot &= context.version >= Version(1, 41);
         let (sender, body) = Body::channel();
         let engine = self.rc();
         self.os.executor().spawn(async move {

@@ -46,13 +46,14 @@ impl Engine {
 
     /// Stops a container that runs.
     pub(crate) async fn stop(&self, container: &Rc<Container>, stop: Stop) -> Result<()> {
+        let signal = match stop.signal {
+            Some(signal) => signal?,
+            None => Engine::stop_signal(container),
+        };
         self.note_manual_stop(container);
         self.cancel_restart(container);
         let configured = container.data.borrow().config.stop_timeout;
         let seconds = stop.timeout.or(configured).unwrap_or(TIMEOUT);
-        let signal = stop
-            .signal
-            .unwrap_or_else(|| Engine::stop_signal(container));
         // One that has just ended is what was asked for.
         let _ = self.signal(container, signal);
         let clock = self.os.clock();

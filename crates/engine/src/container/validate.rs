@@ -30,7 +30,11 @@ pub(crate) fn config(config: &mut Config) -> Result<()> {
         config.working_dir = runtime::path::clean(&config.working_dir);
     }
     if !config.stop_signal.is_empty() {
-        engine_api::container::kill::parse_signal(&config.stop_signal)?;
+        // A number is taken as it is; whether there is such a signal is seen when it is sent.
+        let number = config.stop_signal.parse::<i64>();
+        if number.unwrap_or(0) == 0 {
+            engine_api::container::kill::parse_signal(&config.stop_signal)?;
+        }
     }
     for entry in config.env.iter().flatten() {
         if entry.is_empty() || entry.starts_with('=') {
@@ -61,6 +65,12 @@ fn health(check: &Healthcheck) -> Result<()> {
 /// Which settings go together with the network mode and with the UTS namespace.
 pub(crate) fn modes(config: &Config, host: &HostConfig) -> Result<()> {
     let mode = &host.network_mode;
+    if mode == "host" && host.links.as_ref().is_some_and(|links| !links.is_empty()) {
+        return refuse(
+            "conflicting options: host type networking can't be used with links. This would result in undefined \
+             behavior",
+        );
+    }
     if let Some(other) = mode.strip_prefix("container") {
         let other = match other.strip_prefix(':') {
             Some(name) => name,
@@ -71,7 +81,7 @@ pub(crate) fn modes(config: &Config, host: &HostConfig) -> Result<()> {
         for (wrong, text) in [
             (
                 other.is_empty(),
-                "Invalid network mode: invalid container format container:<name|id>",
+                "invalid network mode: invalid container format container:<name|id>",
             ),
             (
                 !config.hostname.is_empty(),
@@ -140,9 +150,19 @@ pub(crate) fn host_config(
     }
     if !matches!(host.isolation.as_str(), "" | "default") {
         return refuse(format!(
-            "Invalid isolation: \"{}\" - linux only supports 'default'",
+            "invalid isolation ({}): linux only supports 'default'",
             host.isolation
         ));
+    }
+    if host
+        .annotations
+        .iter()
+        .flatten()
+        .any(|(key, _)| key.is_empty())
+    {
+        return refuse(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        );
     }
     let mut warnings = Warnings::new();
     memory(host, update, &mut warnings)?;
@@ -226,7 +246,7 @@ pub(crate) fn security_options(host: &HostConfig) -> Result<()> {
         };
         let known = match key {
             "label" | "apparmor" | "seccomp" => true,
-            "no-new-privileges" => parse_bool(value).is_some(),
+            "no-new-privileges" | "writable-cgroups" => parse_bool(value).is_some(),
             _ => false,
         };
         if !known {
@@ -247,50 +267,98 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Options of the log drivers of Docker.
+const LOG_OPTIONS: [(&str, &str); 9] = [
+    (
+        "json-file",
+        "max-file max-size compress labels labels-regex env env-regex tag",
+    ),
+    ("local", "max-file max-size compress"),
+    (
+        "syslog",
+        "env env-regex labels labels-regex syslog-address syslog-facility syslog-tls-ca-cert syslog-tls-cert \
+         syslog-tls-key syslog-tls-skip-verify tag syslog-format",
+    ),
+    (
+        "fluentd",
+        "env env-regex labels labels-regex tag fluentd-address fluentd-async fluentd-async-reconnect-interval \
+         fluentd-buffer-limit fluentd-max-retries fluentd-request-ack fluentd-retry-wait \
+         fluentd-sub-second-precision fluentd-write-timeout",
+    ),
+    (
+        "gelf",
+        "gelf-address tag labels labels-regex env env-regex gelf-compression-level gelf-compression-type \
+         gelf-tcp-max-reconnect gelf-tcp-reconnect-delay",
+    ),
+    (
+        "awslogs",
+        "tag awslogs-region awslogs-endpoint awslogs-group awslogs-stream awslogs-create-group \
+         awslogs-create-stream awslogs-datetime-format awslogs-multiline-pattern \
+         awslogs-credentials-endpoint awslogs-force-flush-interval-seconds \
+         awslogs-max-buffered-events awslogs-format",
+    ),
+    (
+        "splunk",
+        "splunk-url splunk-token splunk-source splunk-sourcetype splunk-index splunk-capath splunk-caname \
+         splunk-insecureskipverify splunk-format splunk-verify-connection splunk-gzip splunk-gzip-level \
+         splunk-index-acknowledgment env env-regex labels labels-regex tag",
+    ),
+    ("journald", "labels labels-regex env env-regex tag"),
+    (
+        "gcplogs",
+        "env env-regex labels labels-regex gcp-project gcp-log-cmd gcp-meta-zone gcp-meta-name gcp-meta-id",
+    ),
+];
+
 /// Driver and options of the log.
 pub(crate) fn log_config(log: &LogConfig) -> Result<()> {
-    let known: &[&str] = match log.kind.as_str() {
-        "" | "json-file" => &[
-            "max-file",
-            "max-size",
-            "compress",
-            "labels",
-            "labels-regex",
-            "env",
-            "env-regex",
-            "tag",
-        ],
-        "local" => &["max-file", "max-size", "compress"],
+    let kind = match log.kind.as_str() {
+        "" => "json-file",
         "none" => return Ok(()),
-        // Docker knows these; what is missing on the host is said when the container starts.
-        "awslogs" if !log.config.contains_key("awslogs-group") => {
-            return refuse("must specify a value for log opt 'awslogs-group'");
+        kind => kind,
+    };
+    let known = LOG_OPTIONS.iter().find(|(name, _)| *name == kind);
+    let Some((_, known)) = known else {
+        return refuse(format!(
+            "error looking up logging plugin {kind}: plugin \"{kind}\" not found"
+        ));
+    };
+    let option = |name: &str| log.config.get(name).map(String::as_str);
+    let non_blocking = match option("mode") {
+        None | Some("" | "blocking") => false,
+        Some("non-blocking") => true,
+        Some(mode) => return refuse(format!("logger: logging mode not supported: {mode}")),
+    };
+    if let Some(size) = option("max-buffer-size") {
+        if !non_blocking {
+            return refuse(
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+            );
         }
-        "gelf" if !log.config.contains_key("gelf-address") => {
-            return refuse("gelf-address is a required parameter");
-        }
-        kind if crate::logs::is_remote(kind) => return Ok(()),
-        other => {
+        if crate::logs::parse_size(size).is_none() {
             return refuse(format!(
-                "error looking up logging plugin {other}: plugin \"{other}\" not found"
+                "error parsing option max-buffer-size: invalid size: '{size}'"
             ));
         }
-    };
-    let driver = if log.kind == "local" {
-        "local"
-    } else {
-        "json-file"
-    };
-    for option in log.config.keys() {
-        let common = matches!(option.as_str(), "mode" | "max-buffer-size");
-        if !common && !known.contains(&option.as_str()) {
-            return refuse(match driver {
-                "local" => format!("unknown log opt '{option}' for log driver local"),
-                _ => format!("unknown log opt '{option}' for json-file log driver"),
+    }
+    for name in log.config.keys() {
+        let common = matches!(name.as_str(), "mode" | "max-buffer-size");
+        if !common && !known.split_whitespace().any(|known| known == name) {
+            return refuse(match kind {
+                "local" => format!("unknown log opt '{name}' for log driver local"),
+                kind => format!("unknown log opt '{name}' for {kind} log driver"),
             });
         }
     }
-    Ok(())
+    match kind {
+        "awslogs" if option("awslogs-group").is_none() => {
+            refuse("must specify a value for log opt 'awslogs-group'")
+        }
+        "gelf" if option("gelf-address").is_none() => {
+            refuse("gelf-address is a required parameter")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn memory(host: &mut HostConfig, update: bool, warnings: &mut Warnings) -> Result<()> {
@@ -341,8 +409,17 @@ fn cpus(engine: &Engine, host: &HostConfig) -> Result<()> {
     let count = engine.cpu_count();
     if host.nano_cpus < 0 || host.nano_cpus > i64::from(count) * 1_000_000_000 {
         return refuse(format!(
-            "Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+            "range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
         ));
+    }
+    if host.cpu_shares < 0 {
+        return refuse(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            host.cpu_shares
+        ));
+    }
+    if host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0 {
+        return refuse("kernel does not support CPU real-time scheduler");
     }
     if host.cpu_period != 0 && !(1000..=1_000_000).contains(&host.cpu_period) {
         return refuse(

@@ -4,6 +4,7 @@ use engine_api::container::attach::detach_keys;
 use engine_api::error::{ApiError, Result};
 use engine_api::json;
 use engine_api::types::ExecConfig;
+use os::View;
 use serve::Response;
 
 use crate::Engine;
@@ -25,6 +26,10 @@ impl Engine {
                 config.detach_keys
             ))
         })?;
+        if !config.user.is_empty() {
+            let init = container.running()?.init();
+            self.resolve_user(&config.user, View::Task(init)).await?;
+        }
         let exec = self.new_exec(&container, config);
         Ok(json::emit(201, &serde_json::json!({ "Id": exec.id() })))
     }

@@ -32,7 +32,7 @@ impl Engine {
             open_stdin: config.attach_stdin,
             open_stderr: config.attach_stderr,
             open_stdout: config.attach_stdout,
-            can_remove: exec.started.get() && !exec.running.get(),
+            can_remove: false,
             container_id: exec.container.clone(),
             detach_keys: config.detach_keys.clone(),
             pid: exec.pid.get(),

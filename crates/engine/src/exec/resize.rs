@@ -12,8 +12,14 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation.
     pub(crate) async fn exec_resize(&self, context: Context) -> Result<Response> {
-        let exec = self.find_exec(context.param(0))?;
         let Resize { rows, cols } = Resize::parse(&context.query)?;
+        let exec = self.find_exec(context.param(0))?;
+        if exec.exit_code.get().is_some() {
+            return Err(ApiError::not_found(format!(
+                "NotFound: process does not exist {}: not found",
+                exec.id
+            )));
+        }
         let console = exec.console.borrow().clone();
         if let Some(console) = console {
             console

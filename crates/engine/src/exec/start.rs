@@ -43,7 +43,7 @@ impl Engine {
             self.exec_run(&container, &exec, size).await?;
             return Ok(json::response(200, Body::empty(), None));
         }
-        let (response, upgraded) = context.hijack(exec.config.tty)?;
+        let (response, upgraded) = context.hijack(start.tty)?;
         let config = &exec.config;
         let attached = exec.streams.attach(
             config.attach_stdout && refusal.is_none(),
@@ -57,7 +57,8 @@ impl Engine {
             engine.os.clock().sleep(HEAD_FIRST).await;
             let connection = Connection {
                 io,
-                tty: exec.config.tty,
+                // Whoever starts it says in which form it wants the output.
+                tty: start.tty,
                 stdin: exec.config.attach_stdin,
                 close_stdin: !exec.config.tty,
                 detach_keys: match exec.config.tty {
@@ -101,9 +102,9 @@ impl Engine {
         let (process, ends) = runtime::exec(&self.os, &runtime, &spec, stdio)
             .await
             .map_err(|error| {
-                // Whatever the reason, this is the code (only `docker run` tells 126 from 127).
-                exec.exit_code.set(Some(126));
-                start_failure(&error).1
+                let (code, answer) = start_failure(&error);
+                exec.exit_code.set(Some(code));
+                answer
             })?;
         exec.pid.set(process.task().0);
         exec.running.set(true);
@@ -151,7 +152,7 @@ impl Exec {
             Some(_) => "has already run",
             None => "is already running",
         };
-        ApiError::conflict(format!("Error: Exec command {} {what}", self.id))
+        ApiError::conflict(format!("exec command {} {what}", self.id))
     }
 }
 

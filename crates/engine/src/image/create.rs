@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use engine_api::error::{ApiError, Result};
 use engine_api::image::create::Create;
+use engine_api::image::platform::specifier;
 use engine_api::image::progress;
 use layers::registry::Registry;
 use layers::{PullError, PullEvent};
@@ -83,17 +84,7 @@ impl Engine {
             Create::Pull(pull) => pull,
             Create::Import(import) => return self.image_import(import, context.body).await,
         };
-        let platform = match pull.platform.as_str() {
-            "" => Platform::host(),
-            text => Platform::parse(text).ok_or_else(|| {
-                // As containerd tells a platform of too many parts from one that it does not know.
-                let why = match text.split('/').count() {
-                    1..=3 => "unknown operating system or architecture",
-                    _ => "cannot parse platform specifier",
-                };
-                ApiError::invalid(format!("\"{text}\": {why}: invalid argument"))
-            })?,
-        };
+        let platform = specifier(&pull.platform)?.unwrap_or_else(Platform::host);
         let registry = self.registry.with_credentials(context.credentials());
         let lines = Rc::new(Lines::default());
         let (engine, own) = (self.rc(), Rc::clone(&lines));

@@ -2,8 +2,9 @@
 
 use engine_api::error::{ApiError, Result};
 use engine_api::image::delete::Delete;
-use engine_api::json;
+use engine_api::image::platform::decode;
 use engine_api::types::DeletedImage;
+use engine_api::{Version, json};
 use layers::{Image, Removed};
 use oci::Reference;
 use serve::Response;
@@ -41,7 +42,24 @@ impl Engine {
     /// The operation.
     pub(crate) async fn image_delete(&self, context: Context) -> Result<Response> {
         let typed = context.param(0);
-        let image = self.find_image(typed)?;
+        let platforms = match context.version < Version(1, 50) {
+            true => Vec::new(),
+            false => context.query.all("platforms").to_vec(),
+        };
+        let platforms: Vec<_> = platforms
+            .iter()
+            .map(|text| decode(text))
+            .collect::<Result<_>>()?;
+        let image = match platforms.as_slice() {
+            [] => self.find_image(typed)?,
+            wanted => {
+                let image = self.find_image_for(typed, wanted.first())?;
+                if wanted.len() > 1 {
+                    self.find_image_for(typed, wanted.get(1))?;
+                }
+                image
+            }
+        };
         let delete = Delete::parse(&context.query);
         Ok(json::emit(200, &self.delete_image(typed, &image, delete)?))
     }
@@ -63,7 +81,7 @@ impl Engine {
 
     /// Why an image cannot be removed, if so.
     fn conflict(&self, image: &Image, references: bool, stopped: bool) -> Option<ApiError> {
-        let containers = self.containers_of(image);
+        let containers = self.users_of_image(image);
         let refused = |how: &str, why: String| {
             Some(ApiError::conflict(format!(
                 "conflict: unable to delete {} ({how}) - {why}",
@@ -102,7 +120,7 @@ impl Engine {
         if let Some(name) = &self.typed_name(typed, image) {
             if !force
                 && single_reference(image)
-                && let Some(container) = self.containers_of(image).first()
+                && let Some(container) = self.users_of_image(image).first()
             {
                 return Err(ApiError::conflict(format!(
                     "conflict: unable to remove repository reference \"{typed}\" (must force) - container {} is \

@@ -1,8 +1,9 @@
 //! `GET /images/{name}/history`.
 
 use engine_api::error::Result;
+use engine_api::image::platform::platform;
 use engine_api::types::HistoryItem;
-use engine_api::{json, timestamp};
+use engine_api::{Version, json, timestamp};
 use serve::Response;
 
 use crate::Engine;
@@ -11,7 +12,10 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation: newest step first. Images that were pulled have ids for their newest step only.
     pub(crate) async fn image_history(&self, context: Context) -> Result<Response> {
-        let image = self.find_image(context.param(0))?;
+        let image = self.find_image_for(
+            context.param(0),
+            platform(&context.query, context.version, Version(1, 48))?.as_ref(),
+        )?;
         let mut layers = image.chain.iter();
         let mut rows: Vec<HistoryItem> = Vec::new();
         for item in &image.config.history {

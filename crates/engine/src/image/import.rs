@@ -2,6 +2,7 @@
 
 use engine_api::error::{ApiError, Result};
 use engine_api::image::create::Import;
+use engine_api::image::platform::specifier;
 use engine_api::image::progress;
 use engine_api::json;
 use engine_api::types::Config;
@@ -37,14 +38,7 @@ impl Engine {
         let mut config = Config::default();
         changes::apply(&mut config, &import.changes)?;
         let name = new_name(&import.repo, &import.tag)?;
-        let platform = match import.platform.as_str() {
-            "" => Platform::host(),
-            text => Platform::parse(text).ok_or_else(|| {
-                ApiError::invalid(format!(
-                    "\"{text}\": unknown operating system or architecture: invalid argument"
-                ))
-            })?,
-        };
+        let platform = specifier(&import.platform)?.unwrap_or_else(Platform::host);
         let tar = self.receive(body).await?;
         let layer = self.store.import_layer(&tar).await;
         let layer = layer.map_err(|error| ApiError::system(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! `GET /images/{name}/json`.
 
-use engine_api::error::Result;
+use engine_api::error::{ApiError, Result};
+use engine_api::image::platform::platform;
 use engine_api::types::{Config, GraphDriver, ImageInspect, RootFs};
 use engine_api::{Version, json};
 use oci::ContainerConfig;
@@ -29,10 +30,43 @@ pub(crate) fn config(image: &ContainerConfig) -> Config {
     }
 }
 
+/// Since 1.50 without what only containers have.
+fn shown(image: &ContainerConfig, version: Version) -> serde_json::Value {
+    const OF_CONTAINERS: [&str; 9] = [
+        "AttachStderr",
+        "AttachStdin",
+        "AttachStdout",
+        "Domainname",
+        "Hostname",
+        "Image",
+        "OpenStdin",
+        "StdinOnce",
+        "Tty",
+    ];
+    let mut shown = serde_json::to_value(config(image)).unwrap_or_default();
+    if let Some(fields) = shown.as_object_mut() {
+        if image.labels.is_empty() {
+            fields.insert("Labels".to_string(), serde_json::Value::Null);
+        }
+        if version >= Version(1, 50) {
+            fields.retain(|name, _| !OF_CONTAINERS.contains(&name.as_str()));
+        }
+    }
+    shown
+}
+
 impl Engine {
     /// The operation.
     pub(crate) async fn image_inspect(&self, context: Context) -> Result<Response> {
-        let image = self.find_image(context.param(0))?;
+        let version = context.version;
+        let wanted = platform(&context.query, version, Version(1, 49))?;
+        let manifests = version >= Version(1, 48) && context.query.flag("manifests");
+        if manifests && wanted.is_some() {
+            return Err(ApiError::invalid(
+                "conflicting options: manifests and platform options cannot both be set",
+            ));
+        }
+        let image = self.find_image_for(context.param(0), wanted.as_ref())?;
         let lower = self
             .store
             .graph()
@@ -68,14 +102,14 @@ impl Engine {
                 .and_then(|item| item.comment.clone())
                 .unwrap_or_default(),
             created: oci.created.clone().unwrap_or_default(),
+            container_config: (version < Version(1, 45)).then(|| self.container_config(&image.id)),
             docker_version: oci.docker_version.clone().unwrap_or_default(),
             author: oci.author.clone().unwrap_or_default(),
-            config: config(&oci.config),
             architecture: oci.architecture.clone(),
             variant: oci.variant.clone().unwrap_or_default(),
             os: oci.os.clone(),
             size: image.size,
-            virtual_size: (context.version < Version(1, 44)).then_some(image.size),
+            virtual_size: (version < Version(1, 44)).then_some(image.size),
             graph_driver: driver,
             root_fs: RootFs {
                 kind: "layers".to_string(),
@@ -87,7 +121,17 @@ impl Engine {
                     .collect(),
             },
             metadata: serde_json::json!({ "LastTagTime": engine_api::timestamp::ZERO }),
+            config: shown(&oci.config, version),
         };
         Ok(json::emit(200, &answer))
+    }
+
+    /// The configuration of the container an image was made from, where its document has one.
+    fn container_config(&self, id: &oci::Digest) -> Config {
+        let document = self.store.raw_config(id).ok();
+        let document: Option<serde_json::Value> =
+            document.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let config = document.and_then(|document| json::fit(&document["container_config"]).ok());
+        config.unwrap_or_default()
     }
 }

@@ -38,6 +38,11 @@ impl Engine {
                 row.virtual_size = Some(row.size);
             }
         }
+        if context.version < Version(1, 51) && !list.shared_size {
+            for row in &mut rows {
+                row.containers = -1;
+            }
+        }
         Ok(json::emit(200, &rows))
     }
 
@@ -89,11 +94,7 @@ impl Engine {
     fn image_summary(&self, image: Image, shared_size: bool) -> ImageSummary {
         let labels = &image.config.config.labels;
         ImageSummary {
-            containers: if shared_size {
-                self.containers_of(&image).len() as i64
-            } else {
-                -1
-            },
+            containers: self.containers_of(&image).len() as i64,
             created: (created(&image) / 1_000_000_000) as i64,
             id: image.id.to_string(),
             labels: (!labels.is_empty()).then(|| labels.clone()),

@@ -21,7 +21,7 @@ impl Engine {
             let wanted = (!dangling || image.repo_tags.is_empty())
                 && prune.until.is_none_or(|until| created(&image) < until)
                 && prune.filters.labels(&image.config.config.labels)
-                && self.containers_of(&image).is_empty()
+                && self.users_of_image(&image).is_empty()
                 && self.store.children(&image.id).is_empty();
             if wanted {
                 deleted.extend(self.prune_image(&image)?);

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use engine_api::Version;
 use engine_api::error::{ApiError, Result};
-use engine_api::image::progress;
+use engine_api::image::{platform, progress};
 use layers::registry::{Access, Registry, RegistryError, Repository};
 use layers::{Image, PushError, PushEvent};
 use oci::Reference;
@@ -106,10 +107,19 @@ impl Engine {
         let mut wanted = Reference::parse(context.param(0)).map_err(invalid)?;
         match context.query.text("tag") {
             "" => {}
-            tag => wanted = wanted.with_tag(tag).map_err(invalid)?,
+            tag => {
+                wanted = wanted
+                    .with_tag(tag)
+                    .map_err(|_| ApiError::invalid("invalid tag format"))?;
+            }
         }
         if wanted.digest().is_some() {
             return Err(ApiError::invalid("cannot push a digest reference"));
+        }
+        // An image here is of one platform: another cannot be pushed of it.
+        let platform = platform::platform(&context.query, context.version, Version(1, 46))?;
+        if let Some(platform) = platform {
+            self.find_image_for(&wanted.familiar(), Some(&platform))?;
         }
         let registry = self.registry.with_credentials(context.credentials());
         let lines = Rc::new(Lines::default());

@@ -1,27 +1,30 @@
 //! `GET /images/{name}/get` and `GET /images/get`: images as an archive.
 
 use engine_api::error::{ApiError, Result};
-use engine_api::json;
+use engine_api::image::platform::platform;
+use engine_api::{Version, json};
 use layers::{Image, StoreError};
 use oci::Reference;
 use serve::{Body, BodyError, Response};
 
-use super::store_error;
+use super::{image_platform, store_error};
 use crate::Engine;
 use crate::dispatch::Context;
 
 impl Engine {
     /// One image.
     pub(crate) async fn image_save(&self, context: Context) -> Result<Response> {
-        self.save(&[context.param(0).to_string()])
+        let names = [context.param(0).to_string()];
+        self.save(&names, &context)
     }
 
     /// Several.
     pub(crate) async fn image_save_many(&self, context: Context) -> Result<Response> {
-        self.save(context.query.all("names"))
+        self.save(context.query.all("names"), &context)
     }
 
-    fn save(&self, names: &[String]) -> Result<Response> {
+    fn save(&self, names: &[String], context: &Context) -> Result<Response> {
+        let wanted = platform(&context.query, context.version, Version(1, 48))?;
         let mut images: Vec<(Image, Vec<Reference>)> = Vec::new();
         for typed in names {
             for (image, names) in self.named(typed)? {
@@ -30,6 +33,15 @@ impl Engine {
                     None => images.push((image, names)),
                 }
             }
+        }
+        if let Some(wanted) = &wanted
+            && images
+                .iter()
+                .any(|(image, _)| !image_platform(image).runs_on(wanted))
+        {
+            return Err(ApiError::system(format!(
+                "no suitable export target found for platform {wanted}"
+            )));
         }
         let now = (self.now() / 1_000_000_000) as i64;
         let write = self.store.save(&images, now).map_err(store_error)?;
@@ -67,7 +79,13 @@ impl Engine {
                 return Ok(named);
             }
         }
-        let tagged = Reference::parse(typed).is_ok_and(|name| name.tag().is_some());
+        let tagged = match Reference::parse(typed) {
+            Ok(reference) => reference.tag().is_some(),
+            Err(error) if typed.chars().any(char::is_uppercase) => {
+                return Err(ApiError::system(error.to_string()));
+            }
+            Err(_) => false,
+        };
         let image = self.store.resolve(typed).map_err(|error| match error {
             StoreError::NoSuchImage(_) if tagged => ApiError::not_found("reference does not exist"),
             StoreError::NoSuchImage(_) => ApiError::not_found(format!("No such image: {typed}")),

@@ -12,8 +12,13 @@ use crate::dispatch::Context;
 impl Engine {
     /// The operation.
     pub(crate) async fn image_tag(&self, context: Context) -> Result<Response> {
-        let image = self.find_image(context.param(0))?;
+        let image = self
+            .find_image(context.param(0))
+            .map_err(|error| ApiError::not_found(error.message))?;
         let (repo, tag) = (context.query.text("repo"), context.query.text("tag"));
+        if repo.is_empty() {
+            return Ok(json::response(200, Body::empty(), None));
+        }
         let reference = tag_reference(repo, tag)?;
         self.store.tag(&image.id, &reference).map_err(store_error)?;
         self.image_event("tag", &image.id.to_string(), &reference.familiar());
@@ -37,6 +42,8 @@ pub(crate) fn tag_reference(repo: &str, tag: &str) -> Result<Reference> {
     }
     match tag {
         "" => Ok(reference.with_default_tag()),
-        tag => reference.with_tag(tag).map_err(invalid),
+        tag => reference
+            .with_tag(tag)
+            .map_err(|_| ApiError::invalid("invalid tag format")),
     }
 }

@@ -1,9 +1,9 @@
 //! `GET /info`.
 
 use engine_api::error::Result;
-use engine_api::{json, timestamp};
+use engine_api::{Version, json, timestamp};
 use os::{OsExt, View};
-use serde_json::json;
+use serde_json::{Value, json};
 use serve::Response;
 
 use crate::Engine;
@@ -20,7 +20,7 @@ fn os_release(text: &str, name: &str) -> String {
 
 impl Engine {
     /// The operation.
-    pub(crate) async fn system_info(&self, _context: Context) -> Result<Response> {
+    pub(crate) async fn system_info(&self, context: Context) -> Result<Response> {
         let containers = self.all_containers();
         let count = |status: &str| {
             containers
@@ -44,7 +44,7 @@ impl Engine {
                 json!({ "Name": name, "Mirrors": [], "Secure": false, "Official": false });
         }
         let own = self.settings.borrow().clone();
-        let answer = json!({
+        let mut answer = json!({
             "ID": self.id,
             "Containers": containers.len(),
             "ContainersRunning": running,
@@ -63,7 +63,7 @@ impl Engine {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": null,
-                "Log": ["json-file", "local"],
+                "Log": crate::logs::DRIVERS,
             },
             "MemoryLimit": true,
             "SwapLimit": true,
@@ -124,11 +124,32 @@ impl Engine {
             "RuncCommit": { "ID": "" },
             "InitCommit": { "ID": "" },
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-            "CDISpecDirs": [],
+            "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
             "Warnings": settings.problem.iter().map(|why| format!("WARNING: {why}")).chain(own.warnings())
                 .collect::<Vec<_>>(),
         });
+        self.of_version(&mut answer, context.version);
         Ok(json::emit(200, &answer))
+    }
+
+    /// What the document has in some versions of the API only.
+    fn of_version(&self, answer: &mut Value, version: Version) {
+        if version < Version(1, 25) {
+            answer["SecurityOptions"] = json!(["seccomp"]);
+        }
+        if version < Version(1, 47) {
+            for name in ["CIDRs", "Hostnames"] {
+                let name = format!("AllowNondistributableArtifacts{name}");
+                answer["RegistryConfig"][name] = Value::Null;
+            }
+        }
+        if version >= Version(1, 49) {
+            answer["FirewallBackend"] = json!({ "Driver": "iptables" });
+        }
+        if version < Version(1, 50) {
+            answer["BridgeNfIptables"] = json!(false);
+            answer["BridgeNfIp6tables"] = json!(false);
+        }
     }
 }
 

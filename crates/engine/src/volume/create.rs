@@ -13,6 +13,9 @@ impl Engine {
     pub(crate) async fn volume_create(&self, mut context: Context) -> Result<Response> {
         let body: VolumeCreateBody = context.json().await?;
         let mut labels = body.labels;
+        if body.cluster_volume_spec.is_some() {
+            return Err(ApiError::unavailable(crate::swarm::NOT_A_MANAGER));
+        }
         if !matches!(body.driver.as_str(), "" | "local") {
             return Err(ApiError::not_found(format!(
                 "create {}: error looking up volume plugin {}: plugin \"{}\" not found",

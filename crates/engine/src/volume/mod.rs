@@ -107,7 +107,7 @@ impl Engine {
                     .borrow()
                     .mounts
                     .iter()
-                    .any(|mount| mount.point.name == name)
+                    .any(|mount| mount.point.kind == "volume" && mount.point.name == name)
             })
             .map(|container| container.id.clone())
             .collect()

@@ -92,7 +92,9 @@ impl Engine {
             return;
         }
         let used = self.all_containers().iter().any(|container| {
-            let has = |mount: &crate::state::Mount| mount.point.name == name;
+            let has = |mount: &crate::state::Mount| {
+                mount.point.kind == "volume" && mount.point.name == name
+            };
             container.live.borrow().is_some() && container.data.borrow().mounts.iter().any(has)
         });
         if !used && self.is_volume_mounted(&volume) {
