@@ -398,7 +398,11 @@ impl Fuzz {
         }
         let text = String::from_utf8_lossy(&bytes);
         let document: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        let message = document["message"].as_str().unwrap_or_default();
+        let message = match response.headers().get(http::header::CONTENT_TYPE) {
+            // `attach` tells its error where the stream would have been, as Docker does.
+            Some(kind) if kind == "application/vnd.docker.raw-stream" => text.trim_end(),
+            _ => document["message"].as_str().unwrap_or_default(),
+        };
         assert!(!message.is_empty(), "{line}: {status} {text:?}");
         // A route that is said to be there is there, whatever is asked of it.
         if status == 501 && as_asked && route.support == Support::Full {
