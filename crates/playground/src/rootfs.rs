@@ -484,11 +484,11 @@ fn describe(entry: &TocEntry, times: &mut Times) -> Result<Planned, String> {
     })
 }
 
-/// A chunk and those that come with it.
+/// A chunk and those that come with it. One that is read at first brings none for later along.
 fn block(members: &[Member], key: u64) -> impl Iterator<Item = u64> {
-    let block_of = |key: u64| members.get(key as usize).map(|member| member.block);
-    let block = block_of(key).unwrap_or(key);
-    (block..block + BLOCK_CHUNKS).filter(move |&other| block_of(other) == Some(block))
+    let of = |key: u64| members.get(key as usize).map(|m| (m.block, m.entry.later));
+    let (block, later) = of(key).unwrap_or((key, false));
+    (block..block + BLOCK_CHUNKS).filter(move |&other| of(other) == Some((block, later)))
 }
 
 impl Source {
@@ -664,7 +664,8 @@ mod tests {
         assert_eq!(together(4), [2, 3, 4, 5]);
         assert_eq!(together(7), [6, 7]);
         assert_eq!(together(8), [8]);
-        assert_eq!(together(10), [9, 10, 12]);
+        assert_eq!(together(9), [9]);
+        assert_eq!(together(10), [10, 12]);
         assert_eq!(together(11), [11]);
         assert_eq!(together(14), [13, 14]);
     }
