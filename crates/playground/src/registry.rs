@@ -55,6 +55,21 @@ async fn answer(fetcher: &Fetcher, executor: &Executor, request: &Request) -> Re
     };
     let immutable = file.starts_with("v2/blobs/");
     let label = label(path);
+    // Blobs lie in one place for all repositories, but one that is not there has none: a push asks that.
+    if let Some((repository, _)) = path.split_once("/blobs/")
+        && *request.method() == Method::HEAD
+        && let Some(tags) = static_path(&format!("{repository}/tags/list"))
+        && let Ok(404) = fetcher
+            .get(&tags, None, false, &label)
+            .await
+            .map(|it| it.status)
+    {
+        return error(
+            StatusCode::NOT_FOUND,
+            "BLOB_UNKNOWN",
+            "not in this playground's registry",
+        );
+    }
     let range = path.contains("/blobs/").then_some((0, PART_BYTES - 1));
     match fetcher.get(&file, range, immutable, &label).await {
         Ok(fetched) if matches!(fetched.status, 200 | 206) => {

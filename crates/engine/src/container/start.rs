@@ -53,11 +53,6 @@ impl Engine {
                 "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
             ));
         }
-        if !context.query.text("checkpoint").is_empty() {
-            return Err(ApiError::invalid(
-                "checkpoint is only supported in experimental mode",
-            ));
-        }
         let container = self.find_container(context.param(0))?;
         self.check_checkpoint(&container, context.query.text("checkpoint"))?;
         self.start(&container).await?;
