@@ -13,7 +13,8 @@ test("an instance is restarted, switched off and switched on again", async ({ pa
   await type(page, "clear; reboot");
   await expect(screen(page).locator(".xterm-rows")).toContainText("The system will reboot now!");
   await expect(screen(page).locator(".xterm-rows")).toContainText("reboot: Restarting system", { timeout: 60_000 });
-  await expect(screen(page).locator(".xterm-rows")).toContainText(/Restarting system[^]*\$/);
+  // Below what was there, not over it.
+  await expect(screen(page).locator(".xterm-rows")).toContainText(/The system will reboot now![^]*Restarting system[^]*\$/);
   await type(page, `clear; cat /srv/file; echo "[$x]"; ${running}`);
   await expectLine(page, "on running", { timeout: 60_000 });
   await expectLine(page, "kept");

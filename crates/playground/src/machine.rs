@@ -23,8 +23,9 @@ use crate::power::{self, Init};
 
 /// Output a console keeps before programs that write have to wait.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// Leaves the alternate screen, and what else a full-screen program may have left, behind.
-const SCREEN_RESET: &[u8] = b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[!p\x1b[m";
+/// Leaves the alternate screen, and what else a full-screen program may have left, behind. The cursor is saved first:
+/// leaving restores it, also where there was no alternate screen.
+const SCREEN_RESET: &[u8] = b"\x1b7\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[!p\x1b[m";
 /// Between the seeds of two boots.
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Where Docker keeps its data.
