@@ -51,7 +51,7 @@ test("a name of the Internet is explained once", async ({ page }) => {
   await type(page, "curl -sS http://open.example/; echo status $?");
   await expectLine(page, "status 6");
   await expect(notice(page)).toContainText("open.example is on the Internet");
-  await expect(notice(page)).toContainText("apt-get install");
+  await expect(notice(page)).toContainText("`apt-get`, `pip` and `npm install`");
   await notice(page).getByRole("button").click();
   await page.locator(".screen:visible .xterm-screen").click();
   await type(page, "curl -sS http://closed.example/; echo again $?");
