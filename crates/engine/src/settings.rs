@@ -27,6 +27,10 @@ const KNOWN: &str = "allow-nondistributable-artifacts api-cors-header authorizat
 /// What has an effect, of what [`Settings`] does not have.
 const FOLLOWED: &str = "insecure-registries pidfile registry-mirrors";
 
+/// What is checked and has no effect, of what [`Settings`] has.
+const CHECKED: &str = "features log-format log-level max-concurrent-downloads max-concurrent-uploads \
+    max-download-attempts shutdown-timeout";
+
 /// What a daemon that runs takes from a file that is read again; the rest waits for the next start.
 const RELOADED: [&str; 3] = ["debug", "labels", "live-restore"];
 
@@ -126,9 +130,8 @@ impl Settings {
         settings.check()?;
         let own = Settings::keys();
         let ignored = said.iter().filter(|key| {
-            [FOLLOWED, NETWORK, own]
-                .iter()
-                .all(|list| !is_in(list, key))
+            let followed = [FOLLOWED, NETWORK, own].iter().any(|list| is_in(list, key));
+            !followed || is_in(CHECKED, key)
         });
         Ok(Settings {
             ignored: ignored.cloned().collect(),
@@ -386,6 +389,10 @@ mod tests {
         assert_eq!(good.ignored, ["raw-logs"]);
         assert_eq!(good.network.mtu, 1400);
         assert_eq!(good.refused(), None);
+        let checked =
+            parse(r#"{"default-gateway": "10.0.0.1", "shutdown-timeout": 5, "debug": true}"#);
+        let checked = checked.unwrap_or_default();
+        assert_eq!(checked.ignored, ["default-gateway", "shutdown-timeout"]);
         assert_eq!(parse(" \n"), Ok(Settings::default()));
         let failed = "merged configuration validation from file and command line flags failed: ";
         for (text, expected) in [

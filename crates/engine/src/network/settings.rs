@@ -49,8 +49,8 @@ pub struct NetworkSettings {
 }
 
 /// What of `daemon.json` is followed here.
-pub(crate) const FOLLOWED: &str = "bip default-address-pools default-gateway dns dns-opts dns-search fixed-cidr \
-                                   fixed-cidr-v6 host-gateway-ip icc ip ip-masq ipv6 mtu";
+pub(crate) const FOLLOWED: &str = "bip default-address-pools dns dns-opts dns-search fixed-cidr fixed-cidr-v6 \
+                                   host-gateway-ip icc ip ip-masq ipv6 mtu";
 
 impl Default for NetworkSettings {
     fn default() -> NetworkSettings {
